@@ -1,0 +1,1 @@
+"""fifoq: background jobs in order."""

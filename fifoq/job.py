@@ -1,0 +1,156 @@
+"""A job as its users see it: decoded, with times as aware datetimes. It is a look at one instant and never changes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from fifoq import codec
+from fifoq.record import Record
+from fifoq.state import State
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class JobError(NamedTuple):
+    """What went wrong in the last attempt that did not succeed, as text."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Progress(NamedTuple):
+    """How far a running job says it is."""
+
+    done: int
+    total: int | None
+    note: str
+
+
+class Job:
+    """
+    One call of a task, as the store held it when it was looked at.
+
+    Arguments and result are as they were sent, before they are rebuilt with the task's types; a handle's `result()`
+    has those. Times are aware UTC datetimes.
+    """
+
+    __slots__ = ("_record", "queue")
+
+    def __init__(self, queue: str, record: Record) -> None:
+        self.queue = queue
+        self._record = record
+
+    @property
+    def id(self) -> str:
+        return self._record.spec.id
+
+    @property
+    def task(self) -> str:
+        return self._record.spec.task
+
+    @property
+    def key(self) -> str | None:
+        return self._record.spec.key
+
+    @property
+    def state(self) -> State:
+        return self._record.state
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return codec.decode_call(self._record.spec.payload)[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        return codec.decode_call(self._record.spec.payload)[1]
+
+    @property
+    def priority(self) -> int:
+        return self._record.spec.priority
+
+    @property
+    def attempt(self) -> int:
+        """Claims so far, those released not counted."""
+        return self._record.attempt
+
+    @property
+    def crashes(self) -> int:
+        """How often a worker died, or lost its lease, while it ran this job."""
+        return self._record.crashes
+
+    @property
+    def created_at(self) -> datetime:
+        return _datetime(self._record.created_at)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """Until when a delay or a back-off holds it; None otherwise."""
+        return _when(self._record.due_at)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its newest attempt began."""
+        return _when(self._record.started_at)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return _when(self._record.finished_at)
+
+    @property
+    def result(self) -> Any:
+        """What a succeeded job returned; None otherwise."""
+        return None if self._record.result is None else codec.unpack(self._record.result)
+
+    @property
+    def error(self) -> JobError | None:
+        return None if self._record.error is None else JobError(*codec.unpack(self._record.error))
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self._record.progress is None else Progress(*codec.unpack(self._record.progress))
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was cancelled, or is asked to be."""
+        return self._record.reason
+
+    @property
+    def cancel_requested(self) -> bool:
+        """It is running, and somebody asked for it to be cancelled."""
+        return self._record.cancel_requested
+
+    @property
+    def halted(self) -> bool:
+        """It failed and keeps its key closed until it is requeued or skipped."""
+        return self._record.halted
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that made its newest attempt."""
+        return self._record.worker
+
+    @property
+    def meta(self) -> dict[str, str]:
+        return codec.unpack(self._record.spec.meta) if self._record.spec.meta else {}
+
+    @property
+    def owner(self) -> str | None:
+        return self._record.spec.owner
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and (self.queue, self._record) == (other.queue, other._record)
+
+    def __hash__(self) -> int:
+        return hash((self.queue, self.id))
+
+    def __repr__(self) -> str:
+        key = f" key={self.key!r}" if self.key is not None else ""
+        return f"<Job {self.id} {self.task!r} in {self.queue!r}{key} {self.state} attempt={self.attempt}>"
+
+
+def _datetime(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _when(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _datetime(microseconds)

@@ -1,0 +1,112 @@
+"""Limits and rates: what a gate lets through. A gate is kept for a queue, for a task, and for a value of a task's `by`."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from fifoq.clock import SECOND
+from fifoq.errors import ConfigurationError
+
+_RATE = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<number>\d+(?:\.\d+)?)?(?P<unit>s|m|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """
+    At most `width` jobs at a time, over all workers.
+
+    With `by`, the name of an argument or a tuple of names, so many for each of its values:
+    `Limit(2, by="tenant")` runs two jobs of each tenant at a time.
+    """
+
+    width: int
+    by: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigurationError(f"A limit's width is at least 1, not {self.width!r}. To stop all jobs, pause.")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in `by`, none for a limit of the whole queue or task."""
+        return (self.by,) if isinstance(self.by, str) else self.by or ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """
+    At most `burst + count / per · w` starts in any `w` seconds: a token bucket, refilled evenly.
+
+    As text: `"500/s"`, `"10/m"`, `"3/10s"`, each with a burst of 1.
+    """
+
+    count: float
+    per: float = 1.0
+    burst: int = 1
+
+    def __post_init__(self) -> None:
+        if not (0 < self.count < math.inf and 0 < self.per < math.inf and self.burst >= 1):
+            raise ConfigurationError(f"A rate has a count and a time above zero and a burst of at least 1, not {self}.")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `"500/s"`: a count, a slash, and s, m, h or d, with a number before the unit if it is not one."""
+        match = _RATE.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(f'A rate reads like "500/s", "10/m" or "3/10s", not {text!r}.')
+        return cls(float(match["count"]), float(match["number"] or 1) * _SECONDS[match["unit"]])
+
+    @property
+    def interval(self) -> int:
+        """Microseconds between two tokens, rounded up."""
+        return max(1, math.ceil(self.per * SECOND / self.count))
+
+
+class GateSettings(NamedTuple):
+    """What a queue's or a task's gate lets through; None sets no bound. Rates are `interval` and `burst`."""
+
+    limit: int | None = None
+    """Jobs running at a time."""
+    value_limit: int | None = None
+    """For a task: jobs running at a time for each value of its `by`."""
+    capacity: int | None = None
+    """Jobs scheduled, waiting or running."""
+    interval: int | None = None
+    """Microseconds between two tokens of the rate."""
+    burst: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        limit: int | Limit | Sequence[Limit] | None = None,
+        rate: str | Rate | None = None,
+        capacity: int | None = None,
+    ) -> Self:
+        """The settings that plain numbers and strings stand for: `limit=4`, `rate="100/s"`."""
+        limits = read_limits(limit)
+        if capacity is not None and capacity < 1:
+            raise ConfigurationError(f"A capacity is at least 1, not {capacity!r}.")
+        read = Rate.parse(rate) if isinstance(rate, str) else rate
+        return cls(
+            limit=next((one.width for one in limits if one.by is None), None),
+            value_limit=next((one.width for one in limits if one.by is not None), None),
+            capacity=capacity,
+            interval=read.interval if read else None,
+            burst=read.burst if read else 1,
+        )
+
+
+def read_limits(limit: int | Limit | Sequence[Limit] | None) -> tuple[Limit, ...]:
+    """The limits that a declaration stands for: at most one of the whole and one `by` arguments."""
+    if limit is None:
+        return ()
+    limits = (Limit(limit),) if isinstance(limit, int) else (limit,) if isinstance(limit, Limit) else tuple(limit)
+    if sum(one.by is None for one in limits) > 1 or sum(one.by is not None for one in limits) > 1:
+        raise ConfigurationError(
+            f"A task has at most one limit of its own and one `by` arguments, not {list(limits)}. "
+            "To limit by two arguments together, write Limit(n, by=('a', 'b'))."
+        )
+    return limits

@@ -1,0 +1,29 @@
+"""The grammar of names, keys and ids: the same on every backend, so that what one accepts another accepts too."""
+
+from fifoq.errors import InvalidArguments
+
+MAX_NAME = 128
+
+
+def check_name(what: str, text: str) -> str:
+    """Return `text` if it is a legal key, id or name: 1 to 128 characters, none of them a control character."""
+    if not 1 <= len(text) <= MAX_NAME:
+        raise InvalidArguments(f"A {what} has 1 to {MAX_NAME} characters; this one has {len(text)}.", parameter=what)
+    if not text.isprintable() and any(_is_forbidden(character) for character in text):
+        raise InvalidArguments(
+            f"A {what} has no control characters and no lone surrogates; this one is {text!r}.", parameter=what
+        )
+    return text
+
+
+def check_queue_name(text: str) -> str:
+    """Return `text` if it is a legal queue name: a name without braces, which mark a slot on a Redis cluster."""
+    check_name("queue name", text)
+    if "{" in text or "}" in text:
+        raise InvalidArguments(f"A queue name has no braces; this one is {text!r}.", parameter="queue name")
+    return text
+
+
+def _is_forbidden(character: str) -> bool:
+    code = ord(character)
+    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000
