@@ -11,7 +11,7 @@ from fifoq.queue import Call
 R = TypeVar("R")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two repeats: doubled from the first to the longest, so that a store is found soon after it returns."""
+"""Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""
 
 
 class Caller:

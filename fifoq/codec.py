@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgpack
 
-from fifoq.errors import InvalidArguments, PayloadTooLarge
+from fifoq.errors import PayloadTooLarge
 
 MAX_PAYLOAD = 256 * 1024
 """The default limit of an encoded payload or result, in bytes."""
@@ -71,7 +71,8 @@ def check_size(payload: bytes, limit: int, what: str) -> bytes:
     """Return `payload` if it is at most `limit` bytes long. Raises PayloadTooLarge."""
     if len(payload) > limit:
         raise PayloadTooLarge(
-            f"{what} takes {len(payload):,} bytes; the limit is {limit:,}. Store the data elsewhere and send where it is."
+            f"{what} takes {len(payload):,} bytes; the limit is {limit:,}. "
+            "Store the data elsewhere and send where it is."
         )
     return payload
 

@@ -1,7 +1,7 @@
 """A task as a worker sees it: the function, how its arguments travel, and what to do when it goes wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fifoq.retry import Retry
@@ -21,7 +21,7 @@ class Definition:
     queue: str
     function: Callable[..., Any]
     signature: Signature
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
     timeout: float | None = None
     max_crashes: int = 3
     halt: bool = False

@@ -1,4 +1,4 @@
-"""Limits and rates: what a gate lets through. A gate is kept for a queue, for a task, and for a value of a task's `by`."""
+"""Limits and rates: what a gate lets through. There is one for a queue, for a task, and for a value of a task's `by`."""
 
 import math
 import re

@@ -210,7 +210,7 @@ class Audit(NamedTuple):
 
 @runtime_checkable
 class Queue(Protocol):
-    """One named line of jobs. Each method is atomic: nobody sees half of it, and a crash leaves all of it or nothing."""
+    """One named line of jobs. Each method is atomic: a crash leaves all of it or nothing, and nobody sees half."""
 
     name: str
 
@@ -256,8 +256,8 @@ class Queue(Protocol):
         """
         End leases. Each reply is the state that the job is in now, or None if the lease was lost: nothing changed.
 
-        `Succeed`, `Fail` and `Cancel` end the job; the last with the reason that was asked, or else the outcome's. `Fail` with `halt` on a keyed
-        job keeps its key closed. `Retry` and `Release` put it back, waiting, at its place; with `after > 0` not
+        `Succeed`, `Fail` and `Cancel` end the job; the last with the reason that was asked, or else the outcome's.
+        `Fail` with `halt` on a keyed job keeps its key closed. `Retry` and `Release` put it back, waiting, at its place; with `after > 0` not
         claimable before then (`due_at`). `Release` gives the attempt back. A job that was asked to cancel ends
         cancelled by Retry or Release, with the reason that was asked. `error` is kept from Retry and Fail, and cleared
         by Succeed. Settlements are applied in order. Fires no timers.
@@ -266,7 +266,7 @@ class Queue(Protocol):
 
     async def wait(self, timeout: float) -> bool:
         """
-        Return True as soon as something may have become claimable since this call began, False after `timeout` seconds.
+        Return True as soon as something may have become claimable since this call began, or False after `timeout`.
 
         Only a hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time alone
         (a timer, a token) does not end it: `Claimed.next_timer` tells of those. Real seconds, under any clock.
@@ -328,11 +328,11 @@ class Queue(Protocol):
         ...
 
     async def purge(self, limit: int) -> int:
-        """Remove up to `limit` ended jobs whose time is over, and callers' replies older than KEEP_REPLY; count jobs."""
+        """Remove up to `limit` ended jobs whose time is over, and replies older than KEEP_REPLY; return how many jobs."""
         ...
 
     async def audit(self) -> Audit:
-        """Recompute everything derived (lines, ready sets, counts, timers, capacities) from the jobs. O(n), one look."""
+        """Recompute all that is derived (lines, ready sets, counts, timers) from the jobs, in one look. O(n)."""
         ...
 
 
@@ -366,7 +366,7 @@ class Backend(Protocol):
         ...
 
     async def check(self) -> tuple[str, ...]:
-        """Reach the store and return what an operator should know of it, a sentence each. Raises if it is not usable."""
+        """Reach the store; return what an operator should know of it, a sentence each. Raises if it is not usable."""
         ...
 
 
