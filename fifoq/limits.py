@@ -1,4 +1,4 @@
-"""Limits and rates: what a gate lets through. There is one for a queue, for a task, and for a value of a task's `by`."""
+"""Limits and rates: what a gate lets through. Queues, tasks and the values of a task's `by` have one each."""
 
 import math
 import re

@@ -257,10 +257,10 @@ class Queue(Protocol):
         End leases. Each reply is the state that the job is in now, or None if the lease was lost: nothing changed.
 
         `Succeed`, `Fail` and `Cancel` end the job; the last with the reason that was asked, or else the outcome's.
-        `Fail` with `halt` on a keyed job keeps its key closed. `Retry` and `Release` put it back, waiting, at its place; with `after > 0` not
-        claimable before then (`due_at`). `Release` gives the attempt back. A job that was asked to cancel ends
-        cancelled by Retry or Release, with the reason that was asked. `error` is kept from Retry and Fail, and cleared
-        by Succeed. Settlements are applied in order. Fires no timers.
+        `Fail` with `halt` on a keyed job keeps its key closed. `Retry` and `Release` put it back, waiting, at its
+        place; with `after > 0` not claimable before then (`due_at`). `Release` gives the attempt back. A job that was
+        asked to cancel ends cancelled by Retry or Release, with the reason that was asked. `error` is kept from Retry
+        and Fail, and cleared by Succeed. Settlements are applied in order. Fires no timers.
         """
         ...
 
@@ -328,7 +328,7 @@ class Queue(Protocol):
         ...
 
     async def purge(self, limit: int) -> int:
-        """Remove up to `limit` ended jobs whose time is over, and replies older than KEEP_REPLY; return how many jobs."""
+        """Remove up to `limit` ended jobs whose time is over, and replies past KEEP_REPLY; return how many jobs."""
         ...
 
     async def audit(self) -> Audit:
