@@ -1,0 +1,86 @@
+"""Dependencies for a user's own routes: `Jobs`, which stands in for BackgroundTasks, and `RateLimit`, which sheds."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+from fastapi import Depends
+
+from fifoq.errors import ConfigurationError
+from fifoq.handle import JobHandle
+from fifoq.task import Task
+from fifoq_fastapi.problems import RateExceeded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class JobAdder:
+    """What a route gets that asks for `Jobs`."""
+
+    async def add_task(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """
+        Enqueue a call of `task` and return its handle: `BackgroundTasks.add_task` with an `await`, and kept in order.
+
+        Raises what `task.enqueue` raises: InvalidArguments, QueueFull, …; ConfigurationError for a function that is no
+        task.
+
+            @app.post("/signup", status_code=202)
+            async def signup(email: str, jobs: Jobs) -> None:
+                await jobs.add_task(send_welcome, email)
+        """
+        if not isinstance(task, Task):
+            raise ConfigurationError(_not_a_task(task))
+        return await task.enqueue(*args, **kwargs)
+
+
+def _not_a_task(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", repr(function))
+    return (
+        f"{name} is not a task, so it cannot be enqueued. Put @tasks.task above its definition, "
+        "where `tasks` is your Fifoq, and add that."
+    )
+
+
+async def job_adder() -> JobAdder:
+    """The dependency behind `Jobs`. A coroutine: FastAPI sends all others through its thread pool."""
+    return JobAdder()
+
+
+Jobs = Annotated[JobAdder, Depends(job_adder)]
+"""Ask for it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
+
+
+class RateLimit:
+    """
+    Shed requests beyond a rate with 429 and `Retry-After`: a token bucket per process, for one or many routes.
+
+        app = FastAPI(dependencies=[Depends(RateLimit(burst=5000, per_second=1000))])
+
+    `burst` requests may come at once; `per_second` refill it. One instance is one bucket, shared by all routes that
+    depend on it. It costs a look at the clock (`clock` in nanoseconds), and nobody waits.
+    """
+
+    def __init__(
+        self, burst: int = 5000, per_second: float = 1000, *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        if burst < 1 or not 0 < per_second < math.inf:
+            raise ConfigurationError(
+                f"A rate limit has a burst of at least 1 and a rate above 0, not burst={burst}, per_second={per_second}."
+            )
+        self._interval = math.ceil(_SECOND / per_second)
+        self._slack = (burst - 1) * self._interval
+        self._clock = clock
+        self._full_at = clock()
+        """When the bucket is full again: the further ahead, the emptier it is."""
+
+    async def __call__(self) -> None:
+        now = self._clock()
+        full_at = max(self._full_at, now)
+        if full_at - now > self._slack:
+            raise RateExceeded((full_at - now - self._slack) / _SECOND)
+        self._full_at = full_at + self._interval
+
+
+_SECOND = 1_000_000_000

@@ -1,0 +1,172 @@
+"""
+Errors as HTTP answers: RFC 9457 problem details, one kind for each error of the tree.
+
+What a store says of itself (addresses, paths, versions) goes to the log, never to the caller.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from fifoq.errors import (
+    BackendBusy,
+    BackendFull,
+    BackendReadOnly,
+    BackendUnavailable,
+    ConfigurationError,
+    FifoqError,
+    IdConflict,
+    InvalidArguments,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    QueueFull,
+    ResultTimeout,
+)
+
+log = logging.getLogger("fifoq.fastapi")
+
+MEDIA_TYPE = "application/problem+json"
+SOON = 1.0
+"""Seconds after which to try again when nothing better is known."""
+
+
+class RateExceeded(FifoqError, HTTPException):
+    """
+    More requests came than the rate allows; this one was shed. Try again after `retry_after` seconds.
+
+    It is an HTTPException too, so that an app without `install_errors` answers 429 as well.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        HTTPException.__init__(
+            self,
+            429,
+            f"Too many requests. Try again in {retry_after:.3g} s.",
+            {"Retry-After": _whole_seconds(retry_after)},
+        )
+        self.retry_after = retry_after
+
+
+class ProblemResponse(JSONResponse):
+    """An answer with problem details."""
+
+    media_type = MEDIA_TYPE
+
+
+class Kind(NamedTuple):
+    """What is the same for all problems of one kind."""
+
+    status: int
+    type: str
+    """The last part of the type's URI, which names the kind to programs."""
+    title: str
+    detail: str | None = None
+    """Told instead of the error's own words, where those are for the log only."""
+
+
+_INTERNAL = Kind(500, "internal-error", "Internal error", "Something is wrong on the server. It was logged there.")
+_KINDS: dict[type[BaseException], Kind] = {
+    QueueFull: Kind(503, "queue-full", "The queue is full"),
+    RateExceeded: Kind(429, "rate-exceeded", "Too many requests"),
+    PayloadTooLarge: Kind(413, "payload-too-large", "The arguments are too large"),
+    InvalidArguments: Kind(422, "invalid-arguments", "The arguments do not fit the task"),
+    IdConflict: Kind(422, "id-conflict", "The id is taken by another job"),
+    JobNotFound: Kind(404, "job-not-found", "No such job"),
+    JobFailed: Kind(502, "job-failed", "The job failed"),
+    JobCancelled: Kind(409, "job-cancelled", "The job was cancelled"),
+    ResultTimeout: Kind(504, "result-timeout", "The job did not end in time"),
+    BackendUnavailable: Kind(
+        503, "backend-unavailable", "The queue cannot be reached", "Nothing took effect. Try again later."
+    ),
+    OutcomeUnknown: Kind(
+        503,
+        "outcome-unknown",
+        "The queue did not answer",
+        "The request may have taken effect. Repeat it with the same Idempotency-Key: that is safe.",
+    ),
+    BackendBusy: Kind(503, "backend-busy", "The queue is busy", "Nothing took effect. Try again later."),
+    BackendFull: Kind(507, "backend-full", "The queue has no room left", "Nothing took effect."),
+    BackendReadOnly: Kind(507, "backend-read-only", "The queue takes no writes", "Nothing took effect."),
+    FifoqError: _INTERNAL,
+}
+
+
+def problem(error: FifoqError) -> ProblemResponse:
+    """Return the answer for `error`. What the caller is not told is logged."""
+    kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
+    if kind.detail is not None:
+        log.error("%s: %s", type(error).__name__, error, exc_info=error if kind is _INTERNAL else None)
+    detail = _detail(error) if kind.detail is None else kind.detail
+    return respond(kind, detail, headers=_headers(kind, error), members=_members(error))
+
+
+def respond(
+    kind: Kind, detail: str, *, headers: Mapping[str, str] | None = None, members: Mapping[str, Any] | None = None
+) -> ProblemResponse:
+    """Return an answer of `kind`; `members` are its own, beside those that every problem has."""
+    content = {
+        "type": f"urn:fifoq:{kind.type}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        **(members or {}),
+    }
+    return ProblemResponse(content, kind.status, dict(headers or {}))
+
+
+def install_errors(app: FastAPI) -> None:
+    """
+    Answer every FifoqError that a route of `app` raises with problem details. Other errors are left alone.
+
+    Call it before the app starts. Raises ConfigurationError if the app has already answered a request.
+    """
+    if app.middleware_stack is not None:
+        raise ConfigurationError("install_errors(app) comes too late: call it before the app starts.")
+    app.add_exception_handler(FifoqError, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, FifoqError)
+    return problem(error)
+
+
+def _detail(error: FifoqError) -> str:
+    """What the caller is told. Of a failed job the kind of its error, but not the words: those may hold anything."""
+    match error:
+        case JobFailed():
+            return f"Job {error.id} of task {error.task!r} failed with {error.type}."
+        case HTTPException():
+            return error.detail
+        case _:
+            return str(error)
+
+
+def _members(error: FifoqError) -> dict[str, Any]:
+    match error:
+        case InvalidArguments(parameter=str(parameter)):
+            return {"parameter": parameter}
+        case JobFailed() | JobCancelled() | ResultTimeout():
+            return {"job_id": error.id, "task": error.task}
+        case JobNotFound() | IdConflict():
+            return {"job_id": error.id}
+        case _:
+            return {}
+
+
+def _headers(kind: Kind, error: FifoqError) -> dict[str, str]:
+    if isinstance(error, QueueFull | RateExceeded):
+        # A batch larger than the capacity never fits: there is no time after which to try again.
+        return {} if error.retry_after is None else {"Retry-After": _whole_seconds(error.retry_after)}
+    return {"Retry-After": _whole_seconds(SOON)} if kind.status == 503 else {}
+
+
+def _whole_seconds(seconds: float) -> str:
+    return str(max(1, math.ceil(seconds)))

@@ -1,0 +1,98 @@
+"""
+The router's own kind of route: what goes wrong inside it is answered with problem details, whether the app has
+`install_errors` or not. What an `auth` dependency raises stays as it is; the app's other routes are not touched.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, cast
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from fifoq.errors import FifoqError
+from fifoq_fastapi.problems import Kind, ProblemResponse, problem, respond
+
+INVALID_REQUEST = Kind(422, "invalid-request", "The request is not valid")
+NOT_ALLOWED = Kind(405, "method-not-allowed", "Method not allowed")
+TOO_LARGE = Kind(413, "body-too-large", "The request's body is too large")
+
+
+class BodyTooLarge(HTTPException):
+    """The body is longer than the route reads. FastAPI lets an HTTPException through while it reads the body."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The body has more than {limit:,} bytes.")
+
+
+class ProblemRoute(APIRoute):
+    """A route that reads a bounded body and answers its errors with problem details."""
+
+    max_body = 2**21
+    """The largest body that is read, in bytes."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        limit = self.max_body
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(_BoundedRequest(request, limit))
+            except RequestValidationError as error:
+                return _invalid(error)
+            except BodyTooLarge as error:
+                return respond(TOO_LARGE, error.detail)
+            except FifoqError as error:
+                return problem(error)
+
+        return answer
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self.methods or {scope["method"]}
+        if scope["method"] in methods:
+            await super().handle(scope, receive, send)
+            return
+        response = respond(
+            NOT_ALLOWED, f"{scope['method']} is not allowed here.", headers={"Allow": ", ".join(sorted(methods))}
+        )
+        await response(scope, receive, send)
+
+
+class _BoundedRequest(Request):
+    """A request whose body is refused as soon as it is known to be too long, before it is read whole."""
+
+    def __init__(self, request: Request, limit: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._limit = limit
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._limit:
+            raise BodyTooLarge(self._limit)
+        length = 0
+        async for chunk in super().stream():
+            length += len(chunk)
+            if length > self._limit:
+                raise BodyTooLarge(self._limit)
+            yield chunk
+
+    async def json(self) -> Any:
+        """Read the body as JSON. FastAPI answers 400 to errors other than JSONDecodeError: here all are the same."""
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _invalid(error: RequestValidationError) -> ProblemResponse:
+    """The answer to a request that does not fit the route. The caller's own input is not echoed."""
+    findings = cast("list[dict[str, Any]]", list(error.errors()))
+    errors = [{"where": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in findings]
+    first = findings[0]["loc"]
+    detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:5])
+    return respond(
+        INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors}
+    )

@@ -1,0 +1,57 @@
+"""
+The history checker: proves a real run from what its processes wrote down.
+
+Producers, tasks and workers write events into a log each; `check` reads them all and reports every broken promise: lost
+and duplicated jobs, wrong order or overlap within a key, limits and rates exceeded, stale fences, stuck jobs.
+
+    log = FileLog(directory)                  # one per process; MemoryLog() for a run within one process
+    log.write(Asked(stamp(), "stats", id, "m1", "producer", 1))
+    ...
+    report = check(read_logs(directory), {("stats", None): GateSettings.of(limit=50)})
+    assert report.ok, report
+"""
+
+from fifoq.testing.history.check import check
+from fifoq.testing.history.events import (
+    Answer,
+    Answered,
+    Asked,
+    Doubted,
+    Effect,
+    Ended,
+    Event,
+    Final,
+    How,
+    Requeued,
+    Settled,
+    Started,
+    stamp,
+)
+from fifoq.testing.history.gates import Bounds
+from fifoq.testing.history.log import FileLog, Log, MemoryLog, read_logs
+from fifoq.testing.history.report import Report, Rule, Violation
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "Asked",
+    "Bounds",
+    "Doubted",
+    "Effect",
+    "Ended",
+    "Event",
+    "FileLog",
+    "Final",
+    "How",
+    "Log",
+    "MemoryLog",
+    "Report",
+    "Requeued",
+    "Rule",
+    "Settled",
+    "Started",
+    "Violation",
+    "check",
+    "read_logs",
+    "stamp",
+]

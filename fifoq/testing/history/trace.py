@@ -1,0 +1,231 @@
+"""The events of a run, put together: what became of each put, each job and each attempt."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from fifoq.state import State
+from fifoq.testing.history.events import (
+    Answer,
+    Answered,
+    Asked,
+    Doubted,
+    Effect,
+    Ended,
+    Event,
+    Final,
+    How,
+    Requeued,
+    Settled,
+    Started,
+)
+
+
+class Place(NamedTuple):
+    """What a producer knows of the place of one job: it entered by this call, between these times."""
+
+    job: str
+    producer: str
+    number: int
+    asked_at: int
+    known_at: float
+    """When the producer was told that the job is there; never, if it was not."""
+    delayed: bool
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a job: what the task saw of it, and what became of its settlement."""
+
+    start: Started
+    life: int
+    """How often the job had been requeued before."""
+    end: Ended | None = None
+    effects: list[Effect] = field(default_factory=list[Effect])
+    settled: list[Settled] = field(default_factory=list[Settled])
+    doubts: tuple[Doubted, ...] = ()
+
+    @property
+    def stood(self) -> Settled | None:
+        """The settlement that ended its lease, if the worker knows of one."""
+        return next((one for one in self.settled if one.state is not None), None)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a planted fault may have cut its lease: then, and only then, its work may be done again."""
+        return bool(self.doubts) and self.stood is None
+
+    @property
+    def cut(self) -> bool:
+        """Whether a planted fault hit it while it ran."""
+        return any(self.end is None or self.end.at > doubt.at for doubt in self.doubts)
+
+    @property
+    def until(self) -> float:
+        """When it surely no longer ran under its lease."""
+        ends = [doubt.at for doubt in self.doubts if self.end is None or self.end.at > doubt.at]
+        return max(self.start.at, min(ends)) if ends else self.end.at if self.end else inf
+
+    def __str__(self) -> str:
+        return f"attempt {self.start.attempt} (fence {self.start.fence}, worker {self.start.worker})"
+
+
+@dataclass(slots=True)
+class Trace:
+    """All that is known of one job."""
+
+    queue: str
+    id: str
+    key: str | None = None
+    asked: list[Asked] = field(default_factory=list[Asked])
+    answers: dict[tuple[str, int], Answered] = field(default_factory=dict[tuple[str, int], Answered])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    """In order of their fences: the order of claims."""
+    requeues: list[int] = field(default_factory=list[int])
+    final: Final | None = None
+
+    def __str__(self) -> str:
+        return f"job {self.id} of {self.queue!r}" + (f", key {self.key!r}" if self.key is not None else "")
+
+    @property
+    def acknowledged(self) -> bool:
+        return any(one.answer in (Answer.ACCEPTED, Answer.REPEATED) for one in self.answers.values())
+
+    @property
+    def refused(self) -> bool:
+        """Whether each call that asked for it was answered with a refusal."""
+        answers = [self.answers.get((call.producer, call.number)) for call in self.asked]
+        return bool(answers) and all(one is not None and one.answer is Answer.REFUSED for one in answers)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the history shows an end of it, in the store or by what the worker saw."""
+        if self.final is not None:
+            return self.final.state.ended
+        return any(
+            (one.stood is not None and one.stood.state is not None and one.stood.state.ended)
+            or (one.end is not None and one.end.how is How.RETURNED)
+            for one in self.attempts
+        )
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether it ended, rightly, without an attempt: cancelled in the line."""
+        return not self.attempts and self.final is not None and self.final.state is State.CANCELLED
+
+    def place(self) -> Place | None:
+        """Return what is known of its place, or None if it was asked for several times and none of them created it."""
+        told = [one for one in self.answers.values() if one.answer in (Answer.ACCEPTED, Answer.REPEATED)]
+        created = next((one for one in told if one.answer is Answer.ACCEPTED), None)
+        by_call = {(call.producer, call.number): call for call in self.asked}
+        call = by_call.get((created.producer, created.number)) if created else None
+        if call is None and len(self.asked) == 1:
+            call = self.asked[0]
+        if call is None:
+            return None
+        return Place(
+            self.id, call.producer, call.number, call.at, min((one.at for one in told), default=inf), call.delayed
+        )
+
+
+Ident = tuple[str, str]
+"""A queue and a job's id in it."""
+
+
+class Traces:
+    """The whole run by job."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.jobs: dict[Ident, Trace] = {}
+        self.strays: list[Effect | Ended | Settled] = []
+        """Events of attempts that nobody saw start."""
+        self.twins: list[Started] = []
+        """Starts under a fence that another attempt of the queue has."""
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._doubts: dict[str, list[Doubted]] = defaultdict(list)
+        self._read(events)
+
+    def job(self, queue: str, id: str) -> Trace:
+        """The trace of a job, made on its first mention."""
+        trace = self.jobs.get((queue, id))
+        if trace is None:
+            trace = self.jobs[queue, id] = Trace(queue, id)
+        return trace
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts, in order of queue and fence."""
+        return [self._attempts[ident] for ident in sorted(self._attempts)]
+
+    def successions(self) -> dict[str, list[Attempt]]:
+        """The attempts that must follow each other: of a key, or of one job without a key; by the name of the place."""
+        lines: dict[tuple[str, str | None, str], list[Attempt]] = defaultdict(list)
+        for trace in self.jobs.values():
+            lines[trace.queue, trace.key, "" if trace.key is not None else trace.id] += trace.attempts
+        return {
+            (f"key {key!r} of {queue!r}" if key is not None else f"job {id} of {queue!r}"): attempts
+            for (queue, key, id), attempts in lines.items()
+        }
+
+    def lines(self) -> dict[tuple[str, str], list[Trace]]:
+        """The jobs of each key, by queue and key."""
+        lines: dict[tuple[str, str], list[Trace]] = defaultdict(list)
+        for trace in self.jobs.values():
+            if trace.key is not None:
+                lines[trace.queue, trace.key].append(trace)
+        return lines
+
+    def _read(self, events: Iterable[Event]) -> None:
+        later: list[Event] = []
+        for event in events:
+            match event:
+                case Asked():
+                    trace = self.job(event.queue, event.job)
+                    trace.key = event.key
+                    trace.asked.append(event)
+                case Answered():
+                    self.job(event.queue, event.job).answers[event.producer, event.number] = event
+                case Requeued():
+                    self.job(event.queue, event.job).requeues.append(event.at)
+                case Final():
+                    self.job(event.queue, event.job).final = event
+                case Doubted():
+                    self._doubts[event.worker].append(event)
+                case _:
+                    later.append(event)
+        self._read_attempts(later)
+
+    def _read_attempts(self, events: list[Event]) -> None:
+        """Starts first, whatever the order of the files: the rest is told by the fence."""
+        for event in events:
+            if isinstance(event, Started):
+                self._read_start(event)
+        for event in events:
+            if isinstance(event, Effect | Ended | Settled):
+                self._read_of_attempt(event)
+        for _, attempt in sorted(self._attempts.items()):
+            self.jobs[attempt.start.queue, attempt.start.job].attempts.append(attempt)
+
+    def _read_start(self, start: Started) -> None:
+        if (start.queue, start.fence) in self._attempts:
+            self.twins.append(start)
+            return
+        trace = self.job(start.queue, start.job)
+        trace.requeues.sort()
+        doubts = (one for one in self._doubts.get(start.worker, ()) if one.until is None or start.at <= one.until)
+        self._attempts[start.queue, start.fence] = Attempt(
+            start, bisect_right(trace.requeues, start.at), doubts=tuple(doubts)
+        )
+
+    def _read_of_attempt(self, event: Effect | Ended | Settled) -> None:
+        attempt = self._attempts.get((event.queue, event.fence))
+        if attempt is None or attempt.start.job != event.job:
+            self.strays.append(event)
+        elif isinstance(event, Effect):
+            attempt.effects.append(event)
+        elif isinstance(event, Ended):
+            attempt.end = event
+        else:
+            attempt.settled.append(event)

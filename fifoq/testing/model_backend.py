@@ -1,0 +1,171 @@
+"""
+The reference model behind the seam: slow, correct, and ready for any test that needs a backend without trusting one.
+
+It holds all in the process, like `memory://`, and any number of backends on any threads share one store.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from fifoq.clock import Clock, ProcessClock
+from fifoq.errors import JobNotFound
+from fifoq.lease import Claimed, Extension, Hold, Settlement
+from fifoq.queue import (
+    MAX_PAGE,
+    Audit,
+    BlockedKey,
+    BlockedKeys,
+    Call,
+    Changed,
+    PutReply,
+    Setting,
+    Stats,
+)
+from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq.state import State
+from fifoq.testing.model import Model
+
+R = TypeVar("R")
+
+GLANCE = 0.002
+"""Seconds between two looks of a call that waits."""
+
+
+class ModelStore:
+    """What the backends of one store share."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or ProcessClock()
+        self.lock = threading.RLock()
+        self.models: dict[str, Model] = {}
+        self.made: set[str] = set()
+        self.changes = 0
+
+    def model(self, name: str) -> Model:
+        return self.models.setdefault(name, Model(self.clock))
+
+
+class ModelQueue:
+    """One queue of a ModelStore: `fifoq.queue.Queue`."""
+
+    def __init__(self, store: ModelStore, name: str) -> None:
+        self.name = name
+        self._store = store
+
+    async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+        return self._change(lambda model: model.put(call, batches), makes=True)
+
+    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+        return self._change(lambda model: model.claim(call, worker, n, lease, tasks))
+
+    async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+        return self._change(lambda model: model.extend(extensions))
+
+    async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+        return self._change(lambda model: model.settle(call, settlements))
+
+    async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
+        return self._change(lambda model: model.cancel(ids, reason))
+
+    async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return self._change(lambda model: model.requeue(ids))
+
+    async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return self._change(lambda model: model.skip(ids))
+
+    async def configure(self, settings: Sequence[Setting]) -> None:
+        self._change(lambda model: model.configure(settings), makes=True)
+
+    async def purge(self, limit: int) -> int:
+        return self._change(lambda model: model.purge(limit))
+
+    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
+        return self._look(lambda model: model.get(ids))
+
+    async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
+        records = [record for record in self._look(lambda model: model.find(filter)) if record.entry > cursor]
+        page = tuple(records[: min(limit, MAX_PAGE)])
+        return Records(page, page[-1].entry if len(page) < len(records) else None)
+
+    async def stats(self) -> Stats:
+        return self._look(Model.stats)
+
+    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+        def after(one: BlockedKey) -> bool:
+            return cursor is None or _cursor(one) > cursor
+
+        blocked = [one for one in self._look(Model.blocked_keys) if after(one)]
+        page = tuple(blocked[: min(limit, MAX_PAGE)])
+        return BlockedKeys(page, _cursor(page[-1]) if len(page) < len(blocked) else None)
+
+    async def audit(self) -> Audit:
+        return self._look(lambda model: Audit((), len(model.book.items)))
+
+    async def wait(self, timeout: float) -> bool:
+        before = self._store.changes
+
+        def changed() -> bool | None:
+            return True if self._store.changes > before else None
+
+        return await _until(changed, timeout) or False
+
+    async def finished(self, id: str, timeout: float) -> Record | None:
+        def ended() -> Record | None:
+            (record,) = self._look(lambda model: model.get([id]))
+            if record is None:
+                raise JobNotFound(id, self.name)
+            return record if record.state.ended else None
+
+        return await _until(ended, timeout)
+
+    def _change(self, apply: Callable[[Model], R], *, makes: bool = False) -> R:
+        with self._store.lock:
+            if makes:
+                self._store.made.add(self.name)
+            self._store.changes += 1
+            return apply(self._store.model(self.name))
+
+    def _look(self, look: Callable[[Model], R]) -> R:
+        with self._store.lock:
+            return look(self._store.model(self.name))
+
+
+class ModelBackend:
+    """A backend on a ModelStore: `fifoq.queue.Backend`."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+        self._queues: dict[str, ModelQueue] = {}
+
+    async def open(self) -> None:
+        """There is nothing to connect."""
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def twin(self) -> "ModelBackend":
+        return ModelBackend(self._store)
+
+    def queue(self, name: str) -> ModelQueue:
+        return self._queues.setdefault(name, ModelQueue(self._store, name))
+
+    async def queues(self) -> tuple[str, ...]:
+        return tuple(sorted(self._store.made))
+
+    async def check(self) -> tuple[str, ...]:
+        return ()
+
+
+def _cursor(one: BlockedKey) -> str:
+    return f"{one.since:020}:{one.key}"
+
+
+async def _until(look: Callable[[], R | None], timeout: float) -> R | None:
+    """What `look` finds, as soon as it finds something within `timeout` real seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    while (found := look()) is None and loop.time() < end:
+        await asyncio.sleep(min(GLANCE, max(0.0, end - loop.time())))
+    return found
