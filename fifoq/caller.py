@@ -2,16 +2,20 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from fifoq.errors import BackendBusy, BackendUnavailable, OutcomeUnknown
+from fifoq.errors import BackendBusy, BackendFull, BackendReadOnly, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
 
 R = TypeVar("R")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""
+
+NOTHING_HAPPENED = (BackendUnavailable, BackendBusy, BackendFull, BackendReadOnly)
+"""What a backend raises when this try, and only this one, certainly took no effect."""
 
 
 class Caller:
@@ -24,6 +28,29 @@ class Caller:
 
     def __init__(self) -> None:
         self._call = Call(secrets.token_hex(16), 0)
+        self.doubtful = False
+        """The newest call may have taken effect, and its reply is not known: `attempt` will repeat it."""
+        self.sent_at = 0.0
+        """When the newest call was first sent in a way that may have taken effect (`time.monotonic()`)."""
+
+    async def attempt(self, verb: Callable[[Call], Awaitable[R]]) -> R:
+        """
+        Try once: repeat the newest call if its reply is not known, else make the next. Raises what `verb` raises.
+
+        A try that was cancelled, or failed in a way that says nothing of its effect, is repeated by the next one.
+        """
+        was_doubtful = self.doubtful
+        if not was_doubtful:
+            self._call = Call(self._call.caller, self._call.number + 1)
+            self.sent_at = time.monotonic()
+        self.doubtful = True
+        try:
+            reply = await verb(self._call)
+        except NOTHING_HAPPENED:
+            self.doubtful = was_doubtful
+            raise
+        self.doubtful = False
+        return reply
 
     async def send(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
         """
@@ -33,16 +60,15 @@ class Caller:
         OutcomeUnknown. After that, or when cancelled on the way, the next `send` is a new call: the old one, should it
         still arrive, is refused as overtaken.
         """
-        self._call = Call(self._call.caller, self._call.number + 1)
-        until = asyncio.get_running_loop().time() + patience
-        pause, doubtful = FIRST_PAUSE, False
+        self.doubtful = False
+        until = time.monotonic() + patience
+        pause = FIRST_PAUSE
         while True:
             try:
-                return await verb(self._call)
+                return await self.attempt(verb)
             except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
-                doubtful = doubtful or isinstance(error, OutcomeUnknown)
-                if asyncio.get_running_loop().time() + pause > until:
-                    if doubtful and not isinstance(error, OutcomeUnknown):
+                if time.monotonic() + pause > until:
+                    if self.doubtful and not isinstance(error, OutcomeUnknown):
                         raise OutcomeUnknown(str(error)) from error
                     raise
             await asyncio.sleep(pause)

@@ -1,27 +1,25 @@
 """
 Values as bytes: msgpack, with the types of Python that it lacks. Nothing is ever imported or called to read them.
 
-Equal values give equal bytes (sets are sorted), so that a repeated put can be told from a conflicting one. Everything
-comes back with its type, except that an enum becomes its value: the task's signature rebuilds those.
+The same value always gives the same bytes (sets are sorted), so that a repeated put can be told from a conflicting one.
+Everything comes back with its type, except that an enum becomes its value, and paths, addresses and URLs become text:
+the task's signature rebuilds those.
 """
 
-import ipaddress
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from pathlib import PurePath
+from functools import partial
 from typing import Any, cast
-from uuid import UUID
 
-import msgpack
+from msgpack import Packer, unpackb
 
+from fifoq import extensions
 from fifoq.errors import PayloadTooLarge
 
 MAX_PAYLOAD = 256 * 1024
 """The default limit of an encoded payload or result, in bytes."""
 MAX_TEXT = 4096
 """Errors are cut at so many bytes."""
+MAX_NESTING = 32
+"""Tuples, sets and the like are nested at most so deep; msgpack itself bounds lists and dicts (1,024)."""
 
 
 class NotSendable(TypeError):
@@ -31,7 +29,7 @@ class NotSendable(TypeError):
 def pack(value: Any) -> bytes:
     """Return the bytes of `value`. Raises NotSendable."""
     try:
-        return cast(bytes, msgpack.packb(value, default=_wrap, strict_types=True))
+        return _pack(value, 0)
     except NotSendable:
         raise
     except UnicodeEncodeError as error:
@@ -41,13 +39,14 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, limit: int | None = None) -> Any:
-    """Return the value of `data`. Raises ValueError if it is no whole value, or longer than `limit` bytes."""
+    """
+    Return the value of `data`. Raises ValueError if it is no whole value, or longer than `limit` bytes.
+
+    Whatever the bytes are: no other error, no code run, and memory in proportion to their number.
+    """
     if limit is not None and len(data) > limit:
         raise ValueError(f"{len(data)} bytes are more than the limit of {limit}")
-    try:
-        return msgpack.unpackb(data, ext_hook=_unwrap, strict_map_key=False)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    return _unpack(data, 0)
 
 
 def encode_call(args: list[Any], kwargs: dict[str, Any]) -> bytes:
@@ -55,16 +54,17 @@ def encode_call(args: list[Any], kwargs: dict[str, Any]) -> bytes:
     return pack([args, kwargs]) if args or kwargs else EMPTY_CALL
 
 
-def decode_call(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def decode_call(payload: bytes, limit: int | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return (args, kwargs) of a payload. Raises ValueError if it is none."""
     if payload == EMPTY_CALL:
         return (), {}
-    call = unpack(payload)
-    match call:
-        case [list(args), dict(kwargs)]:
-            return tuple(cast("list[Any]", args)), cast("dict[str, Any]", kwargs)
-        case _:
-            raise ValueError("not the payload of a call")
+    call = unpack(payload, limit)
+    if type(call) is not list or list(map(type, cast("list[Any]", call))) != [list, dict]:
+        raise ValueError("not the payload of a call")
+    args, kwargs = cast("tuple[list[Any], dict[Any, Any]]", call)
+    if not all(type(name) is str for name in kwargs):
+        raise ValueError("the payload of a call has an argument whose name is no text")
+    return tuple(args), kwargs
 
 
 def check_size(payload: bytes, limit: int, what: str) -> bytes:
@@ -82,98 +82,75 @@ def encode_error(type: str, message: str, traceback: str = "") -> bytes:
     return pack([_cut(type), _cut(message), _cut(traceback, keep_end=True)])
 
 
+def decode_error(data: bytes) -> tuple[str, str, str]:
+    """Return (type, message, traceback) of a stored error. Raises ValueError if it is none."""
+    match unpack(data):
+        case [str(type), str(message), str(traceback)]:
+            return type, message, traceback
+        case _:
+            raise ValueError("not a stored error")
+
+
+def encode_progress(done: int, total: int | None, note: str) -> bytes:
+    """Return the stored form of a progress; its note is cut. Raises NotSendable."""
+    return pack([done, total, _cut(note)])
+
+
+def decode_progress(data: bytes) -> tuple[int, int | None, str]:
+    """Return (done, total, note) of a stored progress. Raises ValueError if it is none."""
+    match unpack(data):
+        case [int() as done, int() | None as total, str(note)]:
+            return done, total, note
+        case _:
+            raise ValueError("not a stored progress")
+
+
+def decode_meta(data: bytes) -> dict[str, str]:
+    """Return what was sent along with a job. Raises ValueError if it is not texts by name."""
+    meta = cast("dict[Any, Any]", unpack(data)) if data else {}
+    if type(meta) is dict and all(type(name) is type(text) is str for name, text in meta.items()):
+        return meta
+    raise ValueError("not the meta of a job")
+
+
 def _cut(text: str, *, keep_end: bool = False) -> str:
     data = text.encode("utf-8", "replace")
     kept = data[-MAX_TEXT:] if keep_end else data[:MAX_TEXT]
     return kept.decode("utf-8", "ignore")
 
 
-def _wrap(value: Any) -> Any:
+def _pack(value: Any, nesting: int) -> bytes:
+    if nesting > MAX_NESTING:
+        raise NotSendable(f"it cannot be sent: tuples or sets nested more than {MAX_NESTING} deep")
+    # A new Packer each time, which is what packb makes too: one is not re-entrant, and an extension packs its parts.
+    return Packer(default=_WRAP[nesting], strict_types=True, buf_size=1024).pack(value)
+
+
+def _wrap(nesting: int, value: Any) -> Any:
     """Return a form of `value` that msgpack knows: the hook for all that it does not."""
-    if isinstance(value, Enum):
-        return value.value
-    for kind, (code, encode) in _EXTENSIONS.items():
-        if isinstance(value, kind):
-            return msgpack.ExtType(code, encode(value))
-    for kind, plain in _PLAIN.items():
-        if isinstance(value, kind):
-            return plain(value)
-    raise NotSendable(f"a {type(value).__module__}.{type(value).__qualname__} cannot be sent")
+    form = extensions.wrap(value, partial(_pack, nesting=nesting + 1))
+    if form is extensions.UNKNOWN:
+        raise NotSendable(f"a {type(value).__module__}.{type(value).__qualname__} cannot be sent")
+    return form
 
 
-def _unwrap(code: int, data: bytes) -> Any:
-    decode = _DECODERS.get(code)
-    if decode is None:
-        raise ValueError(f"unknown extension {code}")
+def _unpack(data: bytes, nesting: int) -> Any:
+    if nesting > MAX_NESTING:
+        raise ValueError("nested too deeply")
     try:
-        return decode(data)
-    except (ArithmeticError, TypeError) as error:
-        raise ValueError(f"malformed extension {code}") from error
+        return unpackb(data, ext_hook=_UNWRAP[nesting], strict_map_key=False, timestamp=3)
+    except (TypeError, ArithmeticError, MemoryError, RecursionError) as error:
+        # An unhashable key, a time beyond the year 9999, a list said to be longer than the memory.
+        raise ValueError(f"malformed: {error}") from error
 
 
-def _pack_sorted(values: Any) -> bytes:
-    return pack(sorted(pack(value) for value in values))
+def _unwrap(nesting: int, code: int, data: bytes) -> Any:
+    return extensions.unwrap(code, data, partial(_unpack, nesting=nesting + 1))
 
 
-def _unpack_sorted(data: bytes) -> list[Any]:
-    return [unpack(item) for item in unpack(data)]
-
-
-def _pack_int(value: int) -> bytes:
-    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
-
-
-def _plain_int(value: int) -> Any:
-    """A subclass of int as an int, or one beyond 64 bits as an extension."""
-    if -(2**63) <= value < 2**64:
-        return int(value)
-    return msgpack.ExtType(4, _pack_int(value))
-
-
-def _pack_timedelta(value: timedelta) -> bytes:
-    return pack([value.days, value.seconds, value.microseconds])
-
-
-# A subclass stands before its base: a datetime is a date, a bool never gets here, an int only beyond 64 bits.
-_EXTENSIONS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
-    tuple: (1, lambda value: pack(list(value))),
-    set: (2, _pack_sorted),
-    frozenset: (3, _pack_sorted),
-    datetime: (5, lambda value: value.isoformat().encode()),
-    date: (6, lambda value: value.isoformat().encode()),
-    time: (7, lambda value: value.isoformat().encode()),
-    timedelta: (8, _pack_timedelta),
-    UUID: (9, lambda value: value.bytes),
-    Decimal: (10, lambda value: str(value).encode()),
-}
-_PLAIN: dict[type, Callable[[Any], Any]] = {
-    str: str.__str__,
-    int: _plain_int,
-    float: float,
-    bytes: bytes,
-    bytearray: bytes,
-    list: list,
-    Mapping: dict,
-    PurePath: str,
-    ipaddress.IPv4Address: str,
-    ipaddress.IPv6Address: str,
-    ipaddress.IPv4Network: str,
-    ipaddress.IPv6Network: str,
-    ipaddress.IPv4Interface: str,
-    ipaddress.IPv6Interface: str,
-}
-_DECODERS: dict[int, Callable[[bytes], Any]] = {
-    1: lambda data: tuple(unpack(data)),
-    2: lambda data: set(_unpack_sorted(data)),
-    3: lambda data: frozenset(_unpack_sorted(data)),
-    4: lambda data: int.from_bytes(data, "big", signed=True),
-    5: lambda data: datetime.fromisoformat(data.decode()),
-    6: lambda data: date.fromisoformat(data.decode()),
-    7: lambda data: time.fromisoformat(data.decode()),
-    8: lambda data: timedelta(*unpack(data)),
-    9: lambda data: UUID(bytes=data),
-    10: lambda data: Decimal(data.decode()),
-}
+# One hook for each depth: they know how deep they are without a state that threads would share.
+_WRAP = [partial(_wrap, nesting) for nesting in range(MAX_NESTING + 1)]
+_UNWRAP = [partial(_unwrap, nesting) for nesting in range(MAX_NESTING + 1)]
 
 EMPTY_CALL = pack([[], {}])
 """The payload of a call without arguments."""

@@ -103,11 +103,11 @@ class Job:
 
     @property
     def error(self) -> JobError | None:
-        return None if self._record.error is None else JobError(*codec.unpack(self._record.error))
+        return None if self._record.error is None else JobError(*codec.decode_error(self._record.error))
 
     @property
     def progress(self) -> Progress | None:
-        return None if self._record.progress is None else Progress(*codec.unpack(self._record.progress))
+        return None if self._record.progress is None else Progress(*codec.decode_progress(self._record.progress))
 
     @property
     def reason(self) -> str | None:
@@ -131,7 +131,7 @@ class Job:
 
     @property
     def meta(self) -> dict[str, str]:
-        return codec.unpack(self._record.spec.meta) if self._record.spec.meta else {}
+        return codec.decode_meta(self._record.spec.meta)
 
     @property
     def owner(self) -> str | None:

@@ -67,7 +67,7 @@ class RateLimit:
     ) -> None:
         if burst < 1 or not 0 < per_second < math.inf:
             raise ConfigurationError(
-                f"A rate limit has a burst of at least 1 and a rate above 0, not burst={burst}, per_second={per_second}."
+                f"A rate limit has a burst of 1 or more and a rate above 0, not burst={burst}, per_second={per_second}."
             )
         self._interval = math.ceil(_SECOND / per_second)
         self._slack = (burst - 1) * self._interval

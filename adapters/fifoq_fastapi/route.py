@@ -93,6 +93,4 @@ def _invalid(error: RequestValidationError) -> ProblemResponse:
     errors = [{"where": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in findings]
     first = findings[0]["loc"]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:5])
-    return respond(
-        INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors}
-    )
+    return respond(INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors})

@@ -1,6 +1,5 @@
 """What the routes answer, as models: they make the OpenAPI document, and turn jobs into JSON."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 

@@ -10,14 +10,37 @@ What tests of fifoq are made of: a clock that stands still, the reference model,
             return lambda clock: MyBackend(f"mine:///{tmp_path}/jobs", clock=clock)
 """
 
-import pytest
+from typing import TYPE_CHECKING, Any
 
-pytest.register_assert_rewrite("fifoq.testing.contract", "fifoq.testing.driver", "fifoq.testing.pair")
+from fifoq.testing.clock import ManualClock
+from fifoq.testing.driver import Driver, MakeBackend, spec
+from fifoq.testing.faults import LostReplies
+from fifoq.testing.model import Model
+from fifoq.testing.model_backend import ModelBackend, ModelStore
 
-from fifoq.testing.clock import ManualClock  # noqa: E402
-from fifoq.testing.contract import QueueContract  # noqa: E402
-from fifoq.testing.driver import Driver, MakeBackend, spec  # noqa: E402
-from fifoq.testing.model import Model  # noqa: E402
-from fifoq.testing.model_backend import ModelBackend, ModelStore  # noqa: E402
+if TYPE_CHECKING:
+    from fifoq.testing.contract import QueueContract
 
-__all__ = ["Driver", "MakeBackend", "ManualClock", "Model", "ModelBackend", "ModelStore", "QueueContract", "spec"]
+__all__ = [
+    "Driver",
+    "LostReplies",
+    "MakeBackend",
+    "ManualClock",
+    "Model",
+    "ModelBackend",
+    "ModelStore",
+    "QueueContract",
+    "spec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the kit on first use: it alone needs pytest, and pytest is to explain its assertions."""
+    if name != "QueueContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    pytest.register_assert_rewrite("fifoq.testing.contract", "fifoq.testing.pair")
+    from fifoq.testing.contract import QueueContract
+
+    return QueueContract

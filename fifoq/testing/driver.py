@@ -65,6 +65,7 @@ class Driver:
         self.caller = uuid4().hex
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
+        self._others: list[Driver] = []
         self.run(backend.open())
         self.queue: Queue = backend.queue(name)
 
@@ -74,11 +75,12 @@ class Driver:
 
     def twin(self) -> "Driver":
         """Another driver of the same queue, on another backend of the same store."""
-        return Driver(self.backend.twin(), self.queue.name)
+        return self.beside(self.queue.name)
 
     def beside(self, name: str) -> "Driver":
-        """A driver of another queue of the same store."""
-        return Driver(self.backend.twin(), name)
+        """A driver of another queue of the same store, with its own backend and loop."""
+        self._others.append(Driver(self.backend.twin(), name))
+        return self._others[-1]
 
     def reopen(self) -> None:
         """Close the backend and open it again."""
@@ -88,6 +90,9 @@ class Driver:
         self.queue = self.backend.queue(name)
 
     def close(self) -> None:
+        """Close the backend and the loop, and those of all twins."""
+        for other in self._others:
+            other.close()
         if not self._loop.is_closed():
             self.run(self.backend.close())
             self._loop.close()

@@ -85,9 +85,15 @@ class ModelQueue:
         return self._look(lambda model: model.get(ids))
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
-        records = [record for record in self._look(lambda model: model.find(filter)) if record.entry > cursor]
-        page = tuple(records[: min(limit, MAX_PAGE)])
-        return Records(page, page[-1].entry if len(page) < len(records) else None)
+        def look(model: Model) -> Records:
+            ahead = [record for record in model.find(Filter()) if record.entry > cursor]
+            read = ahead[:MAX_PAGE]
+            wanted = set(model.find(filter))
+            page = [record for record in read if record in wanted][:limit]
+            last = page[-1] if len(page) == limit else read[-1] if read else None
+            return Records(tuple(page), last.entry if last and last is not ahead[-1] else None)
+
+        return self._look(look)
 
     async def stats(self) -> Stats:
         return self._look(Model.stats)

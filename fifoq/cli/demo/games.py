@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
+from fifoq.cli.demo.log import Turn
 from fifoq.errors import ConfigurationError
 
 FILE = "kasparov_deep_blue_1997.jsonl"
@@ -41,16 +42,6 @@ def parties(count: int) -> list[Party]:
     """Return `count` parties: the six games over and over, under the names game-001, game-002, …"""
     six = games()
     return [Party(f"game-{number + 1:03}", six[number % len(six)]) for number in range(count)]
-
-
-class Turn(NamedTuple):
-    """One move of a party as it is sent: how long its job will work, and whether its first attempt will fail."""
-
-    ply: int
-    uci: str
-    work: float
-    """Seconds."""
-    stumbles: bool
 
 
 class Plan(NamedTuple):

@@ -5,8 +5,9 @@ Producers, tasks and workers write events into a log each; `check` reads them al
 and duplicated jobs, wrong order or overlap within a key, limits and rates exceeded, stale fences, stuck jobs.
 
     log = FileLog(directory)                  # one per process; MemoryLog() for a run within one process
-    log.write(Asked(stamp(), "stats", id, "m1", "producer", 1))
-    ...
+
+    with attempt(log, ctx) as effect: ...     # in the tasks; Producer(log).enqueue(…) around what enqueues them
+
     report = check(read_logs(directory), {("stats", None): GateSettings.of(limit=50)})
     assert report.ok, report
 """
@@ -30,6 +31,7 @@ from fifoq.testing.history.events import (
 from fifoq.testing.history.gates import Bounds
 from fifoq.testing.history.log import FileLog, Log, MemoryLog, read_logs
 from fifoq.testing.history.report import Report, Rule, Violation
+from fifoq.testing.history.witness import Producer, WatchedBackend, attempt, write_finals
 
 __all__ = [
     "Answer",
@@ -45,13 +47,17 @@ __all__ = [
     "How",
     "Log",
     "MemoryLog",
+    "Producer",
     "Report",
     "Requeued",
     "Rule",
     "Settled",
     "Started",
     "Violation",
+    "WatchedBackend",
+    "attempt",
     "check",
     "read_logs",
     "stamp",
+    "write_finals",
 ]

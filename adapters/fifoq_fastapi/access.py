@@ -1,0 +1,94 @@
+"""Who may call a router, and whose jobs they see there. What an owner does not own does not exist for them."""
+
+import base64
+import hashlib
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, NamedTuple
+
+from fastapi import Depends, Security
+from fastapi.params import Depends as Dependency
+
+from fifoq.errors import ConfigurationError
+from fifoq.names import MAX_NAME, check_name
+
+Authenticate = Callable[..., Any]
+"""A dependency: it raises an HTTPException, or returns whatever stands for the caller."""
+OwnerOf = Callable[[Any], str | Awaitable[str]]
+"""From what the dependency returned to the text that the caller's jobs are stored with."""
+Scope = Literal["fifoq:read", "fifoq:write"]
+
+
+class Access(NamedTuple):
+    """How a router was told to treat its callers."""
+
+    auth: Authenticate | None
+    owner: OwnerOf | None
+
+    @classmethod
+    def of(cls, auth: Authenticate | None, public: bool, owner: OwnerOf | None) -> "Access":
+        """Return the access that `router` was asked for. Raises ConfigurationError if it was not made clear."""
+        if auth is None and not public:
+            raise ConfigurationError(
+                "router() lets callers enqueue and read jobs: say who may, with auth=<dependency>, "
+                "or public=True if everybody may."
+            )
+        if auth is not None and public:
+            raise ConfigurationError("router() got auth= and public=True: a router is either guarded or public.")
+        if auth is None and owner is not None:
+            raise ConfigurationError("owner= is asked about what auth returned: a public router has no owners.")
+        return cls(auth, owner)
+
+    @property
+    def longest_id(self) -> int:
+        """How many characters an id may have that a caller chooses."""
+        return MAX_NAME if self.owner is None else MAX_NAME - _MARK - 1
+
+    def caller(self, scope: Scope) -> Dependency:
+        """Return a dependency on the owner that the caller stands for: a text, or None if nobody is told apart."""
+        if self.auth is None:
+            return Depends(_everybody)
+        return Depends(self._guard(self.auth, scope))
+
+    def _guard(self, auth: Authenticate, scope: Scope) -> Callable[..., Awaitable[str | None]]:
+        async def guard(caller: Any = Security(auth, scopes=[scope])) -> str | None:
+            if self.owner is None:
+                return None
+            owner = self.owner(caller)
+            return _owner_name(await owner if inspect.isawaitable(owner) else owner)
+
+        return guard
+
+
+async def _everybody() -> None:
+    return None
+
+
+def _owner_name(owner: object) -> str:
+    """Check what `owner` returned: falling back to nobody would show one owner's jobs to another."""
+    if not isinstance(owner, str):
+        raise ConfigurationError(f"owner= returned {type(owner).__name__}; it returns a text for every caller.")
+    return check_name("owner", owner)
+
+
+def stored_id(owner: str | None, id: str) -> str:
+    """
+    Return the id under which the queue keeps the job that `owner` knows as `id`.
+
+    Two owners may choose the same id. The mark in front keeps their jobs apart; it is a hash, because owners' names
+    may be as long as ids, and may hold any separator.
+    """
+    return id if owner is None else f"{_mark(owner)}.{id}"
+
+
+def shown_id(owner: str | None, id: str) -> str:
+    """Return the id that `owner` knows a stored job by: the inverse of `stored_id`."""
+    return id if owner is None else id.removeprefix(f"{_mark(owner)}.")
+
+
+def _mark(owner: str) -> str:
+    digest = hashlib.blake2b(owner.encode(), digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+_MARK = len(_mark(""))

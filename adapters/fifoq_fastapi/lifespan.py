@@ -1,0 +1,50 @@
+"""The app's lifespan: opens the Fifoq, runs an embedded worker if asked to, and composes with the app's own."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple, cast
+
+from fastapi import FastAPI, Request
+
+from fifoq import Fifoq
+from fifoq.worker.worker import Worker
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+"""What `FastAPI(lifespan=…)` takes. It may yield a mapping: that becomes part of `request.state`."""
+
+_STATE = "fifoq"
+
+
+class Running(NamedTuple):
+    """What a lifespan holds open."""
+
+    tasks: Fifoq
+    worker: Worker | None
+
+
+def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -> Lifespan:
+    """
+    Return a lifespan for `FastAPI(lifespan=…)` that opens `tasks`, and with `worker=True` runs its jobs in this process.
+
+    `then` is the app's own lifespan. It starts when `tasks` is open and before the worker claims anything, and ends
+    after the worker: jobs find what it set up, and it may enqueue. At shutdown the server first ends its requests; the
+    worker goes on claiming until then, so that those which await results can finish, and has its grace period after
+    that.
+
+        app = FastAPI(lifespan=lifespan(tasks, worker=True, then=open_database))
+    """
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(tasks)
+            state = await stack.enter_async_context(then(app)) if then else None
+            embedded = await stack.enter_async_context(tasks.worker()) if worker else None
+            yield {**(state or {}), _STATE: Running(tasks, embedded)}
+
+    return run
+
+
+def running(request: Request) -> Running | None:
+    """Return what this app's lifespan holds open; None if it was not run, or is not `lifespan`."""
+    return cast("Running | None", getattr(request.state, _STATE, None))

@@ -1,0 +1,7 @@
+-- Enter new jobs; a row whose id is taken enters nothing.
+-- Inputs: one row of values for each job, in the order of the columns.
+INSERT INTO fifoq_jobs (
+    job, queue, id, gate, key, value, priority, state, seq, line, ready, created_at, retain, owner, meta, payload
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (queue, id) DO NOTHING;

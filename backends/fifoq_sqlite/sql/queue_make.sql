@@ -1,0 +1,2 @@
+-- Inputs: 1 name.
+INSERT INTO fifoq_queues (name) VALUES (?1);

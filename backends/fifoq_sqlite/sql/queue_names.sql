@@ -1,0 +1,2 @@
+-- Outputs: name of each queue, in order.
+SELECT name FROM fifoq_queues ORDER BY name;

@@ -1,0 +1,3 @@
+-- Inputs: 1 queue.
+-- Outputs: the earliest timer.
+SELECT at FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL ORDER BY at LIMIT 1;

@@ -1,0 +1,1 @@
+"""Benchmarks: each is run by hand, prints a table, and asserts nothing. See README.md."""

@@ -1,0 +1,61 @@
+"""How to measure: interleaved rounds, medians with their spread, and tables."""
+
+import gc
+import statistics
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """The median of some rounds, and their extremes."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:,.0f} [{self.low:,.0f}..{self.high:,.0f}]"
+
+    def fine(self) -> str:
+        """The same with two decimals: for microseconds."""
+        return f"{self.median:,.2f} [{self.low:,.2f}..{self.high:,.2f}]"
+
+
+Run = Callable[[], Awaitable[float]]
+"""One round of one contestant; returns what was measured."""
+
+
+async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Spread]:
+    """
+    Run all contestants in turn, `rounds` times, after one round that does not count.
+
+    Turns, because the machine's speed drifts: what shares a round shares the weather. Garbage of one is collected
+    before the next begins, so that nobody pays for another.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            gc.collect()
+            value = await run()
+            if number:
+                measured[name].append(value)
+    return {name: Spread.of(values) for name, values in measured.items()}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value below which so many percent lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(len(ordered) * percent / 100))]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its columns aligned."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )

@@ -1,0 +1,16 @@
+"""The command line. `main` is the script `fifoq`; it needs the extra `cli`, and says so where that is missing."""
+
+import sys
+
+_EXTRA = {"typer", "rich"}
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a claim or a check failed, 2 the user's mistake, 130 interrupted."""
+    try:
+        from fifoq.cli.commands import run
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        sys.exit(f'fifoq: the command line needs {error.name}: pip install "fifoq[cli]"')
+    sys.exit(run())

@@ -1,0 +1,158 @@
+"""How the demo tells what it saw: progress on standard error, the verdict on standard output, for people or as JSON."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from fifoq.cli.demo.performance import Counter, Performance
+from fifoq.cli.demo.verdict import Claim, Tally, claims, tally
+
+
+class Report(NamedTuple):
+    """Both performances, judged."""
+
+    backend: str
+    seed: int
+    naive: Tally
+    fifoq: Tally
+    naive_misfits: int
+    """Moves that found no piece to move, the naive way."""
+    claims: list[Claim]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every claim was borne out."""
+        return all(claim.holds for claim in self.claims)
+
+
+def judge(backend: str, seed: int, naive: Performance, fifoq: Performance) -> Report:
+    """Return the report on a naive performance and fifoq's."""
+    seen = tally(fifoq)
+    return Report(backend, seed, tally(naive), seen, naive.misfits, claims(seen))
+
+
+def as_json(report: Report) -> str:
+    """Return the report for machines: one JSON object."""
+    return json.dumps(
+        {
+            "holds": report.holds,
+            "backend": report.backend,
+            "seed": report.seed,
+            "claims": [claim._asdict() for claim in report.claims],
+            "naive": _numbers(report.naive) | {"misfits": report.naive_misfits},
+            "fifoq": _numbers(report.fifoq),
+        },
+        indent=2,
+    )
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report for people: what was played, what both ways made of it, what that proves."""
+    console.print(
+        f"[bold]{report.fifoq.moves:,} moves of {report.fifoq.games:,} games[/] (Kasparov against Deep Blue, 1997), "
+        "sent as HTTP requests to a FastAPI app.\n"
+        "Each becomes a job that reads the game's stored board, works for a random time, and stores the next board.\n",
+        highlight=False,
+    )
+    console.print(_comparison(report))
+    console.print(f"\n[bold]What fifoq proved[/] on {report.backend}, by the server's log against the games' record:")
+    console.print(_verdict(report.claims, ascii_only=console.options.ascii_only))
+    console.print()
+    console.print(conclusion(report), highlight=False)
+
+
+def conclusion(report: Report) -> str:
+    """Return the outcome in a sentence."""
+    failed = [claim.text for claim in report.claims if not claim.holds]
+    if failed:
+        return f"fifoq demo: {len(failed)} of {len(report.claims)} claims do not hold: {'; '.join(failed)}."
+    wrong = report.naive.games - report.naive.games_right
+    return (
+        f"BackgroundTasks ended {wrong:,} of {report.naive.games:,} games with a wrong board; fifoq none, "
+        f"{report.fifoq.speed_up:.1f} times as fast as one move at a time."
+    )
+
+
+@contextmanager
+def progress(console: Console) -> Iterator["Bars"]:
+    """Show progress bars on `console` if it is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        yield Bars(bars)
+
+
+class Bars:
+    """The progress bars of both performances."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def counter(self, what: str, total: int) -> Counter:
+        """Add the two bars of a performance: moves sent, and moves that ended."""
+        sent = self._progress.add_task(f"{what}: moves sent", total=total)
+        ended = self._progress.add_task(f"{what}: moves made", total=total)
+        return Counter(
+            sent=lambda count: self._progress.update(sent, completed=count),
+            ended=lambda count: self._progress.update(ended, completed=count),
+        )
+
+
+def _numbers(seen: Tally) -> dict[str, Any]:
+    return seen._asdict() | {"moves_per_second": seen.moves_per_second, "speed_up": seen.speed_up}
+
+
+def _comparison(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("")
+    table.add_column("BackgroundTasks", justify="right", style="red" if _went_wrong(report.naive) else "")
+    table.add_column('fifoq, key="game"', justify="right", style="green" if report.holds else "")
+    for label, naive, fifoq in zip(_LABELS, _column(report.naive), _column(report.fifoq), strict=True):
+        table.add_row(label, naive, fifoq)
+    return table
+
+
+_LABELS = (
+    "games that ended with the right board",
+    "moves that left the right board",
+    "moves made in order",
+    "moves lost",
+    "moves made while another of the game was",
+    "games in play at once: most, mean",
+    "moves per second",
+    "speed, with one move at a time as 1",
+)
+
+
+def _column(seen: Tally) -> tuple[str, ...]:
+    return (
+        f"{seen.games_right:,} of {seen.games:,}",
+        f"{seen.moves_right:,} of {seen.moves:,}",
+        f"{seen.in_order:,} of {seen.moves:,}",
+        f"{seen.lost:,}",
+        f"{seen.overlapping:,}",
+        f"{seen.most_at_once}, {seen.mean_at_once:.1f}",
+        f"{seen.moves_per_second:,.0f}",
+        f"{seen.speed_up:.1f}",
+    )
+
+
+def _went_wrong(seen: Tally) -> bool:
+    return seen.games_right < seen.games
+
+
+def _verdict(claims: list[Claim], *, ascii_only: bool) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for claim in claims:
+        table.add_row(_mark(claim, ascii_only=ascii_only), claim.text, Text(claim.seen, style="dim"))
+    return table
+
+
+def _mark(claim: Claim, *, ascii_only: bool) -> Text:
+    good, bad = ("ok", "NO") if ascii_only else ("✓", "✗")
+    return Text(f"  {good}", style="green") if claim.holds else Text(f"  {bad}", style="bold red")

@@ -1,0 +1,180 @@
+"""Contract, point 20: who waits is woken. In real seconds, under any clock; a wake-up is a hint, an end is a fact."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fifoq.errors import JobNotFound
+from fifoq.queue import Changed
+from fifoq.record import Record
+from fifoq.state import State
+from fifoq.testing.contract.base import Cases
+from fifoq.testing.driver import KEPT, Driver, spec
+
+PATIENCE = 20.0
+"""Seconds after which a wake-up counts as missed. Nothing here takes long unless it is."""
+
+
+def during(driver: Driver, waiting: Any, change: Callable[[Driver], Any]) -> Any:
+    """What `waiting` returns if another backend, on another thread and loop, makes a change once it has begun."""
+    other = driver.twin()
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.wait(PATIENCE)
+        change(other)
+
+    async def wait() -> Any:
+        task = asyncio.ensure_future(waiting)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        begun.set()
+        return await asyncio.wait_for(task, 3 * PATIENCE)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        return driver.run(wait())
+    finally:
+        begun.set()
+        thread.join()
+
+
+class WaitCases(Cases):
+    """Point 20."""
+
+    def test_a_wait_ends_at_its_timeout(self, driver: Driver) -> None:
+        assert driver.run(asyncio.wait_for(driver.queue.wait(0.01), PATIENCE)) in (True, False)
+        assert driver.run(asyncio.wait_for(driver.queue.wait(0), PATIENCE)) in (True, False)
+
+    def test_a_put_wakes_who_waits(self, driver: Driver) -> None:
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True
+        assert len(driver.claim()) == 1
+
+    def test_each_put_wakes_who_waits_again(self, driver: Driver) -> None:
+        for _ in range(5):
+            assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True
+            assert len(driver.claim()) == 1
+
+    @pytest.mark.parametrize("end", ["succeed", "fail", "retry", "release", "end_cancelled"])
+    def test_the_end_of_a_lease_wakes_who_waits(self, driver: Driver, end: str) -> None:
+        driver.put(spec("k"), spec("k"))
+        lease = driver.lease()
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: getattr(other, end)(lease)) is True
+        assert len(driver.claim()) == 1
+
+    def test_a_slot_that_frees_wakes_who_waits(self, driver: Driver) -> None:
+        driver.declare(limit=1)
+        driver.put(spec(), spec())
+        lease = driver.lease()
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.succeed(lease)) is True
+        assert len(driver.claim()) == 1
+
+    @pytest.mark.parametrize(
+        "place", [{}, {"task": "task"}, {"key": "k"}], ids=["the queue", "the task", "the key"]
+    )
+    def test_a_resume_wakes_who_waits(self, driver: Driver, place: dict[str, str]) -> None:
+        driver.put(spec("k"))
+        driver.pause(**place)
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.resume(**place)) is True
+        assert len(driver.claim()) == 1
+
+    def test_a_raised_limit_wakes_who_waits(self, driver: Driver) -> None:
+        driver.declare(limit=1)
+        driver.put(spec(), spec())
+        driver.lease()
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.declare(limit=2)) is True
+        assert len(driver.claim()) == 1
+
+    def test_a_cancelled_head_a_requeue_and_a_skip_wake_who_waits(self, driver: Driver) -> None:
+        a, b, c = driver.put(spec("k"), spec("k"), spec("k"))
+        driver.retry(driver.lease(), after=1_000)
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.cancel(a)) is True
+        driver.fail(driver.lease(), halt=True)
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.requeue(b)) is True
+        driver.fail(driver.lease(), halt=True)
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.skip(b)) is True
+        assert driver.claim() == [c]
+
+
+class FinishedCases(Cases):
+    """Point 20: the end of a job is told to who waits for it."""
+
+    def finished(self, driver: Driver, id: str, timeout: float = PATIENCE) -> Record | None:
+        return driver.run(asyncio.wait_for(driver.queue.finished(id, timeout), 3 * PATIENCE))
+
+    def test_an_ended_job_is_told_at_once(self, driver: Driver) -> None:
+        a, b, c = driver.put(spec(), spec("k"), spec(retain=KEPT))
+        driver.succeed(driver.lease())
+        driver.fail(driver.lease(), halt=True)
+        driver.cancel(c)
+        for id in (a, b, c):
+            assert self.finished(driver, id) == driver.record(id)
+
+    def test_a_job_that_does_not_end_in_time_is_none(self, driver: Driver) -> None:
+        ids = driver.put(spec(), spec(), spec(delay=5))
+        driver.lease()
+        for id in ids:
+            assert self.finished(driver, id, 0.01) is None
+            assert self.finished(driver, id, 0) is None
+
+    @pytest.mark.parametrize("end", ["succeed", "fail", "end_cancelled"])
+    def test_who_waits_gets_the_record_as_the_job_ends(self, driver: Driver, end: str) -> None:
+        (a,) = driver.put(spec())
+        lease = driver.lease()
+        record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: getattr(other, end)(lease))
+        assert record == driver.record(a)
+        assert record.state.ended
+
+    def test_who_waits_for_a_waiting_job_hears_of_its_cancellation(self, driver: Driver) -> None:
+        (a,) = driver.put(spec(retain=KEPT))
+        record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: other.cancel(a))
+        assert record.state is State.CANCELLED
+
+    def test_a_retry_is_no_end(self, driver: Driver) -> None:
+        (a,) = driver.put(spec())
+        lease = driver.lease()
+
+        def work(other: Driver) -> None:
+            other.retry(lease)
+            other.succeed(other.lease())
+
+        assert during(driver, driver.queue.finished(a, PATIENCE), work).state is State.SUCCEEDED
+
+    def test_a_job_that_does_not_exist_is_not_waited_for(self, driver: Driver) -> None:
+        driver.put(spec())
+        with pytest.raises(JobNotFound):
+            self.finished(driver, "nobody")
+
+    def test_a_job_removed_as_it_ends_is_seen_or_reported_gone(self, driver: Driver) -> None:
+        (a,) = driver.put(spec())
+        lease = driver.lease()
+        try:
+            record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: other.succeed(lease, retain=0))
+        except JobNotFound:
+            return
+        assert record is not None
+        assert record.result == b"result"
+
+    def test_many_wait_for_many(self, driver: Driver) -> None:
+        ids = driver.put(*(spec() for _ in range(20)))
+        leases = driver.leases(20)
+
+        async def all_of_them() -> list[Record | None]:
+            return await asyncio.gather(*(driver.queue.finished(id, PATIENCE) for id in ids for _ in range(2)))
+
+        def work(other: Driver) -> None:
+            for lease in reversed(leases):
+                assert other.succeed(lease) is State.SUCCEEDED
+
+        records = during(driver, all_of_them(), work)
+        assert [record and record.spec.id for record in records] == [id for id in ids for _ in range(2)]
+
+    def test_a_requeued_job_is_waited_for_again(self, driver: Driver) -> None:
+        (a,) = driver.put(spec())
+        driver.fail(driver.lease())
+        assert driver.requeue(a) == [Changed(State.WAITING, True)]
+        assert self.finished(driver, a, 0.01) is None

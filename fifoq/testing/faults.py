@@ -1,0 +1,86 @@
+"""
+Faults between a caller and its queue: the call takes effect, and its reply is lost.
+
+A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the real one, and must not tell the
+difference.
+"""
+
+from collections.abc import Collection
+from typing import Any, cast
+
+from fifoq.errors import OutcomeUnknown
+from fifoq.queue import Backend, Queue
+
+VERBS = ("put", "claim", "settle")
+"""The calls that carry a Call, and may therefore be repeated."""
+
+
+class LostReplies:
+    """
+    A backend whose queues lose replies.
+
+    `lose("claim")` lets the next claim take effect and raises OutcomeUnknown instead of giving its reply;
+    `lose("put", times=3)` the next three puts, repeats counted. `every=n` loses each n-th reply of all `verbs`. All
+    else goes through untouched.
+
+        backend = LostReplies(memory)
+        backend.lose("settle")
+    """
+
+    def __init__(self, backend: Backend, *, every: int = 0, verbs: Collection[str] = VERBS) -> None:
+        self._backend = backend
+        self._every = every
+        self._verbs = frozenset(verbs)
+        self._pending: dict[str, int] = {}
+        self._queues: dict[str, Queue] = {}
+        self._calls = 0
+        self.lost = 0
+        """How many replies were lost so far."""
+
+    def lose(self, verb: str, times: int = 1) -> None:
+        """Lose the replies of the next `times` calls of `put`, `claim` or `settle`."""
+        if verb not in VERBS:
+            raise ValueError(f"Replies of {' '.join(VERBS)} can be lost, not of {verb!r}.")
+        self._pending[verb] = self._pending.get(verb, 0) + times
+
+    def queue(self, name: str) -> Queue:
+        if name not in self._queues:
+            self._queues[name] = cast("Queue", _LossyQueue(self._backend.queue(name), self))
+        return self._queues[name]
+
+    def twin(self) -> "LostReplies":
+        return LostReplies(self._backend.twin(), every=self._every, verbs=self._verbs)
+
+    def loses(self, verb: str) -> bool:
+        """Whether the reply that is now on its way gets lost."""
+        self._calls += 1
+        due = bool(self._every) and verb in self._verbs and self._calls % self._every == 0
+        if self._pending.get(verb, 0) > 0:
+            self._pending[verb] -= 1
+            due = True
+        self.lost += due
+        return due
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _LossyQueue:
+    """One queue of a backend that loses replies."""
+
+    def __init__(self, queue: Queue, faults: LostReplies) -> None:
+        self._queue = queue
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._queue, name)
+        return self._lossy(name, method) if name in VERBS else method
+
+    def _lossy(self, verb: str, method: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            reply = await method(*args, **kwargs)
+            if self._faults.loses(verb):
+                raise OutcomeUnknown(f"The reply to this {verb} was lost on purpose.")
+            return reply
+
+        return call

@@ -1,0 +1,136 @@
+"""Writes the events of a run where they happen: around a producer's calls, in a task, and between worker and queue."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar, cast
+
+from fifoq.errors import FifoqError, OutcomeUnknown
+from fifoq.job import Job
+from fifoq.lease import Settlement
+from fifoq.queue import Backend, Call, Queue
+from fifoq.state import State
+from fifoq.testing.history.events import Answer, Answered, Asked, Effect, Ended, Final, How, Settled, Started, stamp
+from fifoq.testing.history.log import Log
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Made(Protocol):
+    """What an enqueue returns: a handle."""
+
+    @property
+    def created(self) -> bool: ...
+
+
+class Running(Protocol):
+    """What a task knows of itself: its Context."""
+
+    @property
+    def job(self) -> Job: ...
+    @property
+    def fence(self) -> int: ...
+
+
+H = TypeVar("H", bound=Made)
+
+
+class Producer:
+    """One producer: a `Fifoq`, whose calls enter in the order in which they are made."""
+
+    def __init__(self, log: Log, name: str = "producer") -> None:
+        self._log = log
+        self._name = name
+        self._number = 0
+
+    async def enqueue(
+        self, queue: str, id: str, key: str | None, call: Callable[[], Awaitable[H]], *, delayed: bool = False
+    ) -> H:
+        """Make the call, which enqueues job `id`, and return or raise what it does."""
+        self._number += 1
+        number = self._number
+        self._log.write(Asked(stamp(), queue, id, key, self._name, number, delayed))
+        answer = Answer.UNKNOWN
+        try:
+            handle = await call()
+            answer = Answer.ACCEPTED if handle.created else Answer.REPEATED
+            return handle
+        except FifoqError as error:
+            answer = Answer.UNKNOWN if isinstance(error, OutcomeUnknown) else Answer.REFUSED
+            raise
+        finally:
+            self._log.write(Answered(stamp(), queue, id, self._name, number, answer))
+
+
+@contextmanager
+def attempt(log: Log, ctx: Running, value: str | None = None) -> Generator[Callable[[], None]]:
+    """
+    Write the start and the end of an attempt: all that the task does happens within. Yields what writes its effect.
+
+        @tasks.task(key="match")
+        async def save(ctx: Context, match: str) -> None:
+            with attempt(log, ctx) as effect:
+                ...
+                effect()
+    """
+    job, fence = ctx.job, ctx.fence
+    began = job.started_at
+    claimed_at = None if began is None else (began - _EPOCH) // _MICROSECOND
+    worker = job.worker or ""
+    log.write(Started(stamp(), job.queue, job.id, fence, worker, job.attempt, job.task, value, claimed_at=claimed_at))
+    how = How.STOPPED
+    try:
+        yield lambda: log.write(Effect(stamp(), job.queue, job.id, fence))
+        how = How.RETURNED
+    except Exception:
+        how = How.RAISED
+        raise
+    finally:
+        log.write(Ended(stamp(), job.queue, job.id, fence, how))
+
+
+async def write_finals(log: Log, jobs: AsyncIterable[Job]) -> None:
+    """Write what the store holds in the end, of all jobs in order of entry: `write_finals(log, tasks.jobs())`."""
+    entries: dict[str, int] = {}
+    async for job in jobs:
+        entries[job.queue] = entry = entries.get(job.queue, 0) + 1
+        log.write(Final(job.queue, job.id, job.state, job.halted, entry))
+
+
+class WatchedBackend:
+    """A backend that writes down what its settlements were told. All else goes through untouched."""
+
+    def __init__(self, backend: Backend, log: Log) -> None:
+        self._backend = backend
+        self._log = log
+        self._queues: dict[str, Queue] = {}
+
+    def queue(self, name: str) -> Queue:
+        if name not in self._queues:
+            self._queues[name] = cast("Queue", _WatchedQueue(self._backend.queue(name), self._log))
+        return self._queues[name]
+
+    def twin(self) -> "WatchedBackend":
+        return WatchedBackend(self._backend.twin(), self._log)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _WatchedQueue:
+    def __init__(self, queue: Queue, log: Log) -> None:
+        self._queue = queue
+        self._log = log
+        self._asked: dict[Call, int] = {}
+
+    async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+        asked_at = self._asked.setdefault(call, stamp())
+        states = await self._queue.settle(call, settlements)
+        for one, state in zip(settlements, states, strict=True):
+            fence = int(one.token.rpartition(".")[2])
+            self._log.write(Settled(stamp(), self._queue.name, one.id, fence, asked_at, state))
+        return states
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)

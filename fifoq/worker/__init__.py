@@ -1,0 +1,6 @@
+"""The worker runtime: claims jobs, runs them, keeps their leases and settles them, on any backend."""
+
+from fifoq.worker.settings import WorkerSettings, Workplace
+from fifoq.worker.worker import Worker
+
+__all__ = ["Worker", "WorkerSettings", "Workplace"]

@@ -1,0 +1,118 @@
+"""One lease while a worker works on it. It knows neither the queue nor how the lease came."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from fifoq.clock import microseconds
+from fifoq.definition import FAILURES_KEPT, RESULTS_KEPT, Definition
+from fifoq.lease import Lease, Outcome
+
+
+class Stop(Enum):
+    """Why a job is stopped before its end."""
+
+    CANCEL = "somebody cancelled it"
+    TIMEOUT = "its time is over"
+    SHUTDOWN = "the worker shuts down"
+    UNREACHABLE = "its lease is about to end, and the backend cannot be reached"
+    LOST = "its lease was lost"
+
+
+class Place(Protocol):
+    """Where functions run: in the loop, in threads or in processes."""
+
+    width: int
+    """How many jobs it takes at a time."""
+    taken: int
+    """How many it has: claimed for it and not ended."""
+
+    async def perform(self, run: "Run") -> bytes:
+        """Rebuild the arguments, call the function, and return its result, encoded."""
+        ...
+
+    def halt(self, run: "Run", why: Stop) -> None:
+        """Make the function end as soon as can be."""
+        ...
+
+    def close(self) -> None:
+        """Let go of idle threads and processes, and of busy ones as far as they let themselves."""
+        ...
+
+
+class Plan:
+    """A task made ready to run: its definition, where it runs, and its times as the queue wants them."""
+
+    __slots__ = ("decode", "definition", "encode", "failures_kept", "function", "place", "results_kept", "takes_context")
+
+    def __init__(self, definition: Definition, place: Place) -> None:
+        self.definition = definition
+        self.place = place
+        self.function: Callable[..., Any] = definition.function
+        self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
+        self.encode: Callable[[Any], bytes] = definition.signature.encode_result
+        self.takes_context = definition.takes_context
+        retain = definition.retain
+        self.results_kept = microseconds(RESULTS_KEPT if retain is None else retain)
+        self.failures_kept = microseconds(FAILURES_KEPT if retain is None else retain)
+
+
+class Desk(Protocol):
+    """The worker's side of one queue: where runs come from, and where their outcomes go."""
+
+    name: str
+    plans: Mapping[str, Plan]
+
+    def settle(self, run: "Run", outcome: Outcome) -> None:
+        """See that the outcome is written."""
+        ...
+
+
+class Run:
+    """One attempt at one job, from its claim to its settlement."""
+
+    __slots__ = ("deadline", "desk", "ended", "handle", "lease", "plan", "progress", "started", "stopped", "task", "timer", "written")
+
+    def __init__(self, desk: Desk, plan: Plan, lease: Lease, deadline: float) -> None:
+        self.desk = desk
+        self.plan = plan
+        self.lease = lease
+        self.deadline = deadline
+        """When the lease can end at the earliest (`time.monotonic()`), counted from the sending of what set it."""
+        self.task: asyncio.Task[None] | None = None
+        self.started = False
+        """The executor has begun with it: only then does a cancelled task get to say so."""
+        self.ended = False
+        """The function is through with it; what is left is to write the outcome."""
+        self.stopped: Stop | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.progress: bytes | None = None
+        self.written: bytes | None = None
+        """The progress that the store has."""
+        self.handle: Any = None
+        """What its place knows it by."""
+
+    def begin(self) -> None:
+        """The function starts now: so does its timeout."""
+        timeout = self.plan.definition.timeout
+        if timeout is not None and not self.ended:
+            self.timer = asyncio.get_running_loop().call_later(timeout, self.stop, Stop.TIMEOUT)
+
+    def stop(self, why: Stop) -> None:
+        """Ask the function to end, on the worker's loop. The first reason stands, unless the lease is lost."""
+        if self.ended or self.stopped is why:
+            return
+        if self.stopped is None or why is Stop.LOST:
+            self.stopped = why
+        if self.started:
+            self.plan.place.halt(self, why)
+
+    def end(self) -> None:
+        """The function has ended."""
+        self.ended = True
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Run of job {self.lease.spec.id} of task {self.plan.definition.name!r} in {self.desk.name!r}>"

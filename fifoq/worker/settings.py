@@ -1,0 +1,63 @@
+"""What a worker is told: how much it may do at a time, and where it works."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fifoq.codec import MAX_PAYLOAD
+from fifoq.definition import Definition
+from fifoq.errors import ConfigurationError
+from fifoq.queue import Backend
+
+
+class Workplace(NamedTuple):
+    """What a worker works with, from its opening to its close."""
+
+    backend: Backend
+    """Open, on the worker's loop."""
+    tasks: Mapping[str, Mapping[str, Definition]]
+    """By queue name, by task name. Queues are asked in turn; nothing else is ever claimed."""
+    resources: Any = None
+    """What tasks find in `ctx.resources`."""
+
+
+def own_name() -> str:
+    """A worker's name: where it runs, and something that no restart repeats."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How much one worker does at a time, and how long it waits. Times are in seconds."""
+
+    concurrency: int = 100
+    """Jobs at a time, wherever they run."""
+    threads: int = 40
+    """Of those, at most so many sync ones."""
+    lease: float = 15.0
+    """For how long a claim holds; extended three times as often."""
+    grace: float = 25.0
+    """How long a stopping worker waits for its jobs to finish."""
+    processes: int | None = None
+    """Of the jobs at a time, at most so many of `run_in="process"`; None: as many as there are processors."""
+    max_payload: int = MAX_PAYLOAD
+    """Arguments and results of more bytes are refused."""
+    name: str = field(default_factory=own_name)
+
+    def __post_init__(self) -> None:
+        for what in ("concurrency", "threads", "processes", "max_payload"):
+            value = getattr(self, what)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"A worker's {what} is at least 1, not {value!r}.")
+        if not (self.lease > 0 and self.grace >= 0):
+            raise ConfigurationError(
+                f"A worker's lease is above 0 s and its grace 0 s or more, not {self.lease!r} and {self.grace!r}."
+            )
+
+    @property
+    def width_of_processes(self) -> int:
+        """How many child processes there may be."""
+        return self.processes or os.cpu_count() or 1

@@ -1,0 +1,111 @@
+"""Writes the outcomes of one queue: all that came up while the last write was on its way go into the next one."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from fifoq.caller import Caller
+from fifoq.errors import BackendError
+from fifoq.lease import Extension, Outcome, Settlement
+from fifoq.queue import Queue
+from fifoq.state import State
+from fifoq.worker.outage import Outage
+from fifoq.worker.run import Run
+
+log = logging.getLogger("fifoq.worker")
+
+MAX_BATCH = 1_000
+"""Settlements in one write."""
+
+
+class Settler:
+    """
+    The outcomes of one queue on their way to the store.
+
+    A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
+    """
+
+    def __init__(self, queue: Queue, lease: int, written: Callable[[Run], None]) -> None:
+        self._queue = queue
+        self._lease = lease
+        self._written = written
+        self._caller = Caller()
+        self._outage = Outage(f"outcomes of queue {queue.name!r} wait to be written")
+        self._due: list[tuple[Run, Outcome]] = []
+        self._sleeping: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self.unwritten = 0
+        """Outcomes that the store has not confirmed."""
+
+    def add(self, run: Run, outcome: Outcome) -> None:
+        """Take an outcome. It is written soon."""
+        self._due.append((run, outcome))
+        self.unwritten += 1
+        sleeping = self._sleeping
+        if sleeping is not None:
+            self._sleeping = None
+            if not sleeping.done():
+                sleeping.set_result(None)
+
+    async def serve(self) -> None:
+        """Write outcomes until cancelled."""
+        while True:
+            if not self._due:
+                self._sleeping = asyncio.get_running_loop().create_future()
+                await self._sleeping
+            batch, self._due = self._due[:MAX_BATCH], self._due[MAX_BATCH:]
+            await self._write(batch)
+
+    async def idle(self) -> None:
+        """Return when everything is written."""
+        while self.unwritten:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
+
+    async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
+        settlements = [Settlement(run.lease.spec.id, run.lease.token, outcome) for run, outcome in batch]
+        await self._write_progress(batch)
+        while True:
+            try:
+                states = await self._caller.attempt(lambda call: self._queue.settle(call, settlements))
+            except Exception as error:
+                await asyncio.sleep(self._outage.failed(error))
+            else:
+                break
+        self._outage.over()
+        for (run, _), state in zip(batch, states, strict=True):
+            self._settled(run, state)
+        self.unwritten -= len(batch)
+        if not self.unwritten:
+            self._wake_waiting()
+
+    async def _write_progress(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
+        """Store the last word on progress of jobs that end before the keeper had time for it."""
+        late = [run for run, _ in batch if run.progress is not run.written]
+        if not late:
+            return
+        for run in late:
+            run.written = run.progress
+        try:
+            await self._queue.extend(
+                [Extension(run.lease.spec.id, run.lease.token, self._lease, run.progress) for run in late]
+            )
+        except BackendError as error:
+            log.debug("The last progress of %d jobs is not written: %s", len(late), error)
+
+    def _settled(self, run: Run, state: State | None) -> None:
+        self._written(run)
+        if state is None:
+            log.warning(
+                "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this "
+                "happens often, the task holds up the process for longer than the lease.",
+                run.lease.spec.id,
+                run.plan.definition.name,
+            )
+
+    def _wake_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

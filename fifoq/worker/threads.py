@@ -1,0 +1,134 @@
+"""
+Sync functions: they run in threads of the worker's own, never in those of anyio or of the loop.
+
+The threads are daemons: one that never returns must not keep the process from ending.
+"""
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from fifoq.worker.calling import read, write
+from fifoq.worker.loop import Site
+from fifoq.worker.run import Run, Stop
+from fifoq.worker.verdict import thread_timed_out
+
+log = logging.getLogger("fifoq.worker")
+
+Work = tuple[asyncio.Future[bytes], Callable[[], bytes]]
+
+
+class Threads:
+    """Threads that are made when there is work for them, and wait for more of it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+
+    def submit(self, call: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """Call it in a thread; what it returns or raises is the future's. On the loop only."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._busy += 1
+        if self._busy > len(self._threads):
+            self._make_one()
+        self._work.put((future, call))
+        return future
+
+    def close(self) -> None:
+        """Let every thread end after the work that it has."""
+        for _ in self._threads:
+            self._work.put(None)
+        self._threads.clear()
+
+    def _make_one(self) -> None:
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, call = work
+            try:
+                result, error = call(), None
+            except BaseException as raised:  # a SystemExit is the job's end, not the thread's
+                result, error = b"", raised
+            try:
+                future.get_loop().call_soon_threadsafe(self._deliver, future, result, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for this any more
+            # A thread that waits for work must not keep the last one's values alive.
+            del work, future, call, result, error
+
+    def _deliver(self, future: asyncio.Future[bytes], result: bytes, error: BaseException | None) -> None:
+        self._busy -= 1
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(_settable(error))
+
+
+def _settable(error: BaseException) -> BaseException:
+    """A future takes no StopIteration."""
+    if not isinstance(error, StopIteration):
+        return error
+    wrapped = RuntimeError("the function raised StopIteration")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+class InThreads:
+    """
+    The place of sync functions.
+
+    A thread cannot be stopped: whatever the reason, its job ends when the function returns. Until then its lease is
+    kept, its key stays closed, and it counts against the width. A function that reads `ctx.cancelled` can return early.
+    """
+
+    def __init__(self, site: Site, width: int) -> None:
+        self._site = site
+        self._limit = site.max_payload
+        self._threads = Threads("fifoq-thread")
+        self.width = width
+        self.taken = 0
+
+    async def perform(self, run: Run) -> bytes:
+        run.begin()
+        context = contextvars.copy_context()
+        result = await self._threads.submit(lambda: context.run(self._call, run))
+        if run.stopped is Stop.TIMEOUT:
+            raise thread_timed_out(run)
+        return result
+
+    def halt(self, run: Run, why: Stop) -> None:
+        level = logging.WARNING if why is Stop.TIMEOUT else logging.INFO
+        log.log(
+            level,
+            "Task %r is to stop (%s), but it is a sync function, and a thread cannot be stopped: job %s holds its key "
+            "and its place in its limits until the function returns. Check ctx.cancelled in it, give what it calls a "
+            'timeout, or use run_in="process".',
+            run.plan.definition.name,
+            why.value,
+            run.lease.spec.id,
+        )
+
+    def close(self) -> None:
+        self._threads.close()
+
+    def _call(self, run: Run) -> bytes:
+        plan = run.plan
+        args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
+        value: Any
+        if plan.takes_context:
+            value = plan.function(self._site.context(run), *args, **kwargs)
+        else:
+            value = plan.function(*args, **kwargs)
+        return write(plan.encode, value, self._limit)

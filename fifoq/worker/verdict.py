@@ -1,0 +1,147 @@
+"""What the end of a run means: the one place where retries, the crash budget and retention are decided. Pure."""
+
+import asyncio
+import traceback
+from types import TracebackType
+
+from fifoq.clock import microseconds
+from fifoq.codec import encode_error
+from fifoq.errors import GiveUp, RetryAfter
+from fifoq.lease import Cancel, Fail, Outcome, Release, Retry
+from fifoq.worker.calling import Unreadable, Unsendable
+from fifoq.worker.run import Run, Stop
+
+CANCELLED = "cancelled"
+"""The reason of a job that was cancelled, if nobody gave one."""
+_OWN = __name__.rpartition(".")[0] + "."
+
+
+class FarError(Exception):
+    """An exception that was raised in a child process, as text. `kinds` are the full names of its classes."""
+
+    def __init__(self, type: str, message: str, trace: str, kinds: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.type = type
+        self.trace = trace
+        self.kinds = kinds
+
+
+class ProcessDied(Exception):
+    """The child process that ran the job died under it."""
+
+
+def crash_budget_spent(run: Run) -> Fail | None:
+    """Return a failure if the job has killed enough workers, else None."""
+    crashes = run.lease.crashes
+    if crashes < run.plan.definition.max_crashes:
+        return None
+    return _fail(
+        run,
+        encode_error(
+            "TooManyCrashes",
+            f"{crashes} times a worker died, or lost its lease, while it ran this job (max_crashes="
+            f"{run.plan.definition.max_crashes}). It was not run again. Find out what kills the process or blocks it "
+            "for longer than the lease; then requeue the job.",
+        ),
+    )
+
+
+def stopped_before_start(run: Run) -> Outcome | None:
+    """What becomes of a job that was stopped before its function began."""
+    return _stopped(run, run.stopped) if run.stopped is not None else None
+
+
+def verdict(run: Run, error: BaseException) -> Outcome | None:
+    """Return what becomes of a job whose function raised; None if it is no longer this worker's to say."""
+    why = run.stopped
+    if why is Stop.TIMEOUT:
+        return _failed(run, _timed_out(run)) if isinstance(error, asyncio.CancelledError | ProcessDied) else _failed(run, error)
+    if why is not None:
+        return _stopped(run, why)
+    return _failed(run, error)
+
+
+def released(run: Run, after: float = 0.0) -> Release:
+    """Hand the job back to its place: not its fault."""
+    return Release(microseconds(after), run.plan.results_kept)
+
+
+def _stopped(run: Run, why: Stop) -> Outcome | None:
+    if why is Stop.LOST:
+        return None
+    if why is Stop.CANCEL:
+        return Cancel(CANCELLED, run.plan.results_kept)
+    return released(run)
+
+
+def _failed(run: Run, error: BaseException) -> Outcome:
+    definition = run.plan.definition
+    data = _encode(error)
+    # A lease that ended unsettled counts against max_crashes, not against the attempts.
+    tries = max(1, run.lease.attempt - run.lease.crashes)
+    if not _may_retry(definition.retry.on, error) or tries >= definition.retry.attempts:
+        return _fail(run, data)
+    after = error.seconds if isinstance(error, RetryAfter) else definition.retry.delay(tries)
+    return Retry(microseconds(max(0.0, after)), data, run.plan.results_kept)
+
+
+def _fail(run: Run, error: bytes) -> Fail:
+    return Fail(error, run.plan.definition.halt, run.plan.failures_kept)
+
+
+def _may_retry(on: tuple[type[Exception], ...], error: BaseException) -> bool:
+    match error:
+        case GiveUp() | Unreadable() | Unsendable():
+            return False
+        case RetryAfter() | ProcessDied():
+            # The death of a process is no exception of the function's, so `on` has no say: like a crash, it is tried
+            # again, but it counts an attempt, since the worker saw it happen.
+            return True
+        case FarError():
+            return any(f"{kind.__module__}.{kind.__qualname__}" in error.kinds for kind in on)
+        case asyncio.CancelledError():
+            # Nobody asked for it: the function awaited something that was cancelled. That is an error like any other.
+            return Exception in on
+        case _:
+            return isinstance(error, on)
+
+
+def _timed_out(run: Run) -> TimeoutError:
+    definition = run.plan.definition
+    late = ", and stopped only when its thread returned" if definition.run_in == "thread" else ""
+    return TimeoutError(f"Task {definition.name!r} ran for longer than its timeout of {definition.timeout:g} s{late}.")
+
+
+def thread_timed_out(run: Run) -> TimeoutError:
+    """The error of a thread that returned after its timeout."""
+    return _timed_out(run)
+
+
+def _encode(error: BaseException) -> bytes:
+    if isinstance(error, FarError):
+        return encode_error(error.type, str(error), error.trace)
+    return encode_error(type(error).__name__, message_of(error), trace_of(error))
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception, even of one whose `__str__` is broken."""
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its text cannot be had: {type(broken).__name__})"
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback as text, from the first frame that is not the worker's own. Never with values of variables."""
+    if isinstance(error, Unreadable | Unsendable | ProcessDied):
+        return ""
+    try:
+        return "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))
+    except Exception as broken:
+        return f"(the traceback cannot be had: {type(broken).__name__})"
+
+
+def _users(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
+        trace = trace.tb_next
+    return trace
