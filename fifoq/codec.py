@@ -59,12 +59,9 @@ def decode_call(payload: bytes, limit: int | None = None) -> tuple[tuple[Any, ..
     if payload == EMPTY_CALL:
         return (), {}
     call = unpack(payload, limit)
-    if type(call) is not list or list(map(type, cast("list[Any]", call))) != [list, dict]:
-        raise ValueError("not the payload of a call")
-    args, kwargs = cast("tuple[list[Any], dict[Any, Any]]", call)
-    if not all(type(name) is str for name in kwargs):
-        raise ValueError("the payload of a call has an argument whose name is no text")
-    return tuple(args), kwargs
+    if type(call) is list and len(call) == 2 and type(call[0]) is list and type(call[1]) is dict:
+        return tuple(call[0]), call[1]
+    raise ValueError("not the payload of a call")
 
 
 def check_size(payload: bytes, limit: int, what: str) -> bytes:

@@ -1,7 +1,6 @@
 """What the writer knows of a queue: its numbers and its gates, read once and written back with each transaction."""
 
 from collections import Counter
-from collections.abc import Iterable
 
 from fifoq.limits import GateSettings
 from fifoq.state import State
@@ -99,6 +98,8 @@ class Book:
         self.name = name
         self.id, self.counter, self.fence, self.purged, *counts = row
         self.counts = dict(zip(STATES, counts, strict=True))
+        self.written = self.row()
+        """What is stored of its numbers."""
         self.own = Gate(0, "")
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {}
@@ -156,7 +157,7 @@ class Book:
         if value is not None:
             self.touched.setdefault(gate, Counter())[value] += running
 
-    def row(self) -> Iterable[int]:
+    def row(self) -> tuple[int, ...]:
         return self.counter, self.fence, self.purged, *self.counts.values(), self.id
 
 

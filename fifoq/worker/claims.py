@@ -5,196 +5,151 @@ It knows nothing of functions: what it gets it hands on.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from fifoq.caller import Caller
 from fifoq.clock import SECOND
-from fifoq.lease import Claimed, Lease, Outcome
-from fifoq.queue import Queue
-from fifoq.worker.outage import Outage
-from fifoq.worker.run import Place, Plan, Run
-from fifoq.worker.settler import Settler
+from fifoq.lease import Lease
+from fifoq.worker.desk import Desk
 
-log = logging.getLogger("fifoq.worker")
-
-FLOOR = 0.75
-"""Seconds after which an idle worker asks again, whatever it was told: under a second with all that it takes."""
-WAIT = 5.0
-"""Seconds for which a listener waits at a time."""
 SHORTEST_REST = 0.0005
 """Seconds: a backend that always says "in no time" must not make the loop spin."""
 
-
-class Desk:
-    """The worker's side of one queue: what it may claim there, whether to ask, and where outcomes go."""
-
-    def __init__(self, queue: Queue, plans: Mapping[str, Plan], settler: Settler) -> None:
-        self.name = queue.name
-        self.queue = queue
-        self.plans = plans
-        self.settler = settler
-        self.settle: Callable[[Run, Outcome], None] = settler.add
-        self.caller = Caller()
-        self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
-        self.asked_at = 0.0
-        self.timer = float("inf")
-        """When time alone may make a job claimable (`time.monotonic()`)."""
-        self.hot = True
-        """It may hold claimable jobs: asking is worth it."""
-        self.listening = False
-        """Since before the last claim was sent, a listener is sure to hear of news."""
-        self._places = {name: plan.place for name, plan in plans.items()}
-        self._names: dict[frozenset[Place], frozenset[str]] = {}
-        self._quiet: asyncio.Future[None] | None = None
-
-    @property
-    def places(self) -> set[Place]:
-        """Where its tasks run."""
-        return set(self._places.values())
-
-    def names(self, places: frozenset[Place]) -> frozenset[str]:
-        """The tasks that run in these places: the same object each time, so that a backend can know it again."""
-        names = self._names.get(places)
-        if names is None:
-            names = frozenset(name for name, place in self._places.items() if place in places)
-            self._names[places] = names
-        return names
-
-    def listen_again(self) -> None:
-        """Have the listener wait for news once more."""
-        if self._quiet is not None and not self._quiet.done():
-            self._quiet.set_result(None)
-
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """
-        Wait for news, again and again, until cancelled.
-
-        News that come while the desk is hot anyway tell nothing, so the listener then rests until it is asked to go
-        on: a flood of jobs must not wake it for each of them.
-        """
-        trouble = Outage(f"the worker is not told of new jobs in queue {self.name!r}, and asks each second")
-        while True:
-            self.listening = True
-            try:
-                news = await self.queue.wait(WAIT)
-            except Exception as error:
-                self.listening = False
-                await asyncio.sleep(trouble.failed(error))
-                continue
-            trouble.over()
-            if not news:
-                continue
-            if self.hot:
-                self.listening = False
-                self._quiet = asyncio.get_running_loop().create_future()
-                await self._quiet
-            else:
-                self.hot = True
-                heard()
+Take = Callable[[Desk, Sequence[Lease], float], None]
 
 
 class Claims:
     """
     Claims for one worker, over all its queues.
 
-    `room` says how many jobs more the worker takes; `take` gets the leases, and the moment their claim was sent.
+    `room` says how many more jobs the worker takes; `take` gets leases, and the moment their claim was first sent.
     """
 
-    def __init__(
-        self,
-        desks: Sequence[Desk],
-        settings: tuple[str, int],
-        room: Callable[[], int],
-        take: Callable[[Desk, Sequence[Lease], float], None],
-    ) -> None:
+    def __init__(self, desks: Sequence[Desk], worker: str, lease: int, room: Callable[[], int], take: Take) -> None:
         self._desks = list(desks)
-        self._worker, self._lease = settings
+        self._worker = worker
+        self._lease = lease
         self._room = room
         self._take = take
         self._resting: asyncio.Future[None] | None = None
-        self._stopping = False
+        self._woken = False
+        self.stopping = False
+        self.in_flight: float | None = None
+        """Since when a claim is on its way (`time.monotonic()`)."""
         self.hungry = False
-        """There may be jobs to claim, but there was no room."""
+        """There may be jobs to claim, but there is no room for them."""
         self.claimed = 0
         """Leases so far."""
-        self.in_flight = False
+
+    @property
+    def quiet(self) -> bool:
+        """Every queue was asked, and had nothing more for this worker."""
+        return self.in_flight is None and not any(desk.hot for desk in self._desks)
 
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
+        self._woken = True
         resting = self._resting
         if resting is not None:
             self._resting = None
             if not resting.done():
                 resting.set_result(None)
 
-    def room_again(self) -> None:
-        """A place that was full is not any more."""
+    def ask_all(self) -> None:
+        """Ask every queue, whatever was heard of it: a place was full and is not any more, or somebody must know."""
         for desk in self._desks:
             desk.hot = True
         self.wake()
 
     def stop(self) -> None:
-        """Claim no more."""
-        self._stopping = True
-        self.wake()
-
-    @property
-    def quiet(self) -> bool:
-        """Every queue was asked, and had nothing for this worker."""
-        return not self.in_flight and not any(desk.hot for desk in self._desks)
-
-    def ask_again(self) -> None:
-        """Ask every queue, whatever was heard of it."""
-        for desk in self._desks:
-            desk.hot = True
+        """Claim no more. What a claim on its way brings is still handed on."""
+        self.stopping = True
         self.wake()
 
     async def serve(self) -> None:
-        """Claim until stopped. Then return, once no claim is on its way any more."""
-        while not self._stopping:
-            self.hungry = False
-            self._heat(time.monotonic())
+        """Claim until stopped and no claim is on its way."""
+        while not self.stopping:
+            self._woken = self.hungry = again = False
             for desk in self._turn():
-                await self._ask(desk)
-                if self._stopping:
+                again = await self._ask(desk) or again
+                if self.stopping:
                     return
-            await self._rest()
+            if again:
+                await asyncio.sleep(0)  # the listeners begin
+            elif not self._woken:
+                await self._rest()
 
     def _turn(self) -> list[Desk]:
-        """The desks to ask, beginning with another one each time."""
+        """The desks to ask, another one first each time."""
         desks = self._desks
         if len(desks) > 1:
             desks.append(desks.pop(0))
-        return [desk for desk in desks if desk.hot]
+        now = time.monotonic()
+        for desk in desks:
+            if not desk.hot:
+                desk.warm(now)
+        return [desk for desk in desks if desk.hot and now >= desk.outage.until]
 
-    def _heat(self, now: float) -> None:
-        for desk in self._desks:
-            if not desk.hot and (now >= desk.timer or now - desk.asked_at >= FLOOR):
-                desk.hot = True
-
-    async def _ask(self, desk: Desk) -> None:
-        """Claim what there is room for: of all its tasks as many as every place takes, then of the others."""
-        if time.monotonic() < desk.outage.until:
-            return
+    async def _ask(self, desk: Desk) -> bool:
+        """Claim what there is room for; return whether to ask once more, now that somebody listens."""
         was_listening = desk.listening
-        desk.hot = not was_listening
-        places = frozenset(place for place in desk.places if place.taken < place.width)
-        more = len(places) < len(desk.places)
-        while places:
+        desk.hot = False
+        if not await self._drain(desk):
+            desk.hot = True
+        elif not was_listening and desk.listen_again():
+            desk.hot = True
+            return True
+        return False
+
+    async def _drain(self, desk: Desk) -> bool:
+        """
+        Claim until the desk has nothing more; return False if there was no more room, or no answer.
+
+        First of all its tasks as many as each place has room for, then of those whose places are not full: a claimed
+        sync job never waits for a thread.
+        """
+        while places := frozenset(place for place in desk.places if place.taken < place.width):
             n = min(self._room(), *(place.width - place.taken for place in places))
             if n <= 0:
-                more = True
-                break
-            claimed = await self._claim(desk, n, desk.names(places))
-            if claimed is None:
-                return
-            if len(claimed.leases) < n:
-                break
-            desk.hot = True
-            places = frozenset(place for place in places if place.taken < place.width)
-        self.hungry = self.hungry or (more and self._room() <= 0)
-        if desk.hot and not was_listening:
-            desk.listen_again()
-            await asyncio.sleep(0)
+                self.hungry = True
+                return False
+            repeated = desk.caller.doubtful
+            got = await self._claim(desk, n, desk.names(places))
+            if got is None:
+                return False
+            if got < n and not repeated:
+                return True
+        return True  # Every place is full. Once one is not, `ask_all` is called.
+
+    async def _claim(self, desk: Desk, n: int, names: frozenset[str]) -> int | None:
+        """Make one claim; return how many leases came, or None if there was no answer."""
+        desk.asked_at = self.in_flight = time.monotonic()
+        try:
+            claimed = await desk.caller.attempt(
+                lambda call: desk.queue.claim(call, self._worker, n, self._lease, names)
+            )
+        except Exception as error:
+            desk.outage.failed(error)
+            return None
+        finally:
+            self.in_flight = None
+        desk.answered(None if claimed.next_timer is None else claimed.next_timer / SECOND)
+        leases = claimed.leases
+        if leases:
+            self.claimed += len(leases)
+            self._take(desk, leases, desk.caller.sent_at)
+        return len(leases)
+
+    async def _rest(self) -> None:
+        """Sleep until something is heard, there is room again, or it is time to ask."""
+        loop = asyncio.get_running_loop()
+        self._resting = resting = loop.create_future()
+        dues = [desk.due for desk in self._desks if not desk.hot or desk.outage.ongoing]
+        timer = None
+        if dues:
+            timer = loop.call_later(max(SHORTEST_REST, min(dues) - time.monotonic()), self.wake)
+        try:
+            await resting
+        finally:
+            if timer is not None:
+                timer.cancel()

@@ -31,8 +31,9 @@ class Executor:
             outcome = await self._outcome(run)
         except GeneratorExit:
             return  # somebody closed the coroutine: there is nobody left to tell
-        run.end()
-        self._ended(run, outcome)
+        if not run.ended:  # else the worker has given up on it
+            run.end()
+            self._ended(run, outcome)
 
     async def _outcome(self, run: Run) -> Outcome | None:
         if run.stopped is not None:
@@ -47,7 +48,7 @@ class Executor:
             # A SystemExit or KeyboardInterrupt that a job raises is that job's error: asyncio would end the loop.
             _log_error(run, error)
             return verdict(run, error)
-        return None if run.stopped is Stop.LOST else Succeed(result, run.plan.results_kept)
+        return Succeed(result, run.plan.results_kept) if run.held else None
 
 
 def _log_error(run: Run, error: BaseException) -> None:

@@ -32,6 +32,11 @@ def margin(lease: float) -> float:
     return lease / 10
 
 
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 class Keeper:
     """
     Keeps every lease in `held`, by token, until it is taken out there.
@@ -49,6 +54,7 @@ class Keeper:
         self._nudged = asyncio.Event()
         self._nudging = False
         self._stopping = False
+        self._ended: asyncio.Future[None] | None = None
         self._outage = Outage("leases wait to be extended")
         self.beat = time.monotonic()
         """When this thread was last seen alive."""
@@ -60,16 +66,17 @@ class Keeper:
     def start(self) -> None:
         """Start the thread, or another if the last one died."""
         self._stopping = False
-        self._thread = threading.Thread(target=self._main, name="fifoq-keeper", daemon=True)
+        self._ended = ended = asyncio.get_running_loop().create_future()
+        self._thread = threading.Thread(target=self._main, args=(ended,), name="fifoq-keeper", daemon=True)
         self._thread.start()
 
     async def stop(self, patience: float) -> None:
         """Let the thread end; wait for that for at most `patience` seconds."""
         self._stopping = True
         self._nudge()
-        until = time.monotonic() + patience
-        while self.alive and time.monotonic() < until:
-            await asyncio.sleep(0.002)
+        ended = self._ended
+        if ended is not None:
+            await asyncio.wait([ended], timeout=patience)
 
     def report(self, run: Run, progress: bytes) -> None:
         """Take a job's progress, from any thread. It is written within PROGRESS_PAUSE, or so."""
@@ -84,13 +91,15 @@ class Keeper:
             with contextlib.suppress(RuntimeError):  # it has just been closed
                 loop.call_soon_threadsafe(self._nudged.set)
 
-    def _main(self) -> None:
+    def _main(self, ended: asyncio.Future[None]) -> None:
         while not self._stopping:
             try:
                 asyncio.run(self._serve())
             except Exception:
                 log.exception("The thread that extends leases failed, and starts again.")
                 time.sleep(self._lease / 20)
+        with contextlib.suppress(RuntimeError):  # the worker's loop is closed
+            ended.get_loop().call_soon_threadsafe(_set, ended)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """One lease while a worker works on it. It knows neither the queue nor how the lease came."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ class Stop(Enum):
     LOST = "its lease was lost"
 
 
+RUNAWAY = 15.0
+"""Seconds after which a process that was told to stop is gone, even with a function in it that does not stop."""
+
+
 class Place(Protocol):
     """Where functions run: in the loop, in threads or in processes."""
 
@@ -36,6 +40,10 @@ class Place(Protocol):
         """Make the function end as soon as can be."""
         ...
 
+    def abandon(self, run: "Run") -> float:
+        """Give up on a function that did not stop; return for how many seconds it may still run."""
+        ...
+
     def close(self) -> None:
         """Let go of idle threads and processes, and of busy ones as far as they let themselves."""
         ...
@@ -44,7 +52,16 @@ class Place(Protocol):
 class Plan:
     """A task made ready to run: its definition, where it runs, and its times as the queue wants them."""
 
-    __slots__ = ("decode", "definition", "encode", "failures_kept", "function", "place", "results_kept", "takes_context")
+    __slots__ = (
+        "decode",
+        "definition",
+        "encode",
+        "failures_kept",
+        "function",
+        "place",
+        "results_kept",
+        "takes_context",
+    )
 
     def __init__(self, definition: Definition, place: Place) -> None:
         self.definition = definition
@@ -62,7 +79,6 @@ class Desk(Protocol):
     """The worker's side of one queue: where runs come from, and where their outcomes go."""
 
     name: str
-    plans: Mapping[str, Plan]
 
     def settle(self, run: "Run", outcome: Outcome) -> None:
         """See that the outcome is written."""
@@ -72,7 +88,20 @@ class Desk(Protocol):
 class Run:
     """One attempt at one job, from its claim to its settlement."""
 
-    __slots__ = ("deadline", "desk", "ended", "handle", "lease", "plan", "progress", "started", "stopped", "task", "timer", "written")
+    __slots__ = (
+        "deadline",
+        "desk",
+        "ended",
+        "handle",
+        "lease",
+        "plan",
+        "progress",
+        "started",
+        "stopped",
+        "task",
+        "timer",
+        "written",
+    )
 
     def __init__(self, desk: Desk, plan: Plan, lease: Lease, deadline: float) -> None:
         self.desk = desk
@@ -92,6 +121,11 @@ class Run:
         """The progress that the store has."""
         self.handle: Any = None
         """What its place knows it by."""
+
+    @property
+    def held(self) -> bool:
+        """Whether, as far as is known, the job is still this worker's."""
+        return self.stopped is not Stop.LOST
 
     def begin(self) -> None:
         """The function starts now: so does its timeout."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from fifoq.worker.calling import read, write
 from fifoq.worker.loop import Site
-from fifoq.worker.run import Run, Stop
+from fifoq.worker.run import RUNAWAY, Run, Stop
 from fifoq.worker.verdict import thread_timed_out
 
 log = logging.getLogger("fifoq.worker")
@@ -119,6 +119,9 @@ class InThreads:
             why.value,
             run.lease.spec.id,
         )
+
+    def abandon(self, run: Run) -> float:
+        return RUNAWAY
 
     def close(self) -> None:
         self._threads.close()

@@ -55,7 +55,11 @@ def verdict(run: Run, error: BaseException) -> Outcome | None:
     """Return what becomes of a job whose function raised; None if it is no longer this worker's to say."""
     why = run.stopped
     if why is Stop.TIMEOUT:
-        return _failed(run, _timed_out(run)) if isinstance(error, asyncio.CancelledError | ProcessDied) else _failed(run, error)
+        return (
+            _failed(run, _timed_out(run))
+            if isinstance(error, asyncio.CancelledError | ProcessDied)
+            else _failed(run, error)
+        )
     if why is not None:
         return _stopped(run, why)
     return _failed(run, error)

@@ -3,5 +3,5 @@
 INSERT INTO fifoq_jobs (
     job, queue, id, gate, key, value, priority, state, seq, line, ready, created_at, retain, owner, meta, payload
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (queue, id) DO NOTHING;

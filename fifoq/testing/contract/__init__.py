@@ -6,11 +6,13 @@ Each part is a class of cases whose names are sentences of the contract; QueueCo
 
 from fifoq.testing.contract.capacity import CapacityCases
 from fifoq.testing.contract.clocks import ClockCases
+from fifoq.testing.contract.cost import CostCases
 from fifoq.testing.contract.delay import DelayCases
 from fifoq.testing.contract.entry import EntryCases
 from fifoq.testing.contract.identity import IdentityCases
 from fifoq.testing.contract.lease import LeaseCases
 from fifoq.testing.contract.limits import LimitCases
+from fifoq.testing.contract.model import ModelCases
 from fifoq.testing.contract.order import OrderCases
 from fifoq.testing.contract.pages import PageCases
 from fifoq.testing.contract.pause import PauseCases
@@ -46,7 +48,9 @@ class QueueContract(
     ClockCases,
     WaitCases,
     FinishedCases,
+    CostCases,
     RaceCases,
+    ModelCases,
 ):
     """
     The whole contract of a backend.

@@ -1,0 +1,83 @@
+"""`memory://`: a backend in the memory of this process, which loses all with it."""
+
+import copy
+import logging
+import multiprocessing
+import os
+import re
+from typing import Self
+from urllib.parse import urlsplit
+
+from fifoq.clock import Clock
+from fifoq.errors import ConfigurationError
+from fifoq.names import check_queue_name
+from fifoq_memory.queue import MemoryQueue
+from fifoq_memory.store import Store, shared_store
+
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_VOLATILE = "memory:// loses all jobs when this process ends."
+_PRIVATE = (
+    "memory:// is private to each process, and this is one of several: jobs that another one enqueues are not seen "
+    "here. Use one process, or a sqlite:// or redis:// URL."
+)
+_log = logging.getLogger("fifoq.memory")
+
+
+class MemoryBackend:
+    """
+    `fifoq.queue.Backend` in memory.
+
+    `memory://` is private to this object and its twins; `memory://name` is one store per name in the process, kept
+    until the process ends. It may be used from any number of threads and loops at once.
+
+        backend = MemoryBackend("memory://")
+        await backend.queue("stats").put(call, [[spec]])
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+        name = read_url(url)
+        self._store = shared_store(name, clock) if name else Store(clock)
+
+    async def open(self) -> None:
+        """Warn, once per store, if other processes of this server cannot see it."""
+        if is_one_of_several() and not self._store.warned:
+            self._store.warned = True
+            _log.warning(_PRIVATE)
+
+    async def close(self) -> None:
+        """Nothing to let go of: the jobs stay."""
+
+    def twin(self) -> Self:
+        return copy.copy(self)
+
+    def queue(self, name: str) -> MemoryQueue:
+        return self._store.queue(check_queue_name(name))
+
+    async def queues(self) -> tuple[str, ...]:
+        return self._store.names()
+
+    async def check(self) -> tuple[str, ...]:
+        return (_VOLATILE, _PRIVATE) if is_one_of_several() else (_VOLATILE,)
+
+
+def read_url(url: str) -> str:
+    """The name in `memory://name`, or "". Raises ConfigurationError for anything else, and shows no password."""
+    parts = urlsplit(url)
+    if parts.scheme != "memory" or not url.lower().startswith("memory://"):
+        raise ConfigurationError("A URL of the memory backend is memory:// or memory://name.")
+    if "@" in parts.netloc:
+        raise ConfigurationError("A memory:// URL has no user and no password. Write memory:// or memory://name.")
+    for what, text in (("path", parts.path), ("query", parts.query), ("fragment", parts.fragment)):
+        if text:
+            raise ConfigurationError(f"A memory:// URL has no {what}; this one has {text!r}. Write memory://name.")
+    if parts.netloc and not _NAME.fullmatch(parts.netloc):
+        raise ConfigurationError(
+            f"The name in memory://name has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -, unlike {parts.netloc!r}."
+        )
+    return parts.netloc
+
+
+def is_one_of_several() -> bool:
+    """Whether this looks like one of the processes of a server."""
+    workers = os.environ.get("WEB_CONCURRENCY", "")
+    return multiprocessing.parent_process() is not None or (workers.isdecimal() and int(workers) > 1)

@@ -1,0 +1,194 @@
+"""
+A queue in memory: the seam's verbs around a Book, each under one lock, none suspended on the way.
+
+So it may be used from any number of threads and loops, a cancelled call has done all or nothing, and the moves
+themselves (`fifoq_memory.book`) know nothing of loops and locks.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from threading import Lock
+from typing import Any, TypeVar
+
+from fifoq.clock import Clock, run_on
+from fifoq.errors import JobNotFound
+from fifoq.lease import Claimed, Extension, Hold, Settlement
+from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
+from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq.state import State
+from fifoq_memory import claiming, looking, operating, putting, settling
+from fifoq_memory.audit import audit
+from fifoq_memory.bell import Bell, Waiter, wake, within
+from fifoq_memory.book import Book
+from fifoq_memory.replies import Replies
+
+R = TypeVar("R")
+
+
+class MemoryQueue:
+    """One named line of jobs of a store: `fifoq.queue.Queue`. All backends of the store have this same object."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self.name = name
+        self.made = False
+        """Whether the store has this queue: since its first put or configure."""
+        self._clock = clock
+        self._last = clock.now()
+        self._offset = 0
+        self._lock = Lock()
+        self._book = Book()
+        self._puts, self._claims, self._settles = Replies("put"), Replies("claim"), Replies("settle")
+        self._bell = Bell()
+        self._watchers: dict[str, list[Waiter]] = {}
+        """Those who wait for the end of each id."""
+
+    # ---- jobs in, out and through
+
+    async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+        def apply(now: int) -> tuple[PutReply, ...]:
+            self.made = True
+            return putting.put(self._book, now, batches)
+
+        return self._once(self._puts, call, apply)
+
+    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+        def apply(now: int) -> Claimed:
+            terms = claiming.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
+            return claiming.claim(self._book, terms, n, tasks)
+
+        return self._once(self._claims, call, apply)
+
+    async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+        return self._change(lambda now: settling.extend(self._book, now, extensions))
+
+    async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+        return self._once(self._settles, call, lambda now: settling.settle(self._book, now, settlements))
+
+    # ---- waiting
+
+    def wait(self, timeout: float) -> Coroutine[Any, Any, bool]:
+        # Not `async def`: the call begins here, not when a loop first runs it, so what happens between is not missed.
+        return self._wait(self._bell.rings, timeout)
+
+    async def _wait(self, rings: int, timeout: float) -> bool:
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._bell.rings != rings:
+                return True
+            self._bell.waiters.add(waiter)
+        try:
+            return await within(waiter, timeout) is not None
+        finally:
+            with self._lock:
+                self._bell.waiters.discard(waiter)
+
+    async def finished(self, id: str, timeout: float) -> Record | None:
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        with self._lock:
+            job = self._book.jobs.get(id)
+            if job is None:
+                raise JobNotFound(id, self.name)
+            if job.state.ended:
+                return job.record()
+            self._watchers.setdefault(id, []).append(waiter)
+            self._book.watched.add(id)
+        try:
+            return await within(waiter, timeout)
+        finally:
+            with self._lock:
+                self._unwatch(id, waiter)
+
+    def _unwatch(self, id: str, waiter: Waiter) -> None:
+        waiters = self._watchers.get(id, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._watchers[id]
+                self._book.watched.discard(id)
+
+    # ---- looks
+
+    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
+        with self._lock:
+            jobs = [self._book.jobs.get(id) for id in ids]
+            return tuple([None if job is None else job.record() for job in jobs])
+
+    async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
+        with self._lock:
+            return looking.find(self._book, filter, cursor, limit)
+
+    async def stats(self) -> Stats:
+        with self._lock:
+            now, _ = run_on(self._clock.now(), self._last, self._offset)
+            return looking.stats(self._book, now)
+
+    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+        with self._lock:
+            return looking.blocked_keys(self._book, cursor, limit)
+
+    async def audit(self) -> Audit:
+        with self._lock:
+            return audit(self._book)
+
+    # ---- operators
+
+    async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
+        return self._change(lambda now: tuple([operating.cancel(self._book, now, id, reason) for id in ids]))
+
+    async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return self._change(lambda now: tuple([operating.requeue(self._book, id) for id in ids]))
+
+    async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return self._change(lambda now: tuple([operating.skip(self._book, now, id) for id in ids]))
+
+    async def configure(self, settings: Sequence[Setting]) -> None:
+        def apply(now: int) -> None:
+            self.made = True
+            operating.configure(self._book, now, settings)
+
+        self._change(apply)
+
+    async def purge(self, limit: int) -> int:
+        def apply(now: int) -> int:
+            for replies in (self._puts, self._claims, self._settles):
+                replies.forget(now)
+            return operating.purge(self._book, now, limit)
+
+        return self._change(apply)
+
+    # ---- what they are made of
+
+    def _change(self, apply: Callable[[int], R]) -> R:
+        """Apply a change at the store's time, and tell those who wait."""
+        with self._lock:
+            reply = apply(self._tick())
+            self._tell()
+            return reply
+
+    def _once(self, replies: Replies, call: Call, apply: Callable[[int], R]) -> R:
+        """Apply a call, or repeat its reply, or refuse it as overtaken."""
+        with self._lock:
+            reply = replies.recall(call)
+            if reply is None:
+                now = self._tick()
+                reply = apply(now)
+                replies.keep(call, reply, now)
+                self._tell()
+            return reply
+
+    def _tick(self) -> int:
+        """The store's time, which never goes back."""
+        self._last, self._offset = run_on(self._clock.now(), self._last, self._offset)
+        return self._last
+
+    def _tell(self) -> None:
+        """Wake who waits for what the book has just done."""
+        book = self._book
+        if book.roused:
+            book.roused = False
+            self._bell.ring()
+        if book.seen:
+            for record in book.seen:
+                book.watched.discard(record.spec.id)
+                wake(self._watchers.pop(record.spec.id, ()), record)
+            book.seen.clear()

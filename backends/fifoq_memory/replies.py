@@ -1,0 +1,50 @@
+"""What each caller was told last, per verb, so that a repeated call changes nothing."""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from fifoq.errors import OutcomeUnknown
+from fifoq.queue import KEEP_REPLY, Call
+
+
+class Told(NamedTuple):
+    """One caller's last call of a verb."""
+
+    number: int
+    reply: Any
+    at: int
+
+
+class Replies:
+    """One verb's last replies, the oldest first."""
+
+    __slots__ = ("_told", "_verb")
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._told: OrderedDict[str, Told] = OrderedDict()
+
+    def recall(self, call: Call) -> Any:
+        """Return the reply to a repeated call, or None to a new one. Raises OutcomeUnknown if it was overtaken."""
+        told = self._told.get(call.caller)
+        if told is None or call.number > told.number:
+            return None
+        if call.number == told.number:
+            return told.reply
+        raise OutcomeUnknown(
+            f"This {self._verb} is call {call.number} of its caller, which has made call {told.number} since. Nothing "
+            "was changed now; whether it took effect when it was first sent is not known any more. Look at the jobs."
+        )
+
+    def keep(self, call: Call, reply: Any, now: int) -> None:
+        """Remember a call's reply instead of the caller's one before."""
+        self._told[call.caller] = Told(call.number, reply, now)
+        self._told.move_to_end(call.caller)
+
+    def forget(self, now: int) -> None:
+        """Drop what is older than KEEP_REPLY."""
+        while self._told:
+            caller, told = next(iter(self._told.items()))
+            if told.at + KEEP_REPLY > now:
+                return
+            del self._told[caller]

@@ -1,0 +1,71 @@
+"""How a lease is held and how it ends: extend and settle."""
+
+from collections.abc import Sequence
+
+from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
+from fifoq.state import State
+from fifoq_memory.book import Book
+from fifoq_memory.job import Job
+
+_SUCCEEDED, _HELD, _CANCEL, _LOST = State.SUCCEEDED, Hold.HELD, Hold.CANCEL, Hold.LOST
+
+
+def extend(book: Book, now: int, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+    """Hear the heartbeats."""
+    return tuple([_extend(book, now, extension) for extension in extensions])
+
+
+def _extend(book: Book, now: int, extension: Extension) -> Hold:
+    job = book.jobs.get(extension.id)
+    if job is None or job.token != extension.token:
+        return _LOST
+    job.lease_end = now + extension.lease
+    book.timers.set(job.entry, job.lease_end)
+    if extension.progress is not None:
+        job.progress = extension.progress
+    return _CANCEL if job.cancel_requested else _HELD
+
+
+def settle(book: Book, now: int, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+    """End leases, in order."""
+    return tuple([_settle(book, now, id, token, outcome) for id, token, outcome in settlements])
+
+
+def _settle(book: Book, now: int, id: str, token: str, outcome: Outcome) -> State | None:
+    job = book.jobs.get(id)
+    if job is None or job.token != token:
+        return None
+    if type(outcome) is Succeed:
+        job.result, retain = outcome
+        job.error = job.reason = None
+        book.end(job, _SUCCEEDED, now, retain)
+        return _SUCCEEDED
+    _settle_otherwise(book, now, job, outcome)
+    return job.state
+
+
+def _settle_otherwise(book: Book, now: int, job: Job, outcome: Outcome) -> None:
+    match outcome:
+        case Fail(error, halt, retain):
+            job.error, job.reason = error, None
+            job.halted = halt and job.spec.key is not None
+            book.end(job, State.FAILED, now, retain)
+        case Cancel(reason, retain):
+            job.reason = job.reason if job.cancel_requested else reason
+            book.end(job, State.CANCELLED, now, retain)
+        case Retry(after, error, retain):
+            job.error = error
+            _put_back(book, now, job, after, retain)
+        case Release(after, retain):
+            job.attempt -= 1
+            _put_back(book, now, job, after, retain)
+        case Succeed():
+            raise AssertionError("settled before")
+
+
+def _put_back(book: Book, now: int, job: Job, after: int, retain: int) -> None:
+    """To its place, or, if it was asked to cancel, to its end."""
+    if job.cancel_requested:
+        book.end(job, State.CANCELLED, now, retain)
+    else:
+        book.put_back(job, now, after)

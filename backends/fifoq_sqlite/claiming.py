@@ -1,0 +1,166 @@
+"""Which jobs may run next, and their leases: claim."""
+
+import json
+from collections.abc import Collection, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Any, NamedTuple
+
+from fifoq.lease import Claimed, Lease
+from fifoq.queue import Call
+from fifoq.record import JobSpec
+from fifoq.state import State
+from fifoq_sqlite.book import UNBOUNDED, Book, Gate
+from fifoq_sqlite.session import Session
+from fifoq_sqlite.timers import fire, next_timer
+
+_FIRST_READ = 8
+"""How many jobs are read of a leaf that competes with others, to begin with."""
+
+Found = tuple[Any, ...]
+"""A row of `jobs_ready`; the score comes first."""
+
+
+class Terms(NamedTuple):
+    """What a claim asks for."""
+
+    worker: str
+    n: int
+    lease: int
+    tasks: Collection[str]
+
+
+def claim(session: Session, book: Book, call: Call, terms: Terms) -> Claimed:
+    """n times the claimable job with the smallest score."""
+    now = session.tick()
+    fire(session, book, now)
+    session.show(book)
+    chosen = list(Choice(session, book, now, terms).take())
+    leases = _lease(session, book, call, terms, chosen) if chosen else ()
+    return Claimed(leases, next_timer(session, book, now))
+
+
+class Leaf:
+    """The offered jobs of one task that have no value, or of one value, in order of score."""
+
+    def __init__(self, session: Session, gate: Gate, value: str | None, room: int) -> None:
+        self.gate = gate
+        self.value = value
+        self.room = room
+        """How many more the value's own gate lets through."""
+        self._session = session
+        self._rows: list[Found] = []
+        self._last = 0
+        self._size = _FIRST_READ
+        self._more = True
+
+    def first(self, at_most: int, *, alone: bool = False) -> Found | None:
+        """The first job that was not taken yet. Reads up to `at_most` if none is at hand, fewer if not `alone`."""
+        if not self._rows and self._more:
+            size = min(at_most, self.room + 1)
+            if not alone:
+                size = min(size, self._size)
+                self._size *= 4
+            self._rows = self._session.run("jobs_ready", (self.gate.id, self.value, self._last, size)).fetchall()
+            self._rows.reverse()
+            self._more = len(self._rows) == size
+        return self._rows[-1] if self._rows else None
+
+    def take(self) -> None:
+        """Take the first."""
+        self._last = self._rows.pop()[0]
+        self.room -= 1
+
+
+class Choice:
+    """The choice of one claim: a heap of leaves by their first scores. A shut gate's leaves are dropped."""
+
+    def __init__(self, session: Session, book: Book, now: int, terms: Terms) -> None:
+        self._session = session
+        self._book = book
+        self._left = min(terms.n, book.own.room(now))
+        self._rooms = {gate: gate.room(now) for gate in self._known(terms.tasks) if gate.head is not None}
+        # An order of its own for each leaf keeps the heap from comparing leaves.
+        self._heap = [(first, number, leaf) for number, (first, leaf) in enumerate(self._leaves())]
+        heapify(self._heap)
+
+    def take(self) -> Iterator[tuple[Gate, str | None, Found]]:
+        """The chosen jobs with their gates and values, in order."""
+        while self._left and self._heap:
+            _, number, leaf = heappop(self._heap)
+            bound = self._heap[0][0] if self._heap else UNBOUNDED
+            while self._left and leaf.room and self._rooms[leaf.gate]:
+                found = leaf.first(self._left, alone=not self._heap)
+                if found is None:
+                    break
+                if found[0] > bound:
+                    heappush(self._heap, (found[0], number, leaf))
+                    break
+                leaf.take()
+                self._left -= 1
+                self._rooms[leaf.gate] -= 1
+                yield leaf.gate, leaf.value, found
+
+    def _known(self, tasks: Collection[str]) -> list[Gate]:
+        known = self._book.tasks
+        if len(tasks) < len(known):
+            return [known[task] for task in set(tasks) if task in known]
+        wanted = frozenset(tasks)
+        return [gate for task, gate in known.items() if task in wanted]
+
+    def _leaves(self) -> Iterator[tuple[int, Leaf]]:
+        if not self._left:
+            return
+        for gate, room in self._rooms.items():
+            if not room:
+                continue
+            if not gate.valued:
+                assert gate.head is not None
+                yield gate.head, Leaf(self._session, gate, None, UNBOUNDED)
+                continue
+            direct = Leaf(self._session, gate, None, UNBOUNDED)
+            if found := direct.first(self._left):
+                yield found[0], direct
+            # No more values than this can be needed: each that is taken from gives at least one job.
+            for value, running, head in self._session.run("values_heads", (gate.id, self._left)).fetchall():
+                yield head, Leaf(self._session, gate, value, gate.value_limit - running)
+
+
+def _lease(
+    session: Session, book: Book, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
+) -> tuple[Lease, ...]:
+    now, first = session.now, book.fence + 1
+    book.fence += len(chosen)
+    start = f"{call.caller}.{call.number}."
+    jobs = json.dumps([found[1] for _, _, found in chosen])
+    session.change("jobs_lease", (now + terms.lease, start, first, now, terms.worker, jobs))
+    _count(book, now, chosen)
+    return tuple(
+        _lease_of(gate.task, value, found, f"{start}{fence}", fence, now)
+        for fence, (gate, value, found) in enumerate(chosen, first)
+    )
+
+
+def _count(book: Book, now: int, chosen: list[tuple[Gate, str | None, Found]]) -> None:
+    """Take the slots and tokens of each lease."""
+    counts: dict[Gate, int] = {}
+    for gate, value, _ in chosen:
+        counts[gate] = counts.get(gate, 0) + 1
+        if value is not None:
+            book.touch(gate, value, 1)
+    for gate, count in counts.items():
+        gate.let_through(now, count)
+        book.touch(gate, None)
+    book.own.let_through(now, len(chosen))
+    book.changed.add(book.own)
+    book.counts[State.WAITING] -= len(chosen)
+    book.counts[State.RUNNING] += len(chosen)
+
+
+def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int, now: int) -> Lease:
+    (_, job, id, payload, key, priority, delay, in_line, expires, unique, retain, owner, meta,
+     seq, attempt, crashes, created_at) = found  # fmt: skip
+    spec = JobSpec(
+        id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta
+    )
+    entry = job & (1 << 40) - 1
+    return Lease(spec, token, fence, entry, seq, attempt + 1, crashes, created_at, now)

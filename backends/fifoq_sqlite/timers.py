@@ -1,0 +1,51 @@
+"""What time alone does to jobs."""
+
+from collections.abc import Iterator
+
+from fifoq.queue import MAX_TIMERS
+from fifoq.state import State
+from fifoq_sqlite.book import STATES, Book, score
+from fifoq_sqlite.moves import End, Moves, Place
+from fifoq_sqlite.session import Row, Session
+
+
+def fire(session: Session, book: Book, now: int) -> None:
+    """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
+    due = session.run("timers_due", (book.id, now, MAX_TIMERS)).fetchall()
+    if not due:
+        return
+    moves = Moves(session, book, now)
+    for job, id, gate, key, value, retain, *rest in due:
+        _fire(session, book, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
+    moves.write()
+    session.woken.add(book.name)
+
+
+def next_timer(session: Session, book: Book, now: int) -> int | None:
+    """Microseconds until the next timer, or the next token of a rate that has none."""
+    return min(_moments(session, book, now), default=None)
+
+
+def _moments(session: Session, book: Book, now: int) -> Iterator[int]:
+    row = session.run("timers_next", (book.id,)).fetchone()
+    if row is not None:
+        yield max(0, row[0] - now)
+    for gate in (book.own, *book.tasks.values()):
+        wait = gate.token_in(now)
+        if wait:
+            yield wait
+
+
+def _fire(session: Session, book: Book, moves: Moves, place: Place, rest: Row) -> None:
+    code, priority, seq, expires_at, cancel_requested, reason = rest
+    state = STATES[code]
+    if state is State.RUNNING:
+        if cancel_requested:
+            session.change("jobs_count", (0, 1, place.job))
+            moves.end(place, state, End(State.CANCELLED, reason=reason))
+        else:
+            moves.crash(place, score(priority, seq))
+    elif expires_at is not None and expires_at <= session.now:
+        moves.end(place, state, End(State.CANCELLED, reason="expired"))
+    else:
+        moves.due(place, state, priority, seq or book.next_number(), expires_at)

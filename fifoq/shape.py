@@ -1,0 +1,155 @@
+"""The shape of a task's calls: one canonical form for all the ways to write the same call, checked by one validator."""
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs
+
+from fifoq import codec
+from fifoq.parameters import POSITIONAL
+from fifoq.values import Value, describe, make_adapter
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Bound(NamedTuple):
+    """One checked call in canonical form: what goes by position, what by name, and all of it by parameter name."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    by_name: Mapping[str, Any]
+
+
+class Shape:
+    """
+    How the calls of one function are bound, sent and rebuilt.
+
+    All goes by name, in the order of the definition, except what can only go by position: positional-only parameters,
+    `*args`, and with `*args` all that stand before it. So equal calls make equal payloads.
+    """
+
+    def __init__(self, name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> None:
+        self.is_empty = not parameters
+        self.names = tuple(parameter.name for parameter in parameters if parameter.kind in POSITIONAL)
+        self._rest = _name_of(parameters, Parameter.VAR_POSITIONAL)
+        self._extra = _name_of(parameters, Parameter.VAR_KEYWORD)
+        only = sum(parameter.kind is Parameter.POSITIONAL_ONLY for parameter in parameters)
+        self._by_position = len(self.names) if self._rest else only
+        self._is_simple = not (self._by_position or self._rest or self._extra)
+        self._declared = frozenset(parameter.name for parameter in parameters) - {self._extra}
+        self._values = {each: Value(f"{each!r} of {name}", _item_type(types[each])) for each in types}
+        self.check = _call_adapter(name, parameters, types).validator.validate_python
+        """Takes ArgsKwargs, returns (args, kwargs): what was given by position, and what by name, each in order."""
+        self._is_plain = all(value.is_plain for value in self._values.values())
+        # A Field as a default may give its parameter an alias or a serializer.
+        self.is_fast = self._is_simple and self._is_plain and not any(_is_field(each.default) for each in parameters)
+        """Calls need nothing but `check`, and go by name."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
+        """Check a call against the types and return its canonical form, defaults filled in. Raises ValidationError."""
+        given, named = self.check(ArgsKwargs(args, kwargs), by_alias=True, by_name=True)
+        if self._is_simple:
+            by_name = dict(zip(self.names, given, strict=False))
+            by_name.update(named)
+            return Bound([], by_name, by_name)
+        return self._bind_any(given, named)
+
+    def dump(self, bound: Bound) -> tuple[list[Any], dict[str, Any]]:
+        """Return (args, kwargs) in a form that the codec knows. Raises Unsendable if it could not be rebuilt."""
+        if self._is_plain:
+            return bound.args, bound.kwargs
+        args = [self._dump(self._name_at(index), value) for index, value in enumerate(bound.args)]
+        return args, {name: self._dump(name, value) for name, value in bound.kwargs.items()}
+
+    def rebuild(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Return the call that was sent, with its types. Raises ValidationError."""
+        return self.check(ArgsKwargs(args, kwargs), by_alias=False, by_name=True)
+
+    def locate(self, where: tuple[int | str, ...]) -> tuple[str | None, str]:
+        """Return the parameter that a place in a ValidationError is about, and the place as text."""
+        if not where:
+            return None, "A call"
+        first, *others = where
+        name = self._name_at(first) if isinstance(first, int) else first
+        if name is None:
+            return None, f"Argument {first}" if isinstance(first, str) else f"Argument {first + 1}"
+        return name, ".".join(map(str, [name, *others]))
+
+    def blame(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+        """Return the parameter of the first of these arguments that the codec cannot pack."""
+        named = [(self._name_at(index), value) for index, value in enumerate(args)] + list(kwargs.items())
+        return next((name for name, value in named if not _can_pack(value)), None)
+
+    def _bind_any(self, given: tuple[Any, ...], named: dict[str, Any]) -> Bound:
+        first, rest = list(given[: len(self.names)]), given[len(self.names) :]
+        first += [named.pop(name) for name in self.names[len(first) :]]
+        by_name = dict(zip(self.names, first, strict=True))
+        by_name |= {name: value for name, value in named.items() if name in self._declared and name not in by_name}
+        extra = {name: named[name] for name in sorted(named) if name not in by_name or name in self.names}
+        kwargs = {name: value for name, value in by_name.items() if name not in self.names[: self._by_position]}
+        if self._rest:
+            by_name[self._rest] = rest
+        if self._extra:
+            by_name[self._extra] = extra
+        return Bound([*first[: self._by_position], *rest], kwargs | extra, by_name)
+
+    def _name_at(self, index: int) -> str | None:
+        return self.names[index] if index < len(self.names) else self._rest
+
+    def _dump(self, name: str | None, value: Any) -> Any:
+        name = name if name in self._declared else self._extra
+        if name is None:
+            return value
+        try:
+            return self._values[name].dump_for_sure(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Unsendable(name, describe(error)) from error
+
+
+class Unsendable(Exception):
+    """An argument could not be sent, or not be rebuilt."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(parameter, reason)
+        self.parameter = parameter
+        self.reason = reason
+
+
+def _call_adapter(name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> TypeAdapter[Any]:
+    """One validator for a whole call: of a function with these parameters that only returns what it is called with."""
+
+    def collect(*args: Any, **kwargs: Any) -> Call:
+        return args, kwargs
+
+    typed = [parameter.replace(annotation=types[parameter.name]) for parameter in parameters]
+    _set(collect, "__signature__", Signature(typed))
+    collect.__annotations__ = dict(types)
+    return make_adapter(f"the parameters of {name}", collect)
+
+
+def _set(function: Callable[..., Any], attribute: str, value: object) -> None:
+    setattr(function, attribute, value)
+
+
+def _name_of(parameters: tuple[Parameter, ...], kind: Any) -> str | None:
+    return next((parameter.name for parameter in parameters if parameter.kind is kind), None)
+
+
+def _item_type(type_: Any) -> Any:
+    """`**kwargs: Unpack[Some]` says what all of them are; the call's validator checks that."""
+    return Any if str(getattr(type_, "__origin__", type_)).endswith("Unpack") else type_
+
+
+def _is_field(default: object) -> bool:
+    return isinstance(default, FieldInfo)
+
+
+def _can_pack(value: Any) -> bool:
+    try:
+        codec.pack(value)
+    except codec.NotSendable:
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""
+Contract, point 22: what a call costs does not depend on how much there is.
+
+Counted, not timed: the lines of Python that the calling thread runs, which are the same on a busy machine. What a store
+does elsewhere, in C or in a server, is not seen here; its own tests look at that.
+"""
+
+import sys
+from collections.abc import Callable
+from statistics import median
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from fifoq.clock import SECOND
+from fifoq.lease import Lease
+from fifoq.limits import Limit
+from fifoq.testing.contract.base import Cases
+from fifoq.testing.driver import Driver, MakeBackend, spec
+
+FEW, MANY = 50, 1_000
+GROWTH = 1.5
+"""How much more work a call may do with MANY than with FEW: log(n) and a garbage collection, no scan."""
+
+
+def one_deep_line(driver: Driver, n: int) -> None:
+    """Everything waits behind the one running job of a key."""
+    driver.put(*(spec("deep") for _ in range(n)))
+    driver.claim()
+
+
+def many_keys(driver: Driver, n: int) -> None:
+    """Every job has a key of its own, and may run after those that the case puts."""
+    driver.put(*(spec(f"k{number}", priority=-1) for number in range(n)))
+
+
+def many_halted_keys(driver: Driver, n: int) -> None:
+    driver.put(*(spec(f"k{number}") for number in range(n)), *(spec(f"k{number}") for number in range(n)))
+    for lease in driver.leases(n):
+        driver.fail(lease, halt=True)
+
+
+def many_paused_keys(driver: Driver, n: int) -> None:
+    for number in range(n):
+        driver.pause(key=f"k{number}")
+    driver.put(*(spec(f"k{number}", priority=9) for number in range(n)))
+
+
+def many_backing_off(driver: Driver, n: int) -> None:
+    driver.put(*(spec(f"k{number}", delay=1_000, in_line=number % 2 == 0) for number in range(n)))
+
+
+def many_over_a_limit(driver: Driver, n: int) -> None:
+    """Everything older is at a full gate: of a task, or of a value."""
+    driver.declare("full", limit=1)
+    driver.declare("narrow", limit=Limit(1, by="tenant"))
+    driver.put(*(spec(task="full", priority=9) for _ in range(n)))
+    driver.put(*(spec(task="narrow", value=f"v{number // 2}", priority=9) for number in range(n)))
+    driver.claim(n, tasks=["full", "narrow"])
+
+
+def many_running(driver: Driver, n: int) -> None:
+    driver.put(*(spec() for _ in range(n)))
+    driver.claim(n, lease=10_000 * SECOND)
+
+
+def many_ended(driver: Driver, n: int) -> None:
+    driver.put(*(spec() for _ in range(n)))
+    driver.work(n)
+
+
+SHAPES = (
+    one_deep_line,
+    many_keys,
+    many_halted_keys,
+    many_paused_keys,
+    many_backing_off,
+    many_over_a_limit,
+    many_running,
+    many_ended,
+)
+
+
+class CostCases(Cases):
+    """Point 22."""
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_no_call_costs_more_for_what_else_there_is(
+        self, make_backend: MakeBackend, shape: Callable[[Driver, int], None]
+    ) -> None:
+        few, many = (costs(make_backend, shape, n) for n in (FEW, MANY))
+        grown = {verb: (few[verb], many[verb]) for verb in few if many[verb] > GROWTH * few[verb] + 10}
+        assert not grown, f"lines run per call, with {FEW} and with {MANY}: {grown}"
+
+
+def costs(make_backend: MakeBackend, shape: Callable[[Driver, int], None], n: int) -> dict[str, float]:
+    """The lines that each call runs, in a queue of that shape: the median of a few."""
+    driver = Driver(make_backend(None), f"{shape.__name__} of {n}")
+    try:
+        shape(driver, n)
+        samples = [_sample(driver) for _ in range(9)]
+    finally:
+        driver.close()
+    return {verb: median(sample[verb] for sample in samples) for verb in samples[0]}
+
+
+def _sample(driver: Driver) -> dict[str, int]:
+    """What one round of calls costs, on a job that may run at once and on one in a deep line."""
+    first, second, third = spec("own"), spec("own"), spec("deep")
+    leases: list[Lease] = []
+    return {
+        "put": lines(lambda: driver.put(first, second, third)),
+        "claim": lines(lambda: leases.append(driver.lease())),
+        "extend": lines(lambda: driver.extend(leases[0])),
+        "settle": lines(lambda: driver.succeed(leases[0])),
+        "cancel": lines(lambda: driver.cancel(second.id, third.id)),
+        "get": lines(lambda: driver.get(first.id)),
+        "stats": lines(driver.stats),
+    }
+
+
+def lines(action: Callable[[], Any]) -> int:
+    """How many lines of Python this thread runs during an action."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return count

@@ -1,0 +1,77 @@
+"""
+The state machine: Hypothesis chooses the operations, every reply must be the model's, and a difference is shrunk to the
+shortest way there.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from fifoq.testing import operations
+from fifoq.testing.clock import ManualClock
+from fifoq.testing.driver import MakeBackend
+from fifoq.testing.pair import Pair
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("FIFOQ_TEST_EXAMPLES", "0"))
+"""How many examples to try; unset, a fixed hundred: the same in each run."""
+STEPS = 40
+
+
+class HypothesisDraw:
+    """Draws from Hypothesis, which shrinks towards the first option."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+
+    def one(self, options: Sequence[T]) -> T:
+        return self._data.draw(st.sampled_from(options))
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Each operation is a rule, and all that can be seen an invariant."""
+
+    def __init__(self, make_backend: MakeBackend, clock: ManualClock) -> None:
+        super().__init__()
+        self.pair = Pair(make_backend, clock)
+
+    def teardown(self) -> None:
+        self.pair.close()
+
+    @invariant()
+    def all_that_can_be_seen_is_the_models(self) -> None:
+        self.pair.look()
+
+
+def _rule(operation: Callable[[operations.Draw, Pair], None], number: int) -> Any:
+    def step(self: QueueMachine, data: st.DataObject) -> None:
+        operation(HypothesisDraw(data), self.pair)
+
+    step.__name__ = f"{operation.__name__}_{number}" if number else operation.__name__
+    return rule(data=st.data())(step)
+
+
+for _operation, _weight in operations.OPERATIONS.items():
+    for _number in range((_weight + 2) // 3):  # Hypothesis weighs its rules alike: the frequent ones stand there twice.
+        _step = _rule(_operation, _number)
+        setattr(QueueMachine, f"{_operation.__name__}_{_number}", _step)
+
+
+def run_machine(make_backend: MakeBackend, clock: ManualClock) -> None:
+    """Run the machine against one store, a fresh queue for each example."""
+    run_state_machine_as_test(
+        lambda: QueueMachine(make_backend, clock),
+        settings=settings(
+            max_examples=EXAMPLES or 100,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=not EXAMPLES,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,100 @@
+"""The worker's side of one queue: what it may claim there, whether asking is worth it, and where outcomes go."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from fifoq.caller import Caller
+from fifoq.lease import Outcome
+from fifoq.queue import Queue
+from fifoq.worker.outage import Outage
+from fifoq.worker.run import Place, Plan, Run
+from fifoq.worker.settler import Settler
+
+FLOOR = 0.75
+"""Seconds after which an idle worker asks again, whatever it was told: under a second with all that it takes."""
+WAIT = 5.0
+"""Seconds for which a listener waits at a time."""
+
+
+class Desk:
+    """One queue, seen by one worker."""
+
+    def __init__(self, queue: Queue, plans: Mapping[str, Plan], settler: Settler) -> None:
+        self.name = queue.name
+        self.queue = queue
+        self.plans = plans
+        self.settler = settler
+        self.caller = Caller()
+        self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
+        self.asked_at = 0.0
+        self.timer = float("inf")
+        """When time alone may make a job claimable (`time.monotonic()`)."""
+        self.hot = True
+        """It may hold claimable jobs: asking is worth it."""
+        self.listening = False
+        """Whatever comes from now on will be heard."""
+        self.places = frozenset(plan.place for plan in plans.values())
+        """Where its tasks run."""
+        self._names: dict[frozenset[Place], frozenset[str]] = {}
+        self._parked: asyncio.Future[None] | None = None
+
+    def settle(self, run: Run, outcome: Outcome) -> None:
+        """See that the outcome is written."""
+        self.settler.add(run, outcome)
+
+    def names(self, places: frozenset[Place]) -> frozenset[str]:
+        """The tasks that run in these places: the same object each time, so that a backend can know it again."""
+        names = self._names.get(places)
+        if names is None:
+            names = frozenset(name for name, plan in self.plans.items() if plan.place in places)
+            self._names[places] = names
+        return names
+
+    def warm(self, now: float) -> None:
+        """Become hot if it is time to ask again."""
+        if now >= self.timer or now >= self.asked_at + FLOOR:
+            self.hot = True
+
+    @property
+    def due(self) -> float:
+        """When to ask again if nothing is heard (`time.monotonic()`)."""
+        return self.outage.until if self.outage.ongoing else min(self.timer, self.asked_at + FLOOR)
+
+    def listen_again(self) -> bool:
+        """Have a listener that rests listen once more, from the next turn of the loop; return whether one rested."""
+        parked, self._parked = self._parked, None
+        if parked is None or parked.done():
+            return False
+        parked.set_result(None)
+        return True
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """
+        Wait for news, again and again, until cancelled.
+
+        News of a desk that is hot anyway tell nothing, so the listener then rests until it is asked to go on: a flood
+        of jobs must not wake it for each of them.
+        """
+        trouble = Outage(f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
+        while True:
+            self.listening = True
+            try:
+                news = await self.queue.wait(WAIT)
+            except Exception as error:
+                self.listening = False
+                await asyncio.sleep(trouble.failed(error))
+                continue
+            trouble.over()
+            if news and self.hot:
+                self.listening = False
+                self._parked = asyncio.get_running_loop().create_future()
+                await self._parked
+            elif news:
+                self.hot = True
+                heard()
+
+    def answered(self, next_timer: float | None) -> None:
+        """Note the reply to a claim; `next_timer` in seconds."""
+        self.outage.over()
+        self.timer = float("inf") if next_timer is None else time.monotonic() + next_timer

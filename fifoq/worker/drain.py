@@ -1,0 +1,61 @@
+"""When a worker that drains its queues may go: what is left cannot run, or only later because somebody said so."""
+
+import asyncio
+import time
+
+from fifoq.clock import SECOND
+from fifoq.queue import Stats
+from fifoq.record import Filter
+from fifoq.state import State
+from fifoq.worker.desk import Desk
+from fifoq.worker.shift import Shift
+
+PAUSE = 0.1
+"""Seconds between two looks at what the worker waits for."""
+FOREVER = float("inf")
+
+
+async def drained(shift: Shift) -> None:
+    """Return when nothing runs, may run, waits for a token or backs off."""
+
+    def quiet() -> bool:
+        return shift.idle and shift.claims.quiet
+
+    while True:
+        await shift.until(quiet, FOREVER)
+        before = shift.claims.claimed
+        # What was settled last may have opened something after the last claim: ask once more, now that all is still.
+        shift.claims.ask_all()
+        await shift.until(quiet, FOREVER)
+        if shift.claims.claimed != before:
+            continue
+        if not any([await _goes_on(desk) for desk in shift.desks]):
+            return
+        await asyncio.sleep(PAUSE)
+
+
+async def _goes_on(desk: Desk) -> bool:
+    try:
+        stats = await desk.queue.stats()
+        return stats.running > 0 or (stats.waiting > 0 and (_waits_for_token(desk, stats) or await _backs_off(desk)))
+    except Exception as error:
+        desk.outage.failed(error)
+        return True
+
+
+def _waits_for_token(desk: Desk, stats: Stats) -> bool:
+    """Whether what comes next with time may be a token: no token is further away than an interval of its rate."""
+    intervals = [gate.settings.interval for gate in stats.gates if not gate.paused]
+    longest = max((interval for interval in intervals if interval is not None), default=None)
+    return longest is not None and desk.timer - time.monotonic() <= longest / SECOND
+
+
+async def _backs_off(desk: Desk) -> bool:
+    """Whether a job that was tried before waits for its time. One that never was is delayed, and not waited for."""
+    cursor: int | None = 0
+    while cursor is not None:
+        page = await desk.queue.find(Filter(state=State.WAITING), cursor, 1_000)
+        if any(record.due_at is not None and record.started_at is not None for record in page.records):
+            return True
+        cursor = page.cursor
+    return False

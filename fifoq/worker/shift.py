@@ -1,0 +1,214 @@
+"""All that works together while a worker is open: claims, executor, keeper, settlers and upkeep, on one loop."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from fifoq.clock import microseconds
+from fifoq.definition import Definition
+from fifoq.lease import Lease, Outcome
+from fifoq.worker.claims import Claims
+from fifoq.worker.desk import Desk
+from fifoq.worker.executor import Executor
+from fifoq.worker.keeper import Keeper, margin
+from fifoq.worker.loop import InLoop, Site
+from fifoq.worker.processes import InProcesses, check_function
+from fifoq.worker.run import Place, Plan, Run, Stop
+from fifoq.worker.settings import WorkerSettings, Workplace
+from fifoq.worker.settler import Settler
+from fifoq.worker.threads import InThreads
+from fifoq.worker.upkeep import Upkeep
+from fifoq.worker.verdict import released
+
+log = logging.getLogger("fifoq.worker")
+
+LAST_WORD = 0.4
+"""Seconds that cancelled jobs get to clean up, and then the last settlements to be written."""
+GLANCE = 0.002
+"""Seconds between two looks of somebody who waits for the end."""
+
+
+class Shift:
+    """A worker at work, from its opening to its end."""
+
+    def __init__(self, workplace: Workplace, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self._lease = microseconds(settings.lease)
+        self._held: dict[str, Run] = {}
+        self._running = 0
+        self._loop = asyncio.get_running_loop()
+        self._services: list[asyncio.Task[None]] = []
+        self._keeper = Keeper(workplace.backend, self._held, settings.lease, self._tell)
+        site = Site(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
+        self._places: dict[str, Place] = {
+            "loop": InLoop(site),
+            "thread": InThreads(site, settings.threads),
+            "process": InProcesses(site, settings.width_of_processes),
+        }
+        self.desks = [self._desk(workplace, name, tasks) for name, tasks in workplace.tasks.items() if tasks]
+        self._executor = Executor(self._ended)
+        self.claims = Claims(self.desks, settings.name, self._lease, self._room, self._take)
+        self._claiming: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._keeper.start()
+        for desk in self.desks:
+            self._serve(desk.settler.serve)
+            self._serve(lambda desk=desk: desk.listen(self.claims.wake))
+        self._serve(Upkeep(self.desks).serve)
+        self._serve(self._check_keeper)
+        self._claiming = self._serve(self.claims.serve)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it claims: the backend answers, leases are kept, and nobody has asked it to stop."""
+        now = time.monotonic()
+        flying = self.claims.in_flight
+        return (
+            self._claiming is not None
+            and not self._claiming.done()
+            and not self.claims.stopping
+            and not any(desk.outage.ongoing for desk in self.desks)
+            and (flying is None or now - flying < self.settings.lease)
+            and self._keeper.alive
+            and now - self._keeper.beat < self.settings.lease
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs here, and everything is written."""
+        return not self._running and not any(desk.settler.unwritten for desk in self.desks)
+
+    async def until(self, condition: Callable[[], bool], patience: float, hurry: asyncio.Event | None = None) -> bool:
+        """Wait for a condition; return False if patience ran out, or somebody is in a hurry."""
+        end = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() >= end or (hurry is not None and hurry.is_set()):
+                return False
+            await asyncio.sleep(GLANCE)
+        return True
+
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """
+        Claim no more, let jobs finish for `grace` seconds, release the rest. With `hurry` the grace is over.
+
+        Returns at most 1 s after the grace, whatever jobs and backend do.
+        """
+        self.claims.stop()
+        if not await self.until(self._all_done, grace, hurry):
+            for run in list(self._held.values()):
+                run.stop(Stop.SHUTDOWN)
+            await self.until(lambda: not self._running, LAST_WORD)
+            self._abandon()
+            if not await self.until(self._all_done, LAST_WORD):
+                log.error("The backend did not take the last settlements: their leases end by themselves.")
+        for service in self._services:
+            service.cancel()
+        await self._keeper.stop(patience=0.1)
+        for place in self._places.values():
+            place.close()
+
+    def _all_done(self) -> bool:
+        return self.idle and (self._claiming is None or self._claiming.done())
+
+    def _abandon(self) -> None:
+        """Release jobs that do not stop: to their places, but not before this process is gone."""
+        for run in list(self._held.values()):
+            if run.ended:
+                continue
+            delay = run.plan.place.abandon(run)
+            log.warning(
+                "Job %s of task %r did not stop in time. It is released%s.",
+                run.lease.spec.id,
+                run.plan.definition.name,
+                f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
+            )
+            run.end()
+            outcome = None if run.stopped is Stop.LOST else released(run, delay)
+            self._ended(run, outcome)
+
+    def _desk(self, workplace: Workplace, name: str, tasks: Mapping[str, Definition]) -> Desk:
+        plans = {task: Plan(definition, self._places[definition.run_in]) for task, definition in tasks.items()}
+        for plan in plans.values():
+            if plan.definition.run_in == "process":
+                check_function(plan)
+        queue = workplace.backend.queue(name)
+        return Desk(queue, plans, Settler(queue, self._lease, self._written))
+
+    def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_keep_on(serve))
+        self._services.append(task)
+        return task
+
+    def _room(self) -> int:
+        return self.settings.concurrency - self._running
+
+    def _take(self, desk: Desk, leases: Sequence[Lease], sent_at: float) -> None:
+        """Start what was claimed; hand back at once what comes too late, or is more than there is room for."""
+        deadline = sent_at + self.settings.lease
+        late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
+        for lease in leases:
+            plan = desk.plans[lease.spec.task]
+            run = Run(desk, plan, lease, deadline)
+            self._held[lease.token] = run
+            place = plan.place
+            if late or self._running >= self.settings.concurrency or place.taken >= place.width:
+                run.end()
+                desk.settle(run, released(run))
+                continue
+            self._running += 1
+            place.taken += 1
+            self._executor.start(run)
+
+    def _ended(self, run: Run, outcome: Outcome | None) -> None:
+        self._running -= 1
+        place = run.plan.place
+        was_full = place.taken == place.width
+        place.taken -= 1
+        if outcome is None:
+            self._written(run)
+        else:
+            run.desk.settle(run, outcome)
+        if was_full:
+            self.claims.ask_all()
+        elif self.claims.hungry:
+            self.claims.wake()
+
+    def _written(self, run: Run) -> None:
+        self._held.pop(run.lease.token, None)
+
+    def _tell(self, run: Run, why: Stop) -> None:
+        """Take the keeper's word, in its thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._told, run, why)
+
+    def _told(self, run: Run, why: Stop) -> None:
+        if run.ended or self._held.get(run.lease.token) is not run:
+            return
+        if why is Stop.LOST:
+            self._written(run)
+        if run.stopped is None and why is not Stop.CANCEL:
+            log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.definition.name, why.value)
+        run.stop(why)
+
+    async def _check_keeper(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.lease / 3)
+            if not self._keeper.alive:
+                log.error("The thread that extends leases has died. It is started again.")
+                self._keeper.start()
+
+
+async def _keep_on(serve: Callable[[], Awaitable[None]]) -> None:
+    """Run a service until it returns; a bug in it is told, and does not end the worker."""
+    while True:
+        try:
+            await serve()
+        except Exception:
+            log.exception("A part of the worker failed, and starts again. Please report this as a bug of fifoq.")
+            await asyncio.sleep(1.0)
+        else:
+            return

@@ -1,0 +1,135 @@
+"""The worker: what a program starts, embeds, or lets drain its queues. It knows queues and tasks, not the app."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from fifoq.errors import ConfigurationError
+from fifoq.worker.drain import drained
+from fifoq.worker.settings import WorkerSettings, Workplace
+from fifoq.worker.shift import Shift
+from fifoq.worker.signals import signals
+
+log = logging.getLogger("fifoq.worker")
+
+AT_ONCE = 1.5
+"""Seconds that the end takes at most once somebody is in a hurry."""
+
+
+class Worker:
+    """
+    Claims jobs and runs them.
+
+    Embedded, it works from the block's beginning to its end, and then lets its jobs finish within the grace:
+
+        async with worker:
+            ...
+
+    Standing alone, `run` works until a signal, and `drain` until nothing is left. A worker may be started again after
+    it has ended, and on another loop.
+    """
+
+    def __init__(
+        self, opening: Callable[[], AbstractAsyncContextManager[Workplace]], settings: WorkerSettings | None = None
+    ) -> None:
+        self._opening = opening
+        self.settings = settings or WorkerSettings()
+        self._shift: Shift | None = None
+        self._stack = AsyncExitStack()
+        self._hurry = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Under what name it claims; `Job.worker` shows it."""
+        return self.settings.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether it claims jobs now: it is open, the backend answers, and leases are kept."""
+        return self._shift is not None and self._shift.ready
+
+    async def __aenter__(self) -> Self:
+        if self._shift is not None:
+            raise ConfigurationError(f"Worker {self.name} is at work already. Make another one.")
+        self._hurry = asyncio.Event()
+        async with AsyncExitStack() as stack:
+            shift = Shift(await stack.enter_async_context(self._opening()), self.settings)
+            self._stack = stack.pop_all()
+        self._shift = shift
+        shift.start()
+        self._announce(shift)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shift, self._shift = self._shift, None
+        try:
+            if shift is not None:
+                await self._end(shift)
+        finally:
+            await self._stack.aclose()
+
+    async def run(self) -> None:
+        """
+        Work until SIGINT or SIGTERM; then let jobs finish within the grace, release the rest, and return.
+
+        A second signal releases all at once. Only in the main thread; elsewhere it works until it is cancelled.
+        """
+        stop = asyncio.Event()
+        opening = asyncio.current_task()
+
+        def gently() -> None:
+            log.info("Worker %s stops: its jobs have %g s to finish.", self.name, self.settings.grace)
+            stop.set()
+            if opening is not None and self._shift is None:
+                opening.cancel()
+
+        with signals(gently, self.hurry):
+            try:
+                async with self:
+                    await stop.wait()
+            except asyncio.CancelledError:
+                # A signal while it was opening: that is an orderly end too.
+                if not stop.is_set() or opening is None or opening.uncancel() > 0:
+                    raise
+        log.info("Worker %s has stopped.", self.name)
+
+    async def drain(self) -> None:
+        """Work until nothing runs, may run, waits for a token or backs off; then return."""
+        async with self:
+            shift = self._shift
+            if shift is not None:
+                await drained(shift)
+
+    def hurry(self) -> None:
+        """End the grace: release what runs, now or as soon as the end begins."""
+        self._hurry.set()
+
+    async def _end(self, shift: Shift) -> None:
+        ending = asyncio.create_task(shift.stop(self.settings.grace, self._hurry))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            self._hurry.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([ending], timeout=AT_ONCE)
+            raise
+
+    def _announce(self, shift: Shift) -> None:
+        settings = self.settings
+        log.info(
+            "Worker %s: %d jobs at a time, %d of them in threads; lease %g s, grace %g s.",
+            settings.name,
+            settings.concurrency,
+            settings.threads,
+            settings.lease,
+            settings.grace,
+        )
+        for desk in shift.desks:
+            for name, plan in sorted(desk.plans.items()):
+                log.info("  %s, queue %s: %s", name, desk.name, plan.definition.promise or "oldest first")

@@ -1,0 +1,96 @@
+"""A shop to try workers in: a real backend, tasks made from plain functions, and a way to put and look at jobs."""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fifoq_memory import MemoryBackend
+
+from fifoq.caller import Caller
+from fifoq.definition import Definition
+from fifoq.job import Job
+from fifoq.queue import Backend, Receipt
+from fifoq.record import JobSpec
+from fifoq.signature import Signature
+from fifoq.state import State
+from fifoq.worker import Worker, WorkerSettings, Workplace
+
+
+class Shop:
+    """One backend, some tasks on it, and workers made for them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.tasks: dict[str, dict[str, Definition]] = {}
+        self.resources: Any = None
+        self._puts: dict[str, Caller] = {}
+        self._count = 0
+
+    def task(self, function: Callable[..., Any], *, queue: str = "default", name: str = "", **kwargs: Any) -> Definition:
+        takes_context = next(iter(inspect.signature(function).parameters), "") == "ctx"
+        kwargs.setdefault("run_in", "loop" if inspect.iscoroutinefunction(function) else "thread")
+        definition = Definition(
+            name or function.__name__,
+            queue,
+            function,
+            Signature(function, takes_context=takes_context),
+            takes_context=takes_context,
+            **kwargs,
+        )
+        self.tasks.setdefault(queue, {})[definition.name] = definition
+        return definition
+
+    def spec(self, task: Definition | str, *args: Any, **spec: Any) -> JobSpec:
+        name = task if isinstance(task, str) else task.name
+        payload = b"" if isinstance(task, str) else task.signature.encode(args, {}).payload
+        self._count += 1
+        return JobSpec(spec.pop("id", f"{name}-{self._count}"), name, spec.pop("payload", payload), **spec)
+
+    async def put_all(self, specs: Sequence[JobSpec], queue: str = "default") -> None:
+        caller = self._puts.setdefault(queue, Caller())
+        replies = await caller.send(lambda call: self.backend.queue(queue).put(call, [specs]), 5.0)
+        assert all(isinstance(receipt, Receipt) for receipt in replies[0])
+
+    async def put(self, task: Definition | str, *args: Any, queue: str = "default", **spec: Any) -> str:
+        if not isinstance(task, str):
+            queue = task.queue
+        made = self.spec(task, *args, **spec)
+        await self.put_all([made], queue)
+        return made.id
+
+    async def job(self, id: str, queue: str = "default") -> Job:
+        (record,) = await self.backend.queue(queue).get([id])
+        assert record is not None
+        return Job(queue, record)
+
+    async def ended(self, id: str, queue: str = "default", timeout: float = 10.0) -> Job:
+        record = await self.backend.queue(queue).finished(id, timeout)
+        assert record is not None, f"{id} has not ended"
+        return Job(queue, record)
+
+    async def states(self, queue: str = "default") -> dict[State, int]:
+        stats = await self.backend.queue(queue).stats()
+        return {state: getattr(stats, state.value) for state in State if getattr(stats, state.value)}
+
+    def worker(self, backend: Backend | None = None, **settings: Any) -> Worker:
+        @asynccontextmanager
+        async def opening() -> AsyncIterator[Workplace]:
+            yield Workplace(backend or self.backend, self.tasks, self.resources)
+
+        settings.setdefault("grace", 5.0)
+        return Worker(opening, WorkerSettings(**settings))
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[Backend]:
+    backend = MemoryBackend("memory://")
+    await backend.open()
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+def shop(backend: Backend) -> Shop:
+    return Shop(backend)

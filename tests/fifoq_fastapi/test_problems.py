@@ -1,0 +1,96 @@
+"""Each error of the tree has its status, told as problem details; what a store says of itself stays in the log."""
+
+import logging
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fifoq import errors
+from fifoq.errors import FifoqError
+from fifoq_fastapi import install_errors
+from fifoq_fastapi.problems import problem
+
+SAMPLES: list[tuple[FifoqError, int, str | None]] = [
+    (errors.QueueFull("queue 'q' is full", retry_after=2.2), 503, "3"),
+    (errors.QueueFull("never fits", retry_after=None), 503, None),
+    (errors.BackendUnavailable("redis://10.0.0.7"), 503, "1"),
+    (errors.OutcomeUnknown("redis://10.0.0.7"), 503, "1"),
+    (errors.BackendBusy("/var/10.0.0.7.db"), 503, "1"),
+    (errors.BackendFull("/var/10.0.0.7.db"), 507, None),
+    (errors.BackendReadOnly("/var/10.0.0.7.db"), 507, None),
+    (errors.BackendCorrupt("/var/10.0.0.7.db"), 500, None),
+    (errors.ConfigurationError("10.0.0.7"), 500, None),
+    (errors.UnknownTask("10.0.0.7"), 500, None),
+    (errors.LeaseLost("10.0.0.7"), 500, None),
+    (errors.InvalidArguments("x must be an int", parameter="x"), 422, None),
+    (errors.PayloadTooLarge("x is too large", parameter="x"), 413, None),
+    (errors.IdConflict("the id 'a' is taken", id="a"), 422, None),
+    (errors.JobNotFound("a"), 404, None),
+    (errors.JobFailed("a", "t", type="ValueError", error="secret 10.0.0.7"), 502, None),
+    (errors.JobCancelled("a", "t", reason="expired"), 409, None),
+    (errors.ResultTimeout("a", "t", 5.0), 504, None),
+]
+
+
+def all_errors(cls: type[FifoqError] = FifoqError) -> set[type[FifoqError]]:
+    subclasses = {sub for sub in cls.__subclasses__() if sub.__module__ == "fifoq.errors"}
+    return subclasses.union(*(all_errors(sub) for sub in subclasses))
+
+
+def test_every_error_of_the_tree_has_a_sample() -> None:
+    assert {type(error) for error, _, _ in SAMPLES} == all_errors() - {errors.BackendError}
+
+
+@pytest.mark.parametrize(("error", "status", "retry_after"), SAMPLES, ids=lambda each: type(each).__name__)
+async def test_an_error_of_a_route_is_told_with_its_status(
+    serve, error: FifoqError, status: int, retry_after: str | None
+) -> None:
+    app = FastAPI()
+    install_errors(app)
+
+    @app.get("/")
+    async def root() -> None:
+        raise error
+
+    async with serve(app) as client:
+        answer: httpx.Response = await client.get("/")
+    told = answer.json()
+    assert answer.status_code == told["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.get("retry-after") == retry_after
+    assert set(told) >= {"type", "title", "status", "detail"}
+    assert "10.0.0.7" not in answer.text
+
+
+def test_what_the_caller_is_not_told_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "fifoq.fastapi"):
+        problem(errors.BackendUnavailable("no route to 10.0.0.7"))
+    assert "no route to 10.0.0.7" in caplog.text
+
+
+def test_invalid_arguments_name_the_parameter() -> None:
+    answer = problem(errors.InvalidArguments("tick must be an int", parameter="tick"))
+    assert b'"parameter":"tick"' in answer.body
+
+
+async def test_errors_of_others_are_left_alone(serve) -> None:
+    app = FastAPI()
+    install_errors(app)
+
+    @app.get("/")
+    async def root(x: int) -> None: ...
+
+    async with serve(app) as client:
+        answer = await client.get("/?x=a")
+        missing = await client.get("/nowhere")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
+    assert missing.json() == {"detail": "Not Found"}
+
+
+async def test_installing_after_the_start_is_refused(serve) -> None:
+    app = FastAPI()
+    async with serve(app) as client:
+        await client.get("/")
+        with pytest.raises(errors.ConfigurationError, match="too late"):
+            install_errors(app)
