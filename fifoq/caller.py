@@ -61,6 +61,10 @@ class Caller:
         still arrive, is refused as overtaken.
         """
         self.doubtful = False
+        return await self.persist(verb, patience)
+
+    async def persist(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
+        """As `send`, but if the reply to the newest call is not known, it is that one which is repeated."""
         until = time.monotonic() + patience
         pause = FIRST_PAUSE
         while True:

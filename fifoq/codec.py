@@ -7,7 +7,7 @@ the task's signature rebuilds those.
 """
 
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from msgpack import Packer, unpackb
 
@@ -59,9 +59,9 @@ def decode_call(payload: bytes, limit: int | None = None) -> tuple[tuple[Any, ..
     if payload == EMPTY_CALL:
         return (), {}
     call = unpack(payload, limit)
-    if type(call) is list and len(call) == 2 and type(call[0]) is list and type(call[1]) is dict:
-        return tuple(call[0]), call[1]
-    raise ValueError("not the payload of a call")
+    if not _is_call(call):
+        raise ValueError("not the payload of a call")
+    return tuple(call[0]), call[1]
 
 
 def check_size(payload: bytes, limit: int, what: str) -> bytes:
@@ -108,6 +108,10 @@ def decode_meta(data: bytes) -> dict[str, str]:
     if type(meta) is dict and all(type(name) is type(text) is str for name, text in meta.items()):
         return meta
     raise ValueError("not the meta of a job")
+
+
+def _is_call(call: Any) -> TypeGuard[tuple[list[Any], dict[str, Any]]]:
+    return type(call) is list and len(call) == 2 and type(call[0]) is list and type(call[1]) is dict  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _cut(text: str, *, keep_end: bool = False) -> str:

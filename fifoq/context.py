@@ -1,6 +1,7 @@
 """What a running task may ask of its job. The worker makes the real one; a plain call of a task gets a detached one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from fifoq.job import Job
@@ -49,5 +50,30 @@ class Context(ABC):
         """What the worker's `lifespan` yielded; None without one."""
 
     @abstractmethod
-    async def progress(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Say how far the job is. It is seen in `Job.progress` with the next heartbeat; only the newest counts."""
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
+        """
+        Say how far the job is. It is seen in `Job.progress` with the next heartbeat; only the newest counts.
+
+        It is noted at once: a function that is not async calls it without `await`.
+        """
+
+
+class Noted(Coroutine[Any, Any, None]):
+    """What `progress` returns: already done, so that it may be awaited and need not be."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+    def send(self, value: Any) -> Any:
+        raise StopIteration
+
+    def throw(self, *error: Any) -> Any:
+        raise error[0]
+
+    def close(self) -> None:
+        pass
+
+
+NOTED = Noted()

@@ -32,4 +32,4 @@ class Definition:
     """Where it runs: `auto` is resolved at registration, by whether the function is async."""
     takes_context: bool = False
     promise: str = ""
-    """What the worker's banner says of its order: "in order per match_id", "oldest first"."""
+    """What the worker's banner says of its order: "in order per match_id", "in order, one line", "oldest first"."""

@@ -71,3 +71,69 @@ class TaskRouter(APIRouter):
         # late is documented from the first request on, and a test says so.
         self._add_new_tasks()
         return super()._get_routes_version(seen)
+
+    def _add_new_tasks(self) -> None:
+        """Add the routes of tasks that have none yet, before the route that knows no task."""
+        exposed = self._tasks.tasks.values() if self._exposed == "all" else self._exposed
+        for task in [each for each in exposed if each.name not in self._routed]:
+            self._routed.add(task.name)
+            endpoint = enqueue_endpoint(self._tasks, task, self._access)
+            self.add_api_route(f"/tasks/{task.name}", endpoint, **_enqueue(task))
+            self.routes.insert(0, self.routes.pop())
+
+
+def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
+    exposed = tuple(expose)
+    for task in exposed:
+        if tasks.tasks.get(task.name) is not task:
+            raise ConfigurationError(f"router() cannot expose {task.name!r}: it is no task of the Fifoq it is made for.")
+    return exposed
+
+
+def _problem(description: str) -> dict[str, Any]:
+    """A documented answer with problem details."""
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+
+
+_PROBLEM = schemas.Problem.model_json_schema()
+_RETRY = {"Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}}
+_DOWN = _problem("The queue cannot be reached, or did not answer.") | {"headers": _RETRY}
+_HEALTH: dict[str, Any] = {"operation_id": "fifoq_health", "summary": "Whether the process answers"}
+_READY: dict[str, Any] = {
+    "operation_id": "fifoq_ready",
+    "summary": "Whether the queue can be reached, and is worked on if there is a worker here",
+    "responses": {503: _DOWN},
+}
+_JOB: dict[str, Any] = {
+    "operation_id": "fifoq_get_job",
+    "summary": "A job, once it has ended or `wait` seconds have passed",
+    "response_model": schemas.Job,
+    "responses": {404: _problem("There is no such job."), 422: _problem("The request is not valid."), 503: _DOWN},
+}
+
+
+def _enqueue(task: AnyTask) -> dict[str, Any]:
+    where = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
+    return {
+        "methods": ["POST"],
+        "operation_id": f"fifoq_enqueue_{task.name}",
+        "summary": f"Enqueue {task.name}",
+        "description": task.__doc__ or "",
+        "status_code": 202,
+        "response_model": schemas.Job,
+        "response_description": "The job was accepted, and goes on.",
+        "responses": {
+            200: {
+                "model": schemas.Job,
+                "description": "The job has ended within `wait` seconds, or was there before.",
+                "headers": where,
+            },
+            202: {"headers": where},
+            409: _problem("The awaited job was cancelled."),
+            413: _problem("The arguments are too large."),
+            422: _problem("The arguments do not fit the task, or the id is taken by another job."),
+            502: _problem("The awaited job failed."),
+            503: _problem("The queue is full, or cannot be reached.") | {"headers": _RETRY},
+            507: _problem("The queue's store has no room, or takes no writes."),
+        },
+    }

@@ -93,22 +93,20 @@ def _progress(progress: job.Progress | None) -> Progress | None:
     return None if progress is None else Progress(done=progress.done, total=progress.total, note=progress.note)
 
 
-class InvalidPart(BaseModel):
-    """One part of a request that is not valid."""
-
-    where: str
-    message: str
-
-
 class Problem(BaseModel):
-    """RFC 9457 problem details. `type` names the kind of problem to programs, `detail` tells people what to do."""
+    """
+    RFC 9457 problem details. `type` names the kind of problem to programs, `detail` tells people what to do.
+
+    Self-contained: routes document it by its own JSON schema.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     parameter: str | None = Field(None, description="The argument that does not fit.")
-    errors: list[InvalidPart] | None = Field(None, description="All parts of the request that are not valid.")
+    errors: list[dict[str, str]] | None = Field(
+        None, description="All parts of the request that are not valid: `where` and `message` of each."
+    )
     job_id: str | None = None
     task: str | None = None
-    job: Job | None = Field(None, description="The job, if it ended otherwise than with a result.")

@@ -98,7 +98,7 @@ def _counts(book: Book) -> Iterator[str]:
     live = states[SCHEDULED] + states[WAITING] + states[RUNNING]
     yield from _differ(
         "The count of the queue",
-        {"scheduled": book.scheduled, "live": book.gate.live, "running": book.gate.running, **book.ended},
+        {"scheduled": book.scheduled, "live": book.live, "running": book.gate.running, **book.ended},
         {"scheduled": states[SCHEDULED], "live": live, "running": states[RUNNING]}
         | {state: states[state] for state in State if state.ended},
     )
@@ -155,9 +155,9 @@ def _lines_differ(book: Book, lines: Lines) -> Iterator[str]:
 
 
 def _is_linked_back(line: Line, expected: list[Job]) -> bool:
-    ahead = [None, *expected[:-1]]
-    return line.tail is (expected[-1] if expected else None) and all(
-        job.ahead is one and job.line is line for job, one in zip(expected, ahead, strict=True)
+    *aheads, last = None, *expected
+    return line.tail is last and all(
+        job.ahead is ahead and job.line is line for job, ahead in zip(expected, aheads, strict=True)
     )
 
 

@@ -20,7 +20,8 @@ class Blocked:
 
     def add(self, item: Since) -> None:
         if not self.chunks:
-            self.chunks.append([])
+            self.chunks.append([item])
+            return
         index = min(self._chunk(item), len(self.chunks) - 1)
         chunk = self.chunks[index]
         insort(chunk, item)

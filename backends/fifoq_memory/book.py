@@ -9,13 +9,14 @@ from fifoq.state import State
 from fifoq_memory.agenda import Agenda
 from fifoq_memory.blocked import Blocked
 from fifoq_memory.gates import Gate, TaskGate
-from fifoq_memory.job import Job, score_of
+from fifoq_memory.job import SEQ_BITS, Job, score_of
 from fifoq_memory.line import Line
 from fifoq_memory.oldest import Oldest
 from fifoq_memory.register import Register
 
 # An enum's member costs 0.1 µs to look up on its class in Python 3.11.
 SCHEDULED, WAITING, RUNNING = State.SCHEDULED, State.WAITING, State.RUNNING
+_SUCCEEDED, _FAILED, _CANCELLED = State.SUCCEEDED, State.FAILED, State.CANCELLED
 
 
 class Book:
@@ -46,7 +47,7 @@ class Book:
         self.purges = Agenda()
         """When each ended job may be removed."""
         self.scheduled = 0
-        self.ended: dict[State, int] = {State.SUCCEEDED: 0, State.FAILED: 0, State.CANCELLED: 0}
+        self.ended: dict[State, int] = {_SUCCEEDED: 0, _FAILED: 0, _CANCELLED: 0}
         self.accepted = 0
         self.purged = 0
         self.oldest = Oldest()
@@ -54,6 +55,12 @@ class Book:
         """Ids whose end somebody waits for."""
         self.seen: list[Record] = []
         self.roused = False
+
+    @property
+    def live(self) -> int:
+        """How many jobs are scheduled, waiting or running."""
+        ended = self.ended
+        return len(self.jobs) - ended[_SUCCEEDED] - ended[_FAILED] - ended[_CANCELLED]
 
     def task(self, name: str) -> TaskGate:
         """The gate of a task, made when first named. There are as many as names of tasks: they stay."""
@@ -66,22 +73,28 @@ class Book:
 
     def enter(self, spec: JobSpec, now: int) -> None:
         """Take a new job."""
+        # One unpacking costs as much as five looks at a field.
+        id, name, _, key, value, priority, delay, in_line, expires, unique, _, _, _ = spec
         self.number = entry = self.number + 1
-        task = self.tasks.get(spec.task) or self.task(spec.task)
-        job = self.jobs[spec.id] = Job(spec, entry, task, now)
+        task = self.tasks.get(name) or self.task(name)
+        job = self.jobs[id] = Job(spec, entry, task, now)
         self.register.add(entry, job)
         self.accepted += 1
-        self.gate.live += 1
         task.live += 1
-        if spec.unique is not None:
-            self.uniques[spec.unique] = job
-        if spec.delay > 0 or spec.expires is not None:
+        if unique is not None:
+            self.uniques[unique] = job
+        if delay > 0 or expires is not None:
             self._set_times(job, now)
-        if job.due_at is None or spec.in_line:
-            self.arrive(job, entry)
-        else:
+        if delay > 0 and not in_line:
             job.state = SCHEDULED
             self.scheduled += 1
+        elif key is None and value is None and delay == 0:
+            # What `arrive` would come to, for the most common job: a quarter of the cost of its put.
+            job.score = score = (9 - priority << SEQ_BITS) + entry
+            task.ready.add(score, job)
+            self.roused = True
+        else:
+            self.arrive(job, entry)
 
     def _set_times(self, job: Job, now: int) -> None:
         spec = job.spec
@@ -124,6 +137,8 @@ class Book:
         head = line.head
         if head is not None:
             self.offer(head)
+            if head.due_at is None and line.paused_since is None and line.blocked_since is None:
+                return  # Nothing is blocked, nor was: nine of ten come here.
         self.mark(line)
 
     def mark(self, line: Line) -> None:
@@ -184,7 +199,6 @@ class Book:
             self.free(job)
         else:
             self._stop_waiting(job, before)
-        self.gate.live -= 1
         job.task.live -= 1
         spec = job.spec
         job.retain = retain if retain > spec.retain else spec.retain

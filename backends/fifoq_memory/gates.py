@@ -16,14 +16,12 @@ class Gate:
     A slot is held by a lease and by nothing else: `running` changes only in the steps that make or end one.
     """
 
-    __slots__ = ("burst", "declared", "interval", "limit", "live", "override", "paused", "running", "settings", "tat")
+    __slots__ = ("burst", "declared", "interval", "limit", "override", "paused", "running", "settings", "tat")
 
     def __init__(self) -> None:
         self.declared: GateSettings | None = None
         self.override: GateSettings | None = None
         self.paused = False
-        self.live = 0
-        """Jobs scheduled, waiting or running."""
         self.running = 0
         self.tat = 0
         """When the rate's bucket will be full again: the theoretical arrival time of GCRA."""
@@ -67,10 +65,12 @@ class TaskGate(Gate):
     It is not shown to the queue's gate: each claim knows other tasks, so a claim puts those together itself.
     """
 
-    __slots__ = ("name", "ready", "values")
+    __slots__ = ("live", "name", "ready", "values")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.live = 0
+        """Its jobs that are scheduled, waiting or running."""
         self.ready = Ready()
         self.values: dict[str, ValueGate] = {}
         super().__init__()

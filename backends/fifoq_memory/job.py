@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from fifoq_memory.gates import TaskGate, ValueGate
     from fifoq_memory.line import Line
 
+_WAITING = State.WAITING
 SEQ_BITS = 48
 SEQ_MASK = (1 << SEQ_BITS) - 1
 
 
 def score_of(priority: int, seq: int) -> int:
-    """The order in which claimable jobs go, the smallest first. No two jobs of a queue share one, as none share a seq."""
+    """The order in which claimable jobs go, the smallest first. No two jobs of a queue share one: seq is unique."""
     return (9 - priority << SEQ_BITS) + seq
 
 
@@ -66,7 +67,7 @@ class Job:
         self.created_at = now
         self.held_since = now
         """When `due_at` was set."""
-        self.state = State.WAITING
+        self.state = _WAITING
         self.score = 0
         """0 while it is scheduled: it has no seq yet."""
         self.value: ValueGate | None = None

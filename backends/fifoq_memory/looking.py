@@ -36,7 +36,7 @@ def stats(book: Book, now: int) -> Stats:
     tasks = sorted((task for task in book.tasks.values() if task.known), key=lambda task: task.name)
     return Stats(
         scheduled=book.scheduled,
-        waiting=book.gate.live - book.gate.running - book.scheduled,
+        waiting=book.live - book.gate.running - book.scheduled,
         running=book.gate.running,
         succeeded=book.ended[State.SUCCEEDED],
         failed=book.ended[State.FAILED],
@@ -44,12 +44,12 @@ def stats(book: Book, now: int) -> Stats:
         purged=book.purged,
         accepted=book.accepted,
         oldest_waiting=None if oldest is None else now - oldest.created_at,
-        gates=(_gate(None, book.gate), *(_gate(task.name, task) for task in tasks)),
+        gates=(_gate(None, book.gate, book.live), *(_gate(task.name, task, task.live) for task in tasks)),
     )
 
 
-def _gate(task: str | None, gate: AnyGate) -> Gate:
-    return Gate(task, gate.settings, gate.override is not None, gate.paused, gate.live, gate.running)
+def _gate(task: str | None, gate: AnyGate, live: int) -> Gate:
+    return Gate(task, gate.settings, gate.override is not None, gate.paused, live, gate.running)
 
 
 def blocked_keys(book: Book, cursor: str | None, limit: int) -> BlockedKeys:

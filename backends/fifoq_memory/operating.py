@@ -47,7 +47,6 @@ def _come_back(book: Book, job: Job) -> None:
     halted = job.halted
     _forget_tries(job)
     book.ended[State.FAILED] -= 1
-    book.gate.live += 1
     job.task.live += 1
     book.purges.clear(job.entry)
     if not halted:

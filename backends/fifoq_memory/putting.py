@@ -9,6 +9,10 @@ from fifoq_memory.book import Book
 from fifoq_memory.firing import fire
 
 
+_receipt = tuple.__new__
+"""Half the cost of the NamedTuple's own, which is written in Python."""
+
+
 def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
     fire(book, now)
@@ -16,6 +20,17 @@ def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[Put
 
 
 def _put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
+    if not book.capped:
+        ids = [spec.id for spec in batch]
+        if book.jobs.keys().isdisjoint(ids) and len({*ids}) == len(ids) and not any([spec.unique for spec in batch]):
+            # Nothing stands against it, nor against the next million: half the cost of looking at each on its own.
+            for spec in batch:
+                book.enter(spec, now)
+            return tuple([_receipt(Receipt, (id, True)) for id in ids])
+    return _put_with_care(book, now, batch)
+
+
+def _put_with_care(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
     fresh: dict[str, JobSpec] = {}
     receipts: list[Receipt] = []
     texts: dict[str, str] = {}
@@ -61,8 +76,8 @@ def _same_unique(book: Book, texts: dict[str, str], spec: JobSpec) -> str | None
 def _full(book: Book, fresh: dict[str, JobSpec]) -> Full | None:
     """The first capacity that the batch does not fit into: the queue's, then the tasks' by name."""
     capacity = book.gate.settings.capacity
-    if fresh and capacity is not None and book.gate.live + len(fresh) > capacity:
-        return Full(None, capacity, book.gate.live, len(fresh))
+    if fresh and capacity is not None and book.live + len(fresh) > capacity:
+        return Full(None, capacity, book.live, len(fresh))
     for name, asked in sorted(Counter(spec.task for spec in fresh.values()).items()):
         gate = book.task(name)
         capacity = gate.settings.capacity

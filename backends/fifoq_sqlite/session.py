@@ -52,12 +52,14 @@ class Session:
             self._read_store()
             self._version = version
 
-    def commit(self) -> None:
-        """Write what is left to write, and commit."""
+    def write(self) -> None:
+        """Write the books, if the transaction changes anything."""
         if self.changes:
             for book in self._books.values():
                 self._write(book)
-            self.connection.execute(load("store_write"), (self._last, self._ahead))
+            self.run("store_write", (self._last, self._ahead))
+
+    def commit(self) -> None:
         self.connection.execute("COMMIT")
 
     def roll_back(self) -> None:

@@ -19,6 +19,8 @@ from fifoq.queue import (
     BlockedKey,
     Call,
     Changed,
+    Conflict,
+    Full,
     Pause,
     PutReply,
     Queue,
@@ -110,8 +112,8 @@ class Driver:
     def receipts(self, *specs: JobSpec) -> tuple[Receipt, ...]:
         """Enter one batch that must be taken."""
         (reply,) = self.put_batches(specs)
-        assert isinstance(reply, tuple) and all(isinstance(one, Receipt) for one in reply), f"refused: {reply!r}"
-        return reply  # pyright: ignore[reportReturnType]
+        assert not isinstance(reply, Full | Conflict), f"refused: {reply!r}"
+        return reply
 
     def put_reply(self, *specs: JobSpec) -> PutReply:
         """Enter one batch, or be refused."""

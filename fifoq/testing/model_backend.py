@@ -172,6 +172,6 @@ async def _until(look: Callable[[], R | None], timeout: float) -> R | None:
     """What `look` finds, as soon as it finds something within `timeout` real seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
-    while (found := look()) is None and loop.time() < end:
+    while (found := look()) is None and loop.time() < end:  # noqa: ASYNC110 - what it waits for has no loop
         await asyncio.sleep(min(GLANCE, max(0.0, end - loop.time())))
     return found

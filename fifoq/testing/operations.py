@@ -18,7 +18,7 @@ from fifoq.testing.pair import Pair
 T = TypeVar("T")
 
 TASKS = ("t1", "t2", "t3")
-KEYS = ("a", "b", "c")
+KEYS = ("a", "b", "c", "d")
 CALLERS = ("caller-1", "caller-2")
 SECONDS = (1, 2, 5)
 TIMES = (0, 0, 0, SECOND // 2, SECOND, 3 * SECOND)
@@ -62,7 +62,7 @@ def _spec(draw: Draw, pair: Pair) -> JobSpec:
         id=pair.fresh_id() if draw.one(range(8)) else draw.one(pair.ids),
         task=draw.one(TASKS),
         payload=draw.one((b"",) * 7 + (b"x",)),
-        key=draw.one((None, None, *KEYS)),
+        key=draw.one((None, None, "a", "a", "b", "b", *KEYS)),
         value=draw.one((None, "x", "y")),
         priority=draw.one((0, 0, 0, 9, -9, 1)),
         delay=draw.one(TIMES),
@@ -155,7 +155,7 @@ def _setting(draw: Draw) -> Setting:
     if kind is Override:
         return Override(task, draw.one((None, _gate_settings(draw, task))))
     key = draw.one((None, *KEYS))
-    return kind(None if key else task, key)
+    return Pause(None if key else task, key) if kind is Pause else Resume(None if key else task, key)
 
 
 def _gate_settings(draw: Draw, task: str | None) -> GateSettings:
@@ -214,18 +214,18 @@ def blocked_keys(draw: Draw, pair: Pair) -> None:
 
 
 OPERATIONS: dict[Callable[[Draw, Pair], None], int] = {
-    put: 8,
-    claim: 10,
+    put: 6,
+    claim: 9,
     settle: 9,
     extend: 2,
     cancel: 2,
     requeue: 2,
     skip: 1,
-    configure: 3,
-    purge: 2,
+    configure: 4,
+    purge: 1,
     repeat: 2,
     overtaken: 1,
-    advance: 6,
+    advance: 5,
     set_back: 1,
     reopen: 1,
     find: 1,
@@ -235,9 +235,16 @@ OPERATIONS: dict[Callable[[Draw, Pair], None], int] = {
 
 
 def run(pair: Pair, seed: int, steps: int) -> None:
-    """Do so many random operations, and compare all that can be seen after each."""
+    """
+    Do so many random operations, and compare all that can be seen after each.
+
+    Each seed prefers some operations and leaves others out: together they get further than a uniform mix does.
+    """
     random = Random(seed)
     draw = RandomDraw(random)
-    for operation in random.choices(list(OPERATIONS), list(OPERATIONS.values()), k=steps):
+    weights = {operation: weight * random.choice((0, 1, 1, 3)) for operation, weight in OPERATIONS.items()}
+    for operation in (put, claim, settle):
+        weights[operation] = max(1, weights[operation])
+    for operation in random.choices(list(weights), list(weights.values()), k=steps):
         operation(draw, pair)
         pair.look()

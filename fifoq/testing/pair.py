@@ -6,8 +6,8 @@ Two backends on one store take turns, so that nothing may be remembered in a bac
 
 import asyncio
 import itertools
-from collections.abc import Collection, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Coroutine
+from typing import Any, NamedTuple, cast
 
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
@@ -196,7 +196,7 @@ class Pair:
             self._same(verb, expected, got)
 
     def _compare_timer(self, earliest: int | None, told: int | None, tasks: Collection[str]) -> None:
-        """Told too early costs a claim, told too late is a stall: it lies between the first change and the first job."""
+        """Too early costs a claim, too late is a stall: it lies between the first change and the first job."""
         if told == earliest:
             return
         latest = self.model.soonest(tasks)
@@ -231,8 +231,9 @@ def _by_key(one: BlockedKey) -> str:
     return one.key
 
 
-def _show(value: Any, beside: Any = None) -> str:
+def _show(value: Any, beside: Any) -> str:
     """A reply as text; of two long ones, what stands only in this one."""
-    if isinstance(value, Sequence) and isinstance(beside, Sequence) and len(value) == len(beside) > 3:  # pyright: ignore
-        return ", ".join(f"[{n}] {one!r}" for n, (one, two) in enumerate(zip(value, beside, strict=True)) if one != two)
+    if isinstance(value, tuple) and isinstance(beside, tuple) and not hasattr(value, "_fields"):
+        mine, other = cast("tuple[Any, ...]", value), cast("tuple[Any, ...]", beside)
+        return "\n    ".join(repr(one) for one in mine if one not in other) or f"{len(mine)} of these, in another order"
     return repr(value)

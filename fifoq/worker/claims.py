@@ -41,11 +41,6 @@ class Claims:
         self.claimed = 0
         """Leases so far."""
 
-    @property
-    def quiet(self) -> bool:
-        """Every queue was asked, and had nothing more for this worker."""
-        return self.in_flight is None and not any(desk.hot for desk in self._desks)
-
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
         self._woken = True
@@ -118,6 +113,7 @@ class Claims:
             if got is None:
                 return False
             if got < n and not repeated:
+                desk.empty_at = desk.asked_at
                 return True
         return True  # Every place is full. Once one is not, `ask_all` is called.
 

@@ -28,6 +28,8 @@ class Desk:
         self.caller = Caller()
         self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
         self.asked_at = 0.0
+        self.empty_at = 0.0
+        """When the last claim was made that had no more to give than it was asked for (`time.monotonic()`)."""
         self.timer = float("inf")
         """When time alone may make a job claimable (`time.monotonic()`)."""
         self.hot = True

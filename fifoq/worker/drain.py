@@ -17,21 +17,19 @@ FOREVER = float("inf")
 
 async def drained(shift: Shift) -> None:
     """Return when nothing runs, may run, waits for a token or backs off."""
-
-    def quiet() -> bool:
-        return shift.idle and shift.claims.quiet
-
     while True:
-        await shift.until(quiet, FOREVER)
-        before = shift.claims.claimed
-        # What was settled last may have opened something after the last claim: ask once more, now that all is still.
-        shift.claims.ask_all()
-        await shift.until(quiet, FOREVER)
-        if shift.claims.claimed != before:
-            continue
-        if not any([await _goes_on(desk) for desk in shift.desks]):
+        await shift.until(lambda: shift.idle, FOREVER)
+        if await _nothing_to_claim(shift) and not any([await _goes_on(desk) for desk in shift.desks]):
             return
         await asyncio.sleep(PAUSE)
+
+
+async def _nothing_to_claim(shift: Shift) -> bool:
+    """Ask once more, now that all is still: what was settled last may have opened something after the last claim."""
+    now, before = time.monotonic(), shift.claims.claimed
+    shift.claims.ask_all()
+    await shift.until(lambda: shift.idle and all(desk.empty_at >= now for desk in shift.desks), FOREVER)
+    return shift.claims.claimed == before
 
 
 async def _goes_on(desk: Desk) -> bool:

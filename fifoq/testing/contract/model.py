@@ -11,7 +11,7 @@ from fifoq.testing.operations import run
 from fifoq.testing.pair import Pair
 
 EXAMPLES = int(os.environ.get("FIFOQ_TEST_EXAMPLES", "0"))
-SEEDS = range(8 + EXAMPLES // 10)
+SEEDS = range(40 + EXAMPLES // 5)
 STEPS = 250
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -72,7 +74,7 @@ class RaceCases(Cases):
         driver.declare(limit=5)
         driver.declare("task", limit=[Limit(4), Limit(2, by="tenant")])
         driver.put(*(spec(id=f"{number}", value=f"v{number % 3}") for number in range(200)))
-        gauge, peaks, lock = {"all": 0, "v0": 0, "v1": 0, "v2": 0}, dict.fromkeys(("all", "v0", "v1", "v2"), 0), None
+        gauge, peaks = Counter[str](), Counter[str]()
         lock = threading.Lock()
         done: list[str] = []
 
@@ -168,9 +170,8 @@ class RaceCases(Cases):
 
         def work(mine: Driver, number: int) -> None:
             if number % 2:
-                for id in reversed(ids):
-                    if mine.cancel(id)[0] == (State.CANCELLED, True, None):
-                        cancelled.append(id)
+                gone = (State.CANCELLED, True, None)
+                cancelled.extend(id for id in reversed(ids) if mine.cancel(id)[0] == gone)
             else:
                 while done := mine.work(2):
                     ran.extend(done)
@@ -233,9 +234,9 @@ class CancelledCallCases(Cases):
         assert driver.drain() == ["a"]
 
 
-async def _cut_off(coroutine, steps: int) -> None:  # noqa: ANN001
+async def _cut_off(call: Coroutine[Any, Any, Any], steps: int) -> None:
     """Start a call and cancel it after so many turns of the loop."""
-    task = asyncio.ensure_future(coroutine)
+    task = asyncio.ensure_future(call)
     for _ in range(steps):
         await asyncio.sleep(0)
     task.cancel()

@@ -113,18 +113,20 @@ class RepeatCases(Cases):
     def test_an_overtaken_call_is_refused_and_changes_nothing(self, driver: Driver, verb: str) -> None:
         driver.put(spec(id="a"), spec(id="b"))
         lease = driver.lease()
-        caller, queue = "caller", driver.queue
-        calls = {
-            "put": lambda number: queue.put(Call(caller, number), [[spec()]]),
-            "claim": lambda number: queue.claim(Call(caller, number), "w", 1, LEASE, [TASK]),
-            "settle": lambda number: queue.settle(
-                Call(caller, number), [Settlement("a", lease.token if number == 1 else "none", Succeed(b"", KEPT))]
-            ),
-        }
-        driver.run(calls[verb](2))
+        queue = driver.queue
+
+        def send(number: int) -> Any:
+            call, token = Call("caller", number), lease.token if number == 1 else "none"
+            if verb == "put":
+                return driver.put_batches([spec()], call=call)
+            if verb == "claim":
+                return driver.claim_reply(call=call)
+            return driver.run(queue.settle(call, [Settlement("a", token, Succeed(b"", KEPT))]))
+
+        send(2)
         before = driver.find(), driver.stats()
         with pytest.raises(OutcomeUnknown):
-            driver.run(calls[verb](1))
+            send(1)
         assert (driver.find(), driver.stats()) == before
 
     def test_a_reply_is_remembered_on_every_backend_of_the_store(self, driver: Driver) -> None:
@@ -146,9 +148,9 @@ class RepeatCases(Cases):
 
     def test_only_the_last_call_needs_to_be_remembered(self, driver: Driver) -> None:
         """A thousand calls of one caller, and the last of them is still known."""
-        for _ in range(1_000):
-            call = driver.call()
-            driver.put_batches([spec(id="same")], call=call)
+        for number in range(1, 1_001):
+            driver.put_batches([spec(id="same")], call=Call("caller", number))
+        call = Call("caller", 1_000)
         assert len(driver.put_batches([spec()], call=call)) == 1
         assert driver.stats().accepted == 1
 

@@ -73,9 +73,7 @@ class WaitCases(Cases):
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.succeed(lease)) is True
         assert len(driver.claim()) == 1
 
-    @pytest.mark.parametrize(
-        "place", [{}, {"task": "task"}, {"key": "k"}], ids=["the queue", "the task", "the key"]
-    )
+    @pytest.mark.parametrize("place", [{}, {"task": "task"}, {"key": "k"}], ids=["the queue", "the task", "the key"])
     def test_a_resume_wakes_who_waits(self, driver: Driver, place: dict[str, str]) -> None:
         driver.put(spec("k"))
         driver.pause(**place)

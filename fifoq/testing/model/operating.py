@@ -1,5 +1,6 @@
 """What operators do: cancel, requeue, skip, configure, purge."""
 
+from fifoq.limits import GateSettings
 from fifoq.queue import Changed, Declare, Override, Pause, Resume, Setting
 from fifoq.state import State
 from fifoq.testing.model.book import Book, Item
@@ -53,16 +54,16 @@ def configure(book: Book, now: int, setting: Setting) -> None:
             book.declared[task] = settings
         case Override(task, None):
             book.overrides.pop(task, None)
-        case Override(task, settings):
+        case Override(task, GateSettings() as settings):
             book.overrides[task] = settings
-        case Pause(task, None):
-            book.paused.add(task)
-        case Pause(_, key):
+        case Pause(_, str(key)):
             book.paused_keys.setdefault(key, now)
-        case Resume(task, None):
-            book.paused.discard(task)
-        case Resume(_, key):
+        case Pause(task, _):
+            book.paused.add(task)
+        case Resume(_, str(key)):
             book.paused_keys.pop(key, None)
+        case Resume(task, _):
+            book.paused.discard(task)
 
 
 def purge(book: Book, now: int, limit: int) -> int:

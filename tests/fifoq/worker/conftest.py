@@ -1,5 +1,6 @@
 """A shop to try workers in: a real backend, tasks made from plain functions, and a way to put and look at jobs."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from fifoq_memory import MemoryBackend
 
 from fifoq.caller import Caller
 from fifoq.definition import Definition
+from fifoq.errors import BackendUnavailable
 from fifoq.job import Job
 from fifoq.queue import Backend, Receipt
 from fifoq.record import JobSpec
@@ -28,7 +30,9 @@ class Shop:
         self._puts: dict[str, Caller] = {}
         self._count = 0
 
-    def task(self, function: Callable[..., Any], *, queue: str = "default", name: str = "", **kwargs: Any) -> Definition:
+    def task(
+        self, function: Callable[..., Any], *, queue: str = "default", name: str = "", **kwargs: Any
+    ) -> Definition:
         takes_context = next(iter(inspect.signature(function).parameters), "") == "ctx"
         kwargs.setdefault("run_in", "loop" if inspect.iscoroutinefunction(function) else "thread")
         definition = Definition(
@@ -94,3 +98,53 @@ async def backend() -> AsyncIterator[Backend]:
 @pytest.fixture
 def shop(backend: Backend) -> Shop:
     return Shop(backend)
+
+
+class Outages:
+    """A backend that can be cut off: each call of its queues, and of its twins', fails or hangs while it is down."""
+
+    def __init__(self, backend: Backend, shared: "Outages | None" = None) -> None:
+        self._backend = backend
+        self._shared = shared or self
+        self.down = False
+        self.hangs = False
+        self.deaf = False
+        """No notification ever arrives."""
+        self.calls: list[str] = []
+
+    def twin(self) -> "Outages":
+        return Outages(self._backend.twin(), self._shared)
+
+    def queue(self, name: str) -> Any:
+        return _Cut(self._backend.queue(name), self._shared)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _Cut:
+    def __init__(self, queue: Any, outages: Outages) -> None:
+        self._queue = queue
+        self._outages = outages
+        self.name = queue.name
+
+    def __getattr__(self, verb: str) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._outages.calls.append(verb)
+            if self._outages.hangs:
+                await asyncio.Event().wait()
+            if self._outages.down:
+                raise BackendUnavailable("The store was cut off on purpose.")
+            if self._outages.deaf and verb == "wait":
+                await asyncio.sleep(args[0])
+                return False
+            return await getattr(self._queue, verb)(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def outages(shop: Shop) -> Any:
+    """The shop's backend, made to fail at will."""
+    shop.backend = Outages(shop.backend)  # type: ignore[assignment]
+    return shop.backend

@@ -1,0 +1,52 @@
+"""Keeping the write-ahead log bounded. SQLite's own checkpoints are off: they would run outside fifoq's lock."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+FEW = 10_000
+"""Rows changed since the last checkpoint, at which the next is due."""
+LARGE = 16 * 2**20
+"""Bytes of the log at which a checkpoint is due whatever was changed, and at which the log is cut."""
+
+
+class Checkpoints:
+    """When to fold the log into the file, as the writing thread sees it after each commit, under the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._log = f"{path}-wal"
+        self._from = 0
+        self._again = 0.0
+        """When the log may be cut next: a long reader may be in the way."""
+
+    def after_commit(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint if it is due. Waits for nobody; what a reader holds back is folded later."""
+        large = self._size() >= LARGE and time.monotonic() >= self._again
+        if not large and connection.total_changes - self._from < FEW:
+            return
+        self._from = connection.total_changes
+        try:
+            _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if large:
+                self._again = time.monotonic() + 0.5
+                if frames == folded:
+                    self._cut(connection)
+        except sqlite3.OperationalError:
+            # No room in the file, or a lock: the commits are safe in the log, and the next checkpoint may do it.
+            self._again = time.monotonic() + 0.5
+
+    def _cut(self, connection: sqlite3.Connection) -> None:
+        """Cut the log to nothing, unless a reader is still in it."""
+        timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(timeout)}")
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:
+            return 0

@@ -1,0 +1,80 @@
+"""
+aiosqlite's connection with its thread, used for whole batches: one hop to the thread and back, whatever is done there.
+
+aiosqlite's own methods hop once per statement (some 55 µs each), and its thread would keep the interpreter from exiting
+while a connection is open. This subclass adds the one method and the one flag that it lacks; it is the only place that
+knows aiosqlite's inside, and the version is pinned for it.
+"""
+
+import ctypes
+import sqlite3
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import aiosqlite
+
+R = TypeVar("R")
+
+# Of this connection alone; none of them is stored in the file.
+_PRAGMAS = (
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA secure_delete = OFF",
+    "PRAGMA cache_size = -16000",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+)
+
+
+class Connection(aiosqlite.Connection):
+    """A connection whose thread runs functions of ours."""
+
+    def __init__(self, path: Path, synchronous: str, timeout: float) -> None:
+        super().__init__(lambda: _open(path, synchronous, timeout), 64)
+        # An open connection must not keep the interpreter alive: a never closed Fifoq is no reason to hang.
+        self._thread.daemon = True
+
+    def post(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        """Have `function` run in the connection's thread. It must see to its own errors."""
+        self._tx.put_nowait((None, partial(function, self._conn)))
+
+    async def run(self, function: Callable[[sqlite3.Connection], R]) -> R:
+        """Run `function` in the connection's thread: one hop."""
+        return await self._execute(function, self._conn)
+
+    def abandon(self) -> None:
+        """
+        Forget the connection without closing it: in a child after fork it is the parent's.
+
+        SQLite would let go of the parent's locks, or fold the log into a file that others write.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+    def __del__(self) -> None:
+        # Closing folds the log into the file, which must not happen outside fifoq's lock: better to leak.
+        if self._connection is not None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=1)
+            self.abandon()
+
+
+def _open(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
+    # The file is there by now; should it be gone, it is not to be made anew.
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    for pragma in (*_PRAGMAS, f"PRAGMA synchronous = {synchronous}"):
+        connection.execute(pragma)
+    return connection

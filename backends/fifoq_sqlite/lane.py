@@ -1,0 +1,142 @@
+"""
+Group commit: calls wait in a lane for the connection's thread, and all that came while it was busy go together.
+
+One hop to the thread and one transaction serve them all. A call returns only after its transaction.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from fifoq.errors import BackendError
+from fifoq_sqlite.session import Session
+
+R = TypeVar("R")
+Work = Callable[[Session], Any]
+"""What one call does within a transaction."""
+
+
+class Ticket:
+    """One call in the lane."""
+
+    __slots__ = ("error", "future", "since", "value", "work")
+
+    def __init__(self, work: Work, future: "asyncio.Future[Any]", since: float) -> None:
+        self.work = work
+        self.future = future
+        self.since = since
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def settle(self) -> None:
+        """Give the caller what came of it, if it still waits."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.value)
+
+
+class Batch:
+    """The calls of one transaction. Either its thread begins it, or its loop gives it up: never both."""
+
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        self.tickets = tickets
+        self._decided = threading.Lock()
+
+    def decide(self) -> bool:
+        """Whether this is the first to ask."""
+        return self._decided.acquire(blocking=False)
+
+    def fail(self, error: Exception) -> None:
+        for ticket in self.tickets:
+            ticket.error = error
+
+
+class Thread(Protocol):
+    """The connection's thread, as the lane needs it."""
+
+    def __call__(self, batch: Batch, done: Callable[[], None]) -> None:
+        """Have the batch run there; call `done`, in that thread, when its tickets have their values or errors."""
+        ...
+
+
+class Lane:
+    """The calls of one connection, on one loop."""
+
+    def __init__(self, thread: Thread, timeout: float, busy: Callable[[], BackendError]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = thread
+        self._timeout = timeout
+        self._busy_error = busy
+        self._waiting: list[Ticket] = []
+        self._running: Batch | None = None
+        self._scheduled = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def submit(self, work: Callable[[Session], R]) -> R:
+        """
+        Do `work` in the next transaction and return what it returns, once that is committed.
+
+        A call that is cancelled before its transaction began does nothing. Raises BackendBusy if the lock is not to be
+        had in time: nothing took effect.
+        """
+        ticket = Ticket(work, self._loop.create_future(), self._loop.time())
+        self._waiting.append(ticket)
+        self._idle.clear()
+        if self._running is None and not self._scheduled:
+            # Not at once: what else is called in this turn of the loop comes along.
+            self._scheduled = True
+            self._loop.call_soon(self._start)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._look)
+        return cast("R", await ticket.future)
+
+    async def drained(self) -> None:
+        """Return once no call waits or runs."""
+        await self._idle.wait()
+
+    def fail(self, error: Exception) -> None:
+        """Give up on all calls: the thread will not come back."""
+        for ticket in [*(self._running.tickets if self._running else ()), *self._waiting]:
+            ticket.error = error
+            ticket.settle()
+        self._waiting.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _start(self) -> None:
+        self._scheduled = False
+        tickets = [ticket for ticket in self._waiting if not ticket.future.done()]
+        self._waiting.clear()
+        if not tickets:
+            self._idle.set()
+            return
+        batch = self._running = Batch(tickets)
+        self._thread(batch, lambda: self._loop.call_soon_threadsafe(self._finish, batch))
+
+    def _finish(self, batch: Batch) -> None:
+        self._running = None
+        for ticket in batch.tickets:
+            ticket.settle()
+        self._start()
+
+    def _look(self) -> None:
+        """Give up the calls that have waited too long for the lock."""
+        self._watch = None
+        latest = self._loop.time() - self._timeout
+        running = self._running
+        if running is not None and running.tickets[0].since <= latest and running.decide():
+            running.fail(self._busy_error())
+            for ticket in running.tickets:
+                ticket.settle()
+        for ticket in self._waiting:
+            if ticket.since <= latest and not ticket.future.done():
+                ticket.error = self._busy_error()
+                ticket.settle()
+        if running is not None or self._waiting:
+            self._watch = self._loop.call_later(self._timeout / 4, self._look)

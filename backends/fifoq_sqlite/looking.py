@@ -1,0 +1,101 @@
+"""What is seen of a queue: records, pages, counts, blocked keys. Each look is at one instant, and changes nothing."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from fifoq.queue import MAX_PAGE, BlockedKey, BlockedKeys, Gate, Stats
+from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq_sqlite import book as books
+from fifoq_sqlite.book import CODE, ENTRY_BITS, STATES, Book
+from fifoq_sqlite.session import Row, Session
+
+
+def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None, ...]:
+    found = {row[1]: _record(book, row) for row in session.run("jobs_get", (book.id, json.dumps(list(ids))))}
+    return tuple(found.get(id) for id in ids)
+
+
+def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) -> Records:
+    """Look at the next `MAX_PAGE` jobs, and show those that match."""
+    first, last = book.number(cursor), book.number((1 << ENTRY_BITS) - 1)
+    read, end = session.run("jobs_window", (first, last, MAX_PAGE)).fetchone()
+    if not read:
+        return Records((), None)
+    gate = filter.task and book.tasks.get(filter.task)
+    if filter.task is not None and gate is None:
+        rows: list[Row] = []
+    else:
+        state = None if filter.state is None else CODE[filter.state]
+        wanted = (state, gate and gate.id, filter.key, filter.owner)
+        rows = session.run("jobs_find", (first, end, *wanted, min(limit, MAX_PAGE))).fetchall()
+    page = tuple(_record(book, row) for row in rows)
+    behind = rows[-1][0] if len(page) >= min(limit, MAX_PAGE) else end
+    more = session.run("jobs_window", (behind, last, 1)).fetchone()[0]
+    return Records(page, _entry(behind) if more else None)
+
+
+def stats(session: Session, book: Book) -> Stats:
+    oldest = session.run("jobs_oldest", (book.id,)).fetchone()
+    return Stats(
+        **{state.value: count for state, count in book.counts.items()},
+        purged=book.purged,
+        accepted=sum(book.counts.values()) + book.purged,
+        oldest_waiting=oldest and max(0, session.tick() - oldest[0]),
+        gates=tuple(_gate(one) for one in _shown(book)),
+    )
+
+
+def no_stats() -> Stats:
+    """Of a queue that was not made yet."""
+    return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(books.Gate(0, "")),))
+
+
+def blocked_keys(session: Session, book: Book, cursor: str | None, limit: int) -> BlockedKeys:
+    """
+    Merge two lists by (since, key): jobs that are halted or wait for a time, and paused keys.
+
+    A job that is not its key's head is passed over, so a page may be short. Of rows with one (since, key) only the
+    first can be a head, so that the cursor may pass over the others.
+    """
+    since, key = json.loads(cursor) if cursor is not None else (-1, "")
+    size = min(limit, MAX_PAGE)
+    rows = session.run("keys_blocked", (book.id, since, key, MAX_PAGE)).fetchall()
+    keys: list[BlockedKey] = []
+    for since, key, reason, job_id in rows:
+        if reason is not None:
+            keys.append(BlockedKey(key, job_id, reason, since))
+            if len(keys) == size:
+                break
+    more = len(rows) == MAX_PAGE or (len(rows) > 0 and (since, key) != rows[-1][:2])
+    return BlockedKeys(tuple(keys), json.dumps([since, key]) if more else None)
+
+
+def _shown(book: Book) -> Iterator[books.Gate]:
+    yield book.own
+    for _, gate in sorted(book.tasks.items()):
+        if gate.live or gate.paused or gate.declared is not None or gate.override is not None:
+            yield gate
+
+
+def _gate(gate: books.Gate) -> Gate:
+    return Gate(gate.task or None, gate.settings, gate.override is not None, gate.paused, gate.live, gate.running)
+
+
+def _entry(job: int) -> int:
+    return job & (1 << ENTRY_BITS) - 1
+
+
+def _record(book: Book, row: Row) -> Record:
+    """A record from a row of `jobs_get` or `jobs_find`."""
+    (job, id, gate, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta,
+     seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+     result, error, progress, reason, cancel_requested, halted) = row  # fmt: skip
+    spec = JobSpec(
+        id, book.by_id[gate].task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain,
+        owner, meta,
+    )  # fmt: skip
+    return Record(
+        spec, _entry(job), seq, STATES[state], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+        result, error, progress, reason, bool(cancel_requested), bool(halted),
+    )  # fmt: skip
+

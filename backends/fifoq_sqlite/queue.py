@@ -1,0 +1,160 @@
+"""One queue of a SQLite store: `fifoq.queue.Queue`. Each call is a piece of work in the writing or the reading lane."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
+
+from fifoq.errors import JobNotFound
+from fifoq.lease import Claimed, Extension, Hold, Settlement
+from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
+from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq.state import State
+from fifoq_sqlite import auditing, claiming, entering, looking, operating, settling
+from fifoq_sqlite.book import Book
+from fifoq_sqlite.replies import Replies
+from fifoq_sqlite.session import Session
+from fifoq_sqlite.watch import Watch
+
+R = TypeVar("R")
+
+
+class Store(Protocol):
+    """What a queue needs of its backend."""
+
+    @property
+    def replies(self) -> Replies: ...
+
+    async def write(self, work: Callable[[Session], R]) -> R: ...
+
+    async def read(self, work: Callable[[Session], R]) -> R: ...
+
+    def watching(self) -> None:
+        """Somebody waits: look for changes whose hints were lost."""
+        ...
+
+
+class SqliteQueue:
+    """One named line of jobs in a file."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self.watch = Watch()
+        self._store = store
+
+    # ---- calls that are remembered
+
+    async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+        def work(session: Session) -> tuple[PutReply, ...]:
+            return self._once(session, "put", call, lambda: entering.put(session, session.make_book(self.name), batches))
+
+        return await self._store.write(work)
+
+    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+        terms = claiming.Terms(worker, n, lease, tasks)
+
+        def work(session: Session) -> Claimed:
+            def apply() -> Claimed:
+                book = session.book(self.name)
+                return claiming.claim(session, book, call, terms) if book else Claimed((), None)
+
+            return self._once(session, "claim", call, apply)
+
+        self.watch.claiming()
+        return await self._store.write(work)
+
+    async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+        def work(session: Session) -> tuple[State | None, ...]:
+            def apply() -> tuple[State | None, ...]:
+                book = session.book(self.name)
+                return settling.settle(session, book, settlements) if book else (None,) * len(settlements)
+
+            return self._once(session, "settle", call, apply)
+
+        return await self._store.write(work)
+
+    def _once(self, session: Session, verb: str, call: Call, apply: Callable[[], R]) -> R:
+        return self._store.replies.once(session, self.name, verb, call, apply)
+
+    # ---- calls that may be repeated
+
+    async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+        return await self._write(
+            lambda session, book: settling.extend(session, book, extensions), (Hold.LOST,) * len(extensions)
+        )
+
+    async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
+        return await self._write(
+            lambda session, book: operating.cancel(session, book, ids, reason), (Changed(None, False),) * len(ids)
+        )
+
+    async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return await self._write(
+            lambda session, book: operating.requeue(session, book, ids), (Changed(None, False),) * len(ids)
+        )
+
+    async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
+        return await self._write(
+            lambda session, book: operating.skip(session, book, ids), (Changed(None, False),) * len(ids)
+        )
+
+    async def configure(self, settings: Sequence[Setting]) -> None:
+        await self._store.write(lambda session: operating.configure(session, session.make_book(self.name), settings))
+
+    async def purge(self, limit: int) -> int:
+        return await self._write(lambda session, book: operating.purge(session, book, limit), 0)
+
+    # ---- looks
+
+    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
+        return await self._read(lambda session, book: looking.get(session, book, ids), (None,) * len(ids))
+
+    async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
+        return await self._read(
+            lambda session, book: looking.find(session, book, filter, cursor, limit), Records((), None)
+        )
+
+    async def stats(self) -> Stats:
+        return await self._read(looking.stats, looking.no_stats())
+
+    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+        return await self._read(
+            lambda session, book: looking.blocked_keys(session, book, cursor, limit), BlockedKeys((), None)
+        )
+
+    async def audit(self) -> Audit:
+        return await self._read(auditing.audit, Audit((), 0))
+
+    # ---- waiting
+
+    async def wait(self, timeout: float) -> bool:
+        self._store.watching()
+        return await self.watch.change(timeout)
+
+    async def finished(self, id: str, timeout: float) -> Record | None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            # Listen before looking: what ends in between is heard of.
+            with self.watch.expecting(id) as bell:
+                self._store.watching()
+                (record,) = await self.get([id])
+                if record is None:
+                    raise JobNotFound(id, self.name)
+                if record.state.ended:
+                    return record
+                if not await bell.rings(max(0.0, end - loop.time())):
+                    return None
+
+    async def _write(self, work: Callable[[Session, Book], R], otherwise: R) -> R:
+        def apply(session: Session) -> R:
+            book = session.book(self.name)
+            return work(session, book) if book else otherwise
+
+        return await self._store.write(apply)
+
+    async def _read(self, look: Callable[[Session, Book], R], otherwise: R) -> R:
+        def apply(session: Session) -> R:
+            book = session.book(self.name)
+            return look(session, book) if book else otherwise
+
+        return await self._store.read(apply)

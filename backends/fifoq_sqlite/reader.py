@@ -1,0 +1,44 @@
+"""What the reading thread does: one batch of looks, each at the same instant. It takes no lock."""
+
+import sqlite3
+from collections.abc import Callable
+
+from fifoq.clock import Clock
+from fifoq.errors import FifoqError
+from fifoq_sqlite.connection import Connection
+from fifoq_sqlite.faults import named
+from fifoq_sqlite.lane import Batch
+from fifoq_sqlite.location import Location
+from fifoq_sqlite.session import Session
+
+
+class Reader:
+    """Runs batches on a connection that only reads."""
+
+    def __init__(self, connection: Connection, location: Location, clock: Clock) -> None:
+        self._connection = connection
+        self._location = location
+        self._clock = clock
+        self._session: Session | None = None
+
+    def __call__(self, batch: Batch, done: Callable[[], None]) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            if batch.decide():
+                self._run(batch, connection)
+            done()
+
+        self._connection.post(run)
+
+    def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
+        session = self._session = self._session or Session(connection, self._clock)
+        try:
+            session.begin("DEFERRED")
+            for ticket in batch.tickets:
+                try:
+                    ticket.value = ticket.work(session)
+                except FifoqError as error:
+                    ticket.error = error
+            session.commit()
+        except Exception as error:
+            session.roll_back()
+            batch.fail(named(error, self._location.path, self._location.timeout) or error)

@@ -1,0 +1,116 @@
+"""The handle of one job: where it stands, what it returned, and how to cancel it."""
+
+from typing import Any, Generic, cast
+
+from typing_extensions import TypeVar
+
+from fifoq import codec
+from fifoq.connection import Connection
+from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from fifoq.job import Job
+from fifoq.queue import Queue
+from fifoq.record import Record
+from fifoq.signature import Signature
+from fifoq.state import State
+
+R_co = TypeVar("R_co", covariant=True, default=Any)
+
+LOOK_AGAIN = 30.0
+"""Seconds after which an endless wait asks the backend anew, so that no lost notification can hold it for good."""
+
+
+class Origin:
+    """What the handles of one task's jobs have in common."""
+
+    __slots__ = ("connection", "queue", "signature", "task")
+
+    def __init__(self, connection: Connection, queue: str, task: str, signature: Signature) -> None:
+        self.connection = connection
+        self.queue = queue
+        self.task = task
+        self.signature = signature
+
+
+class JobHandle(Generic[R_co]):
+    """One job, by its id. It holds no state of its own: each question is asked of the backend."""
+
+    __slots__ = ("_origin", "created", "id")
+
+    def __init__(self, origin: Origin, id: str, created: bool) -> None:
+        self._origin = origin
+        self.id = id
+        """The job's id."""
+        self.created = created
+        """Whether this call made the job; False if it was there before, by its id or its unique text."""
+
+    async def status(self) -> Job:
+        """Return the job as it is now. Raises JobNotFound if there is none, or it is no longer kept."""
+        return Job(self._origin.queue, await self._record())
+
+    async def result(self, timeout: float | None = None) -> R_co:
+        """
+        Wait for the job to end, up to `timeout` seconds (None: for good), and return what it returned.
+
+        Raises JobFailed, JobCancelled, ResultTimeout, or JobNotFound if it is no longer kept. The job goes on after a
+        timeout, or when the waiter is cancelled.
+        """
+        queue = self._queue()
+        record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
+        while record is None:
+            if timeout is not None:
+                raise ResultTimeout(self.id, self._origin.task, timeout)
+            record = await queue.finished(self.id, LOOK_AGAIN)
+        return self._outcome(record)
+
+    async def cancel(self) -> bool:
+        """
+        Cancel the job: at once if it has not begun; else it is asked to stop, and may still end in another way.
+
+        Returns whether that changed anything: False if it had ended, or was asked before. Raises JobNotFound.
+        """
+        (changed,) = await self._queue().cancel([self.id], "cancelled by its handle")
+        if changed.state is None:
+            raise JobNotFound(self.id, self._origin.queue)
+        return changed.changed
+
+    def status_sync(self) -> Job:
+        """As `status`, from a thread other than the loop's."""
+        return self._origin.connection.run(self.status)
+
+    def result_sync(self, timeout: float | None = None) -> R_co:
+        """As `result`, from a thread other than the loop's."""
+        return self._origin.connection.run(lambda: self.result(timeout))
+
+    def cancel_sync(self) -> bool:
+        """As `cancel`, from a thread other than the loop's."""
+        return self._origin.connection.run(self.cancel)
+
+    def _queue(self) -> Queue:
+        return self._origin.connection.queue(self._origin.queue)
+
+    async def _record(self) -> Record:
+        (record,) = await self._queue().get([self.id])
+        if record is None:
+            raise JobNotFound(self.id, self._origin.queue)
+        return record
+
+    def _outcome(self, record: Record) -> R_co:
+        task = record.spec.task
+        match record.state:
+            case State.SUCCEEDED:
+                return cast("R_co", self._origin.signature.decode_result(record.result or codec.pack(None)))
+            case State.CANCELLED:
+                raise JobCancelled(self.id, task, reason=record.reason or "no reason given")
+            case _:
+                raise _failure(self.id, task, record.error)
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id} of {self._origin.task!r} in {self._origin.queue!r}>"
+
+
+def _failure(id: str, task: str, error: bytes | None) -> JobFailed | BackendCorrupt:
+    try:
+        type, message, traceback = codec.decode_error(error) if error else ("Unknown", "no error was stored", "")
+    except ValueError as malformed:
+        return BackendCorrupt(f"Job {id} of task {task!r} failed, but its stored error cannot be read: {malformed}.")
+    return JobFailed(id, task, type=type, error=message, traceback=traceback or None)

@@ -1,0 +1,165 @@
+"""How a job's key, and the value that a limit is by, are read from its arguments."""
+
+import inspect
+import json
+import string
+from collections.abc import Callable, Mapping
+from enum import Enum
+from inspect import Parameter
+from typing import Any
+from uuid import UUID
+
+from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.names import check_name
+
+Reader = Callable[[Mapping[str, Any]], str | None]
+"""Reads a text from the arguments by parameter name. None: there is none."""
+
+KeyRule = str | Callable[..., str | int | UUID | Enum | None] | None
+"""What `key=` may be: a parameter's name, a template of names, or a callable of arguments."""
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def text_of(value: object, what: str, parameter: str) -> str | None:
+    """
+    Return a str, int, UUID or Enum as text (an Enum's value), None for None.
+
+    Raises InvalidArguments for anything else: its text need not tell two values apart, or may tell equal ones apart.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return check_name(what, str.__str__(value))
+    if isinstance(value, int | UUID):
+        return check_name(what, str(value))
+    if value is None:
+        return None
+    raise InvalidArguments(
+        f"A {what} is a str, int, UUID or Enum; {parameter!r} gave a {type(value).__name__}.", parameter=parameter
+    )
+
+
+def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> Reader | None:
+    """Return what reads a task's key. Raises ConfigurationError if the rule names what is no parameter."""
+    if rule is None:
+        return None
+    if not isinstance(rule, str):
+        return _read_by_callable(rule, parameters, task)
+    if "{" in rule or "}" in rule:
+        return _read_template(rule, parameters, task)
+    _check_parameter(rule, parameters, f"The key of task {task!r}")
+    return lambda arguments: text_of(arguments[rule], "key", rule)
+
+
+def value_reader(by: tuple[str, ...], parameters: tuple[Parameter, ...], task: str) -> Reader | None:
+    """
+    Return what reads the value that a task's limit is `by`, None for none.
+
+    Several arguments make one text that tells all their combinations apart. A job all of whose values are None has
+    none: only the limits above count for it.
+    """
+    for name in by:
+        _check_parameter(name, parameters, f"The limit of task {task!r}")
+    match by:
+        case ():
+            return None
+        case (name,):
+            return lambda arguments: text_of(arguments[name], "limit's value", name)
+        case _:
+            return lambda arguments: _joined(arguments, by)
+
+
+def describe_key(rule: KeyRule) -> str:
+    """Say in a few words what the key is: for the worker's banner."""
+    return rule if isinstance(rule, str) else f"{getattr(rule, '__name__', 'key')}()"
+
+
+def _joined(arguments: Mapping[str, Any], by: tuple[str, ...]) -> str | None:
+    texts = [text_of(arguments[name], "limit's value", name) for name in by]
+    if all(text is None for text in texts):
+        return None
+    return check_name("limit's value", json.dumps(texts, ensure_ascii=False, separators=(",", ":")))
+
+
+def _read_template(template: str, parameters: tuple[Parameter, ...], task: str) -> Reader:
+    names = _names_in(template, task)
+    for name in names:
+        _check_parameter(name, parameters, f"The key {template!r} of task {task!r}")
+    if not names:
+        raise ConfigurationError(
+            f"The key {template!r} of task {task!r} names no parameter, so all jobs would share it. "
+            "To run a whole queue in one line, write tasks.queue(name, ordered=True)."
+        )
+
+    def read(arguments: Mapping[str, Any]) -> str | None:
+        return check_name("key", template.format_map({name: _part(arguments[name], name) for name in names}))
+
+    return read
+
+
+def _part(value: object, name: str) -> str:
+    text = text_of(value, "key", name)
+    if text is None:
+        # Two jobs that lack different parts must not meet under one key, nor lose their order in silence.
+        raise InvalidArguments(f"{name!r} is a part of the job's key, so it cannot be None.", parameter=name)
+    return text
+
+
+def _names_in(template: str, task: str) -> tuple[str, ...]:
+    try:
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"The key {template!r} of task {task!r} is no template: {error}.") from error
+    for _, name, spec, conversion in fields:
+        if spec or conversion or not (name or "").isidentifier():
+            raise ConfigurationError(
+                f"The key {template!r} of task {task!r} may hold names of parameters in braces and nothing more "
+                "inside them. For anything else, give a function of the arguments."
+            )
+    return tuple(name for _, name, _, _ in fields if name)
+
+
+def _read_by_callable(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> Reader:
+    wanted = _wanted(rule, parameters, task)
+
+    def read(arguments: Mapping[str, Any]) -> str | None:
+        try:
+            key = rule(**{name: arguments[name] for name in wanted})
+        except Exception as error:
+            raise InvalidArguments(
+                f"The key function of task {task!r} failed: {type(error).__name__}: {error}.", parameter="key"
+            ) from error
+        return text_of(key, "key", "key")
+
+    return read
+
+
+def _wanted(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> tuple[str, ...]:
+    """The arguments that a key function takes: those that its own parameters name, or all if it has `**kwargs`."""
+    try:
+        asked = list(inspect.signature(rule).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"The key function of task {task!r} has no signature that can be read. Wrap it in a function that names "
+            f"the parameters it needs."
+        ) from error
+    if any(each.kind is Parameter.VAR_KEYWORD for each in asked):
+        return tuple(each.name for each in parameters)
+    names = tuple(each.name for each in asked if each.kind is not Parameter.VAR_POSITIONAL)
+    for each in asked:
+        if each.kind is Parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(f"The key function of task {task!r} takes {each.name!r} by position only.")
+    known = {each.name for each in parameters}
+    optional = {each.name for each in asked if each.default is not Parameter.empty}
+    for name in names:
+        if name not in known and name not in optional:
+            _check_parameter(name, parameters, f"The key function of task {task!r}", variadic=True)
+    return tuple(name for name in names if name in known)
+
+
+def _check_parameter(name: str, parameters: tuple[Parameter, ...], what: str, *, variadic: bool = False) -> None:
+    known = [each.name for each in parameters if variadic or each.kind not in _VARIADIC]
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise ConfigurationError(f"{what} names {name!r}, which is no parameter of it. Its parameters: {names}.")

@@ -1,0 +1,189 @@
+"""A task as it is registered: what `@tasks.task(...)` may say, checked, and turned into what enqueueing needs."""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, Literal, TypedDict, cast
+
+from fifoq.clock import microseconds
+from fifoq.definition import RESULTS_KEPT, Definition
+from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.keys import KeyRule, Reader, describe_key, key_reader, value_reader
+from fifoq.limits import GateSettings, Limit, Rate, read_limits
+from fifoq.names import check_name, check_queue_name
+from fifoq.options import check_priority
+from fifoq.parameters import check_function, takes_context
+from fifoq.retry import Retry
+from fifoq.signature import Signature
+
+DEFAULT_QUEUE = "default"
+
+
+class TaskSettings(TypedDict, total=False):
+    """The keywords of `@tasks.task`. Times are in seconds."""
+
+    name: str
+    """Default: the function's name."""
+    queue: str
+    """Default: `default`."""
+    key: KeyRule
+    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable of the arguments that it names."""
+    priority: int
+    """−9 to 9, higher first."""
+    limit: int | Limit | Sequence[Limit] | None
+    """Jobs at a time, over all workers: of the task, and of each value of an argument (`Limit(2, by="tenant")`)."""
+    rate: str | Rate | None
+    """Starts in a time: `"100/s"`."""
+    capacity: int | None
+    """Jobs scheduled, waiting or running; beyond it, `QueueFull`."""
+    retry: int | Retry
+    """How often it is tried, the first time counted."""
+    timeout: float | None
+    """For how long it may run."""
+    max_crashes: int
+    """How often a worker may die, or lose its lease, under a job before it fails."""
+    after_failure: Literal["continue", "halt"]
+    """Whether the next job of the key goes on after one failed for good, or waits until somebody decides."""
+    retain: float | None
+    """For how long an ended job is kept. Default: an hour, or a week if it failed."""
+    run_in: Literal["auto", "thread", "process"]
+    """Where it runs. `auto`: an async function in the loop, any other in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered task: what a worker needs, and what a call needs to become a JobSpec."""
+
+    definition: Definition
+    gates: GateSettings
+    key: Reader | None
+    value: Reader | None
+    priority: int
+    retain: int
+    """Microseconds for which a job is kept, at least, whatever becomes of it."""
+
+
+def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: bool) -> Registration:
+    """
+    Check a function and its settings. `ordered`: its queue is one line.
+
+    Raises ConfigurationError, naming what is wrong. Types are not resolved yet: they may name what comes later.
+    """
+    _check_names(settings)
+    check_function(function)
+    name = _name(function, settings)
+    with_context = takes_context(cast(FunctionType, function))
+    signature = Signature(function, takes_context=with_context)
+    rule = settings.get("key")
+    _check_order(name, rule, settings, ordered=ordered)
+    queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
+    definition = Definition(
+        name=name,
+        queue=queue,
+        function=function,
+        signature=signature,
+        retry=_retry(settings.get("retry")),
+        timeout=_duration("timeout", settings.get("timeout"), above=True),
+        max_crashes=_count("max_crashes", settings.get("max_crashes", 3)),
+        halt=settings.get("after_failure") == "halt",
+        retain=_duration("retain", settings.get("retain")),
+        run_in=_place(function, settings.get("run_in", "auto")),
+        takes_context=with_context,
+        promise=_promise(rule, ordered=ordered),
+    )
+    return Registration(
+        definition,
+        gates=GateSettings.of(settings.get("limit"), settings.get("rate"), settings.get("capacity")),
+        key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
+        value=value_reader(_by(settings), signature.parameters, name),
+        priority=_checked(check_priority, settings.get("priority", 0)),
+        retain=microseconds(RESULTS_KEPT if definition.retain is None else definition.retain),
+    )
+
+
+def _check_names(settings: TaskSettings) -> None:
+    unknown = settings.keys() - TaskSettings.__annotations__.keys()
+    if unknown:
+        raise ConfigurationError(
+            f"A task has no setting {min(unknown)!r}; it has {', '.join(TaskSettings.__annotations__)}."
+        )
+
+
+def _name(function: Callable[..., Any], settings: TaskSettings) -> str:
+    name = settings.get("name") or function.__name__
+    if name == "<lambda>":
+        raise ConfigurationError("A lambda has no name that a worker could find it by. Give it one: name='...'.")
+    return _checked(lambda text: check_name("task name", text), name)
+
+
+def _check_order(name: str, rule: KeyRule, settings: TaskSettings, *, ordered: bool) -> None:
+    after_failure = settings.get("after_failure", "continue")
+    if after_failure not in ("continue", "halt"):
+        raise ConfigurationError(f"after_failure is 'continue' or 'halt', not {after_failure!r}.")
+    if ordered and rule is not None:
+        raise ConfigurationError(
+            f"The queue of task {name!r} is ordered, so all its jobs are one line; a key would contradict that. "
+            "Leave out key=, or ordered=True."
+        )
+    if after_failure == "halt" and rule is None and not ordered:
+        raise ConfigurationError(
+            f"Task {name!r} has after_failure='halt' but no key, so there is nothing to hold. Give it a key=, or "
+            "declare its queue with ordered=True first."
+        )
+
+
+def _promise(rule: KeyRule, *, ordered: bool) -> str:
+    if ordered:
+        return "in order, one line"
+    return "oldest first" if rule is None else f"in order per {describe_key(rule)}"
+
+
+def _retry(retry: int | Retry | None) -> Retry:
+    if retry is None:
+        return Retry()
+    return retry if isinstance(retry, Retry) else Retry(attempts=_count("retry", retry))
+
+
+def _place(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
+    is_async = inspect.iscoroutinefunction(function)
+    match run_in:
+        case "auto":
+            return "loop" if is_async else "thread"
+        case "process":
+            return "process"
+        case "thread" if not is_async:
+            return "thread"
+        case "thread":
+            raise ConfigurationError(f"{function.__name__} is async, so it cannot run in a thread. Use def, or 'auto'.")
+        case _:
+            raise ConfigurationError(f"run_in is 'auto', 'thread' or 'process', not {run_in!r}.")
+
+
+def _by(settings: TaskSettings) -> tuple[str, ...]:
+    return next((limit.parameters for limit in read_limits(settings.get("limit")) if limit.by is not None), ())
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, int) and value >= 1:
+        return int(value)
+    raise ConfigurationError(f"{name} is a whole number of at least 1, not {value!r}.")
+
+
+def _duration(name: str, value: object, *, above: bool = False) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and 0 <= value < math.inf and not (above and value == 0):
+        return float(value)
+    raise ConfigurationError(
+        f"{name} is a number of seconds, {'above zero' if above else 'zero or more'}, not {value!r}."
+    )
+
+
+def _checked(check: Callable[[Any], Any], value: object) -> Any:
+    """What is wrong with a declaration is the code's fault, not that of a caller."""
+    try:
+        return check(value)
+    except InvalidArguments as error:
+        raise ConfigurationError(str(error)) from error

@@ -1,0 +1,183 @@
+"""A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
+
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, Self, Unpack, cast
+
+from typing_extensions import TypeVar
+from uuid_utils import uuid7
+
+from fifoq.clock import SECOND, microseconds
+from fifoq.connection import Connection
+from fifoq.detached import DetachedContext
+from fifoq.errors import ConfigurationError
+from fifoq.handle import JobHandle, Origin
+from fifoq.options import Options, TaskOptions, read_options, seconds_until
+from fifoq.record import JobSpec
+from fifoq.registration import Registration
+from fifoq.signature import Signature
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True, default=Any)
+
+AWAITED = 60 * SECOND
+"""How long a job that somebody waits for is kept, at least: also one of a task with `retain=0`."""
+_NO_OPTIONS = Options()
+
+
+class NewJob(Generic[R_co]):
+    """A checked call that is not yet enqueued: what `bind` returns and `enqueue_many` takes. Its id is fixed."""
+
+    __slots__ = ("_at", "_spec", "origin", "wait")
+
+    def __init__(self, origin: Origin, spec: JobSpec, options: Options) -> None:
+        self.origin = origin
+        self.wait = options.enqueue_timeout
+        """Seconds to wait for room."""
+        self._spec = spec
+        self._at = options.at
+
+    @property
+    def id(self) -> str:
+        """The id that the job will have."""
+        return self._spec.id
+
+    def spec(self) -> JobSpec:
+        """Return what to put, as of now."""
+        at = self._at
+        return self._spec if at is None else self._spec._replace(delay=microseconds(seconds_until(at)))
+
+
+class Task(Generic[P, R_co, T_co]):
+    """
+    A registered function. Made by `@tasks.task`, never directly.
+
+    `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue` and its like take the same
+    arguments, check them against the function's types, and leave the work to a worker.
+    """
+
+    def __init__(self, registration: Registration, connection: Connection, given: TaskOptions | None = None) -> None:
+        definition = registration.definition
+        self.name = definition.name
+        self.queue = definition.queue
+        """The name of its queue."""
+        self.registration = registration
+        self._connection = connection
+        self._given: TaskOptions = given or {}
+        self._options = read_options(given) if given else _NO_OPTIONS
+        self._origin = Origin(connection, self.queue, self.name, definition.signature)
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, attribute, getattr(definition.function, attribute))
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function as it was defined."""
+        return self.registration.definition.function
+
+    @property
+    def signature(self) -> Signature:
+        """How its arguments and its result are checked and sent."""
+        return self.registration.definition.signature
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """Run the function here and now. One that asks for the Context gets one without a worker behind it."""
+        if self.registration.definition.takes_context:
+            context = DetachedContext(self.queue, self._spec(args, kwargs, 0))
+            return cast("T_co", self.function(context, *args, **kwargs))
+        return cast("T_co", self.function(*args, **kwargs))
+
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
+        """
+        Enqueue a call and return its handle once the backend has it.
+
+        Calls made from one Fifoq enter in the order in which they were made, even when awaited together. Raises
+        InvalidArguments (naming the parameter) or PayloadTooLarge, QueueFull, IdConflict, or a BackendError.
+        """
+        if self._options.wait is not None:
+            raise _needless_wait(self.name)
+        return await self._enqueue(args, kwargs, 0)
+
+    async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """
+        Enqueue a call, wait for it to end, and return its result.
+
+        `options(wait=…)` bounds the wait in seconds, `options(enqueue_timeout=…)` that for room. Raises what `enqueue`
+        and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
+        """
+        handle = await self._enqueue(args, kwargs, AWAITED)
+        return await handle.result(self._options.wait)
+
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
+        """Check a call and return it for `enqueue_many`. Raises InvalidArguments or PayloadTooLarge."""
+        if self._options.wait is not None:
+            raise _needless_wait(self.name)
+        return NewJob(self._origin, self._spec(args, kwargs, 0), self._options)
+
+    def enqueue_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
+        """As `enqueue`, from a thread: a `def` route, a sync task, a script. Raises on the loop's own thread."""
+        return self._connection.run(lambda: self.enqueue(*args, **kwargs))
+
+    def call_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """As `call`, from a thread: a `def` route, a sync task, a script. Raises on the loop's own thread."""
+        return self._connection.run(lambda: self.call(*args, **kwargs))
+
+    def options(self, **options: Unpack[TaskOptions]) -> Self:
+        """
+        Return this task with options for the calls made through it; later ones overrule earlier ones.
+
+            await save_stats.options(delay=10, priority=5).enqueue("m1", tick=3, goals=1)
+
+        Raises InvalidArguments, naming the option that is wrong.
+        """
+        if "key" in options and self.registration.definition.promise.endswith("one line"):
+            raise ConfigurationError(
+                f"Queue {self.queue!r} is ordered: all its jobs are one line, and have no own key."
+            )
+        given = cast(TaskOptions, {**self._given, **options})
+        return type(self)(self.registration, self._connection, given)
+
+    def handle(self, id: object) -> JobHandle[R_co]:
+        """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
+        return JobHandle(self._origin, str(id), False)
+
+    async def _enqueue(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobHandle[R_co]:
+        spec = self._spec(args, kwargs, retain)
+        intake = self._connection.intake(self.queue)
+        (receipt,) = await intake.put((spec,), self._options.enqueue_timeout)
+        return JobHandle(self._origin, receipt.id, receipt.created)
+
+    def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
+        """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
+        registration, options = self.registration, self._options
+        payload, by_name = registration.definition.signature.encode(args, kwargs)
+        read_key, read_value = registration.key, registration.value
+        key = None if read_key is None or options.has_key else read_key(by_name)
+        return JobSpec(
+            options.id or str(uuid7()),
+            self.name,
+            payload,
+            options.key if options.has_key else key,
+            None if read_value is None else read_value(by_name),
+            registration.priority if options.priority is None else options.priority,
+            options.delay if options.at is None else microseconds(seconds_until(options.at)),
+            options.in_line,
+            options.expires,
+            options.unique,
+            max(registration.retain, retain),
+            options.owner,
+            options.meta,
+        )
+
+    def __reduce__(self) -> str:
+        # By name, as a function: in a child process the module's own task stands for it.
+        return self.function.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r} in {self.queue!r}: {self.registration.definition.promise}>"
+
+
+def _needless_wait(task: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"options(wait=…) bounds the wait for a result, so it goes with call. To enqueue {task!r} and wait later, "
+        "leave it out and write handle.result(timeout=…)."
+    )

@@ -1,0 +1,268 @@
+"""What a worker claims, when, and how much."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from fifoq.limits import GateSettings
+from fifoq.queue import Declare, Override
+from fifoq.state import State
+from fifoq.worker import desk
+
+
+async def test_a_task_that_nobody_knows_waits_is_reported_and_costs_others_nothing(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def known() -> None: ...
+
+    stranger = await shop.put("stranger", key="k")
+    behind = await shop.put(shop.task(known), key="k")
+    others = [await shop.put(shop.task(known), key=str(n)) for n in range(20)]
+    async with shop.worker(concurrency=2):
+        for id in others:
+            await shop.ended(id)
+        assert (await shop.job(stranger)).state is State.WAITING
+        assert (await shop.job(behind)).state is State.WAITING
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+    (report,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "'stranger'" in report.getMessage()
+
+
+async def test_a_worker_never_runs_more_than_its_concurrency(shop: Any) -> None:
+    now, peak = 0, 0
+
+    async def count() -> None:
+        nonlocal now, peak
+        now += 1
+        peak = max(peak, now)
+        await asyncio.sleep(0.001)
+        now -= 1
+
+    task = shop.task(count)
+    await shop.put_all([shop.spec(task) for _ in range(100)])
+    await shop.worker(concurrency=7).drain()
+    assert peak == 7
+
+
+async def test_sync_jobs_take_no_more_than_the_threads_and_leave_the_rest_to_others(shop: Any) -> None:
+    lock, go = threading.Lock(), threading.Event()
+    now = peak = 0
+
+    def count() -> None:
+        nonlocal now, peak
+        with lock:
+            now += 1
+            peak = max(peak, now)
+        go.wait(10.0)
+        with lock:
+            now -= 1
+
+    async def quick() -> None: ...
+
+    sync, quick_task = shop.task(count), shop.task(quick)
+    blocked = [await shop.put(sync) for _ in range(10)]
+    free = [await shop.put(quick_task) for _ in range(10)]
+    async with shop.worker(concurrency=8, threads=3):
+        for id in free:  # they are behind all the sync ones, and still run
+            await shop.ended(id)
+        assert (await shop.states())[State.RUNNING] == 3
+        go.set()
+        for id in blocked:
+            await shop.ended(id)
+    assert peak == 3
+
+
+async def test_a_new_job_runs_within_a_second_even_if_nobody_tells_of_it(shop: Any, outages: Any) -> None:
+    async def quick() -> None: ...
+
+    outages.deaf = True
+    task = shop.task(quick)
+    async with shop.worker():
+        await asyncio.sleep(0.1)
+        id = await shop.put(task)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await shop.ended(id)
+        assert loop.time() - start < 1.0
+
+
+def test_the_floor_leaves_room_below_a_second() -> None:
+    assert desk.FLOOR < 0.9
+
+
+async def test_news_wake_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    async with shop.worker():
+        for _ in range(200):
+            await shop.ended(await shop.put(task), timeout=5.0)
+
+
+async def test_no_wake_up_is_lost_under_a_flood(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+
+    async def quick() -> None:
+        await asyncio.sleep(0)
+
+    task = shop.task(quick)
+
+    async def flood(key: str) -> None:
+        for n in range(100):
+            id = await shop.put(task, key=key)
+            for _ in range(n % 5):
+                await asyncio.sleep(0)
+            if n % 7 == 0:
+                await shop.ended(id, timeout=5.0)
+
+    async with shop.worker(concurrency=3):
+        await asyncio.gather(*(flood(str(n % 4)) for n in range(8)))
+        for job in (await shop.backend.queue("default").find(desk_filter(), 0, 1_000)).records:
+            await shop.ended(job.spec.id, timeout=5.0)
+
+
+def desk_filter() -> Any:
+    from fifoq.record import Filter
+
+    return Filter()
+
+
+async def test_a_delayed_job_and_a_back_off_are_claimed_when_they_are_due(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    from fifoq.retry import Retry
+
+    tries = []
+
+    async def second_time() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError
+
+    id = await shop.put(shop.task(second_time, retry=Retry(2, backoff=0.05)), delay=50_000)
+    async with shop.worker():
+        assert (await shop.ended(id, timeout=5.0)).attempt == 2
+
+
+async def test_queues_are_asked_in_turn(shop: Any) -> None:
+    order = []
+
+    def named(queue: str) -> Any:
+        async def note() -> None:
+            order.append(queue)
+            await asyncio.sleep(0)
+
+        return shop.task(note, queue=queue)
+
+    for queue in ("a", "b", "c"):
+        task = named(queue)
+        await shop.put_all([shop.spec(task) for _ in range(30)], queue)
+    await shop.worker(concurrency=1).drain()
+    assert len(order) == 90
+    for start in range(0, 81, 9):
+        assert {
+            order.count(
+                queue,
+            )
+            for queue in "abc"
+        } == {30}
+        assert len(set(order[start : start + 4])) == 3
+
+
+async def test_limits_of_the_store_are_never_exceeded(shop: Any) -> None:
+    now: dict[str, int] = {}
+    peak: dict[str, int] = {}
+
+    async def count(tenant: str) -> None:
+        for what in ("all", tenant):
+            now[what] = now.get(what, 0) + 1
+            peak[what] = max(peak.get(what, 0), now[what])
+        await asyncio.sleep(0.0005)
+        for what in ("all", tenant):
+            now[what] -= 1
+
+    task = shop.task(count)
+    await shop.backend.queue("default").configure([Declare("count", GateSettings(limit=5, value_limit=2))])
+    await shop.put_all([shop.spec(task, f"t{n % 4}", value=f"t{n % 4}") for n in range(200)])
+    workers = [shop.worker(concurrency=20) for _ in range(2)]
+    await asyncio.gather(*(worker.drain() for worker in workers))
+    assert peak.pop("all") <= 5
+    assert set(peak.values()) == {2}
+
+
+async def test_a_raised_limit_is_noticed(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    go, running = asyncio.Event(), 0
+
+    async def wait() -> None:
+        nonlocal running
+        running += 1
+        await go.wait()
+
+    task = shop.task(wait)
+    queue = shop.backend.queue("default")
+    await queue.configure([Declare(None, GateSettings(limit=1))])
+    ids = [await shop.put(task) for _ in range(3)]
+    async with shop.worker():
+        while running < 1:
+            await asyncio.sleep(0)
+        await queue.configure([Override(None, GateSettings(limit=3))])
+        async with asyncio.timeout(5.0):
+            while running < 3:
+                await asyncio.sleep(0)
+        go.set()
+        for id in ids:
+            await shop.ended(id)
+
+
+async def test_each_job_has_its_own_context_variables(shop: Any) -> None:
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    async def set_it() -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+
+    def set_it_too() -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+
+    for task in (shop.task(set_it), shop.task(set_it_too)):
+        for _ in range(3):
+            await shop.put(task)
+    await shop.worker(concurrency=1, threads=1).drain()
+    assert seen == ["clean"] * 6
+
+
+async def test_sync_jobs_see_the_context_variables_that_the_worker_was_started_with(shop: Any) -> None:
+    variable = contextvars.ContextVar("variable", default="")
+    variable.set("given")
+
+    def look() -> str:
+        return f"{variable.get()} in {threading.current_thread().name}"
+
+    id = await shop.put(shop.task(look))
+    async with shop.worker():
+        assert (await shop.ended(id)).result.startswith("given in fifoq-thread")
+
+
+async def test_resources_and_all_else_of_the_context_reach_the_task(shop: Any) -> None:
+    from fifoq.codec import pack
+    from fifoq.context import Context
+
+    async def look(ctx: Context, n: int) -> list[Any]:
+        return [n, ctx.resources["db"], ctx.meta["who"], ctx.fence > 0, ctx.job.id, ctx.job.worker, ctx.job.key]
+
+    shop.resources = {"db": 1}
+    id = await shop.put(shop.task(look), 5, key="k", meta=pack({"who": "me"}))
+    worker = shop.worker(name="w")
+    async with worker:
+        assert (await shop.ended(id)).result == [5, 1, "me", True, id, "w", "k"]

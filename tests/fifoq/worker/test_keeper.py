@@ -1,0 +1,257 @@
+"""Leases are kept while a job runs, and a job is stopped when its lease is not."""
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from fifoq.caller import Caller
+from fifoq.context import Context
+from fifoq.job import Progress
+from fifoq.retry import Retry
+from fifoq.state import State
+
+
+async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) -> None:
+    runs = []
+
+    async def block() -> int:
+        runs.append(1)
+        time.sleep(0.9)  # noqa: ASYNC251 - it is the point
+        return len(runs)
+
+    id = await shop.put(shop.task(block))
+    stolen: list[str] = []
+
+    def steal() -> None:
+        """Another worker, on another loop, that takes whatever it can."""
+
+        async def claim() -> None:
+            twin = shop.backend.twin()
+            await twin.open()
+            until = time.monotonic() + 1.2
+            caller = Caller()
+            while time.monotonic() < until:
+                claimed = await caller.attempt(
+                    lambda call: twin.queue("default").claim(call, "thief", 1, 10, ["block"])
+                )
+                stolen.extend(lease.spec.id for lease in claimed.leases)
+                await asyncio.sleep(0.01)
+            await twin.close()
+
+        asyncio.run(claim())
+
+    async with shop.worker(lease=0.3):
+        while not (await shop.job(id)).attempt:
+            await asyncio.sleep(0)
+        thief = threading.Thread(target=steal)
+        thief.start()
+        job = await shop.ended(id)
+        await asyncio.to_thread(thief.join)
+    assert (job.state, job.result, job.attempt, job.crashes, stolen) == (State.SUCCEEDED, 1, 1, 0, [])
+
+
+async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = asyncio.Event()
+    endings = []
+
+    async def slow(ctx: Context) -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            endings.append((ctx.attempt, ctx.cancelled))
+        return "old"
+
+    id = await shop.put(shop.task(slow))
+    queue = shop.backend.queue("default")
+    worker = shop.worker(lease=0.3)
+    async with worker:
+        await started.wait()
+        # The lease is made to end by the hand of the test: shortened behind the keeper's back, and taken by another.
+        (run,) = worker._shift._held.values()
+        from fifoq.lease import Extension
+
+        await queue.extend([Extension(id, run.lease.token, 1)])
+        await asyncio.sleep(0.001)
+        claimed = await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
+        assert [lease.spec.id for lease in claimed.leases] == [id]
+        while not endings:
+            await asyncio.sleep(0.01)
+        job = await shop.job(id)
+        assert (job.state, job.worker, job.attempt, job.crashes) == (State.RUNNING, "other", 2, 1)
+    assert endings == [(1, True)]
+    assert any("'slow'" in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+
+
+async def test_a_stale_outcome_is_refused(shop: Any, caplog: pytest.LogCaptureFixture) -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        started.set()
+        go.wait()
+        return "old"
+
+    id = await shop.put(shop.task(slow))
+    queue = shop.backend.queue("default")
+    worker = shop.worker(lease=0.3)
+    async with worker:
+        await asyncio.to_thread(started.wait)
+        (run,) = worker._shift._held.values()
+        from fifoq.lease import Extension
+
+        await queue.extend([Extension(id, run.lease.token, 1)])
+        await asyncio.sleep(0.001)
+        await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
+        go.set()
+        while not worker._shift.idle:
+            await asyncio.sleep(0.01)
+        job = await shop.job(id)
+        assert (job.state, job.worker, job.result) == (State.RUNNING, "other", None)
+
+
+async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(shop: Any, outages: Any) -> None:
+    started = asyncio.Event()
+    stopped: list[float] = []
+
+    async def slow() -> int:
+        if started.is_set():
+            return 1
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(time.monotonic())
+        return 0
+
+    id = await shop.put(shop.task(slow))
+    worker = shop.worker(lease=0.5)
+    async with worker:
+        await started.wait()
+        outages.down = True
+        (run,) = worker._shift._held.values()
+        while not stopped:
+            await asyncio.sleep(0.005)
+        assert stopped[0] < run.deadline
+        assert not worker.ready
+        outages.down = False
+        job = await shop.ended(id)
+        # It was handed back, and not left to its lease's end: no attempt, and no crash, is counted for the outage.
+        assert (job.result, job.attempt, job.crashes) == (1, 1, 0)
+        assert worker.ready
+
+
+async def test_a_backend_that_hangs_is_as_good_as_gone(shop: Any, outages: Any) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    await shop.put(shop.task(slow))
+    async with shop.worker(lease=0.3, grace=0.0):
+        await started.wait()
+        outages.hangs = True
+        await asyncio.wait_for(stopped.wait(), 5.0)
+
+
+async def test_progress_is_seen_while_the_job_runs(shop: Any) -> None:
+    go = asyncio.Event()
+
+    async def steps(ctx: Context) -> None:
+        for step in range(100):
+            await ctx.progress(step, 100, f"step {step}")
+        await go.wait()
+
+    id = await shop.put(shop.task(steps))
+    async with shop.worker():
+        while (await shop.job(id)).progress != Progress(99, 100, "step 99"):
+            await asyncio.sleep(0.005)
+        go.set()
+        await shop.ended(id)
+
+
+async def test_progress_of_a_sync_job_needs_no_await(shop: Any) -> None:
+    go = threading.Event()
+
+    def steps(ctx: Context) -> None:
+        ctx.progress(1, 2)  # type: ignore[unused-coroutine]
+        go.wait()
+
+    id = await shop.put(shop.task(steps))
+    async with shop.worker():
+        while (await shop.job(id)).progress != Progress(1, 2, ""):
+            await asyncio.sleep(0.005)
+        go.set()
+        await shop.ended(id)
+
+
+async def test_the_last_progress_is_not_lost_when_the_job_ends(shop: Any) -> None:
+    async def steps(ctx: Context) -> None:
+        for step in range(10):
+            await ctx.progress(step)
+
+    id = await shop.put(shop.task(steps))
+    async with shop.worker():
+        assert (await shop.ended(id)).progress == Progress(9, None, "")
+
+
+async def test_progress_is_written_in_few_calls(shop: Any, outages: Any) -> None:
+    async def steps(ctx: Context) -> None:
+        for step in range(200):
+            await ctx.progress(step)
+            await asyncio.sleep(0.001)
+
+    id = await shop.put(shop.task(steps))
+    async with shop.worker():
+        await shop.ended(id)
+    seconds = (await shop.job(id)).finished_at - (await shop.job(id)).started_at
+    assert outages.calls.count("extend") <= 3 + seconds.total_seconds() / 0.1
+
+
+async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+    runs = []
+
+    async def slow() -> None:
+        runs.append(1)
+        started.set()
+        await go.wait()
+
+    id = await shop.put(shop.task(slow))
+    worker = shop.worker(lease=0.3)
+    async with worker:
+        await started.wait()
+        keeper = worker._shift._keeper
+        keep, failures = keeper._keep, []
+
+        async def fails_once(twin: Any) -> None:
+            if not failures:
+                failures.append(1)
+                raise RuntimeError("a bug")
+            await keep(twin)
+
+        monkeypatch.setattr(keeper, "_keep", fails_once)
+        keeper._loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks()])
+        await asyncio.sleep(1.0)
+        go.set()
+        job = await shop.ended(id)
+    assert (job.attempt, job.crashes, len(runs)) == (1, 0, 1)
+
+
+async def test_extends_happen_three_times_per_lease(shop: Any, outages: Any) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(1.0)
+
+    id = await shop.put(shop.task(slow, retry=Retry(1)))
+    async with shop.worker(lease=0.6):
+        await shop.ended(id)
+    assert 3 <= outages.calls.count("extend") <= 6

@@ -1,0 +1,119 @@
+"""
+Everything that must hold before a change is merged. `./check` runs this in an environment made for it.
+
+Each step is one command of one tool, so that a step that fails can be repeated alone; the first one that fails ends it.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGING = "tests/test_packaging.py"
+
+
+class Step(NamedTuple):
+    """What is checked, and by which command."""
+
+    name: str
+    command: list[str]
+
+
+class Failed(Exception):
+    """A step failed."""
+
+    def __init__(self, step: Step, status: int) -> None:
+        super().__init__(f"{step.name} FAILED with status {status}. To repeat it alone: {shlex.join(step.command)}")
+        self.status = status
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def pytest(*arguments: str) -> list[str]:
+    return python("-m", "pytest", *arguments)
+
+
+def quick_steps() -> Iterator[Step]:
+    yield Step("format", python("-m", "ruff", "format", "--check", "."))
+    yield Step("lint", python("-m", "ruff", "check", "."))
+    yield Step("types", python("-m", "pyright", "--pythonpath", sys.executable))
+    yield Step("floors", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"])
+
+
+def long_steps() -> Iterator[Step]:
+    yield Step("wheel", pytest(PACKAGING))
+    yield Step("tests", pytest(f"--ignore={PACKAGING}"))
+
+
+def steps_of_other_pythons() -> Iterator[Step]:
+    """Make an environment for each CPython that is found, other than this one, and run the tests in it."""
+    found = subprocess.run(["sh", "tools/pythons"], cwd=ROOT, capture_output=True, text=True, check=True)
+    mine = ".".join(platform.python_version_tuple()[:2])
+    for version, interpreter in (line.split(" ", 1) for line in found.stdout.splitlines()):
+        if version != mine:
+            folder = ROOT / ".check" / version
+            yield Step(f"environment {version}", ["sh", "tools/environment", "check", str(folder), "dev", interpreter])
+            yield Step(f"tests {version}", [str(folder / "bin" / "python"), "-m", "pytest"])
+
+
+def environment() -> dict[str, str]:
+    """The environment of every step: settings of fifoq and pytest that a user's shell carries must not decide."""
+    foreign = ("FIFOQ_", "PYTEST_ADDOPTS")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(foreign) or name.startswith("FIFOQ_TEST_")
+    }
+
+
+def run(step: Step) -> float:
+    """Run one step, let it print what it prints, and return the seconds it took. Raises Failed."""
+    print(f"\n=== {step.name}: {shlex.join(step.command)}", flush=True)
+    start = time.monotonic()
+    status = subprocess.run(step.command, cwd=ROOT, env=environment()).returncode
+    if status:
+        raise Failed(step, status)
+    return time.monotonic() - start
+
+
+def choose_steps(fast: bool, pythons: bool) -> Iterator[Step]:
+    yield from quick_steps()
+    if not fast:
+        yield from long_steps()
+    if pythons:
+        yield from steps_of_other_pythons()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./check", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="without the wheel and the tests")
+    parser.add_argument("--pythons", action="store_true", help="the tests on every other CPython from 3.11 on, too")
+    options = parser.parse_args()
+    seconds: dict[str, float] = {}
+    try:
+        for step in choose_steps(options.fast, options.pythons):
+            seconds[step.name] = run(step)
+    except Failed as failure:
+        print(f"\ncheck: {failure}", flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("\ncheck: interrupted", flush=True)
+        return 130
+    print("\n" + "\n".join(f"check: {name:<18} {taken:7.1f} s" for name, taken in seconds.items()))
+    print(
+        f"check: all good on CPython {platform.python_version()}: {len(seconds)} steps in {sum(seconds.values()):.1f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
