@@ -1,1 +1,76 @@
 """fifoq: background jobs in order."""
+
+from fifoq.app import Fifoq
+from fifoq.context import Context
+from fifoq.errors import (
+    BackendBusy,
+    BackendCorrupt,
+    BackendError,
+    BackendFull,
+    BackendReadOnly,
+    BackendUnavailable,
+    ConfigurationError,
+    FifoqError,
+    GiveUp,
+    IdConflict,
+    InvalidArguments,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    LeaseLost,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    QueueFull,
+    ResultTimeout,
+    RetryAfter,
+    UnknownTask,
+)
+from fifoq.handle import JobHandle
+from fifoq.job import Job, JobError, Progress
+from fifoq.limits import Limit, Rate
+from fifoq.pages import BlockedKey, KeyPage, Page, QueueStats
+from fifoq.retry import Retry
+from fifoq.state import State
+from fifoq.task import NewJob, Task
+from fifoq.worker import Worker
+
+__all__ = [
+    "BackendBusy",
+    "BackendCorrupt",
+    "BackendError",
+    "BackendFull",
+    "BackendReadOnly",
+    "BackendUnavailable",
+    "BlockedKey",
+    "ConfigurationError",
+    "Context",
+    "Fifoq",
+    "FifoqError",
+    "GiveUp",
+    "IdConflict",
+    "InvalidArguments",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobHandle",
+    "JobNotFound",
+    "KeyPage",
+    "LeaseLost",
+    "Limit",
+    "NewJob",
+    "OutcomeUnknown",
+    "Page",
+    "PayloadTooLarge",
+    "Progress",
+    "QueueFull",
+    "QueueStats",
+    "Rate",
+    "ResultTimeout",
+    "Retry",
+    "RetryAfter",
+    "State",
+    "Task",
+    "UnknownTask",
+    "Worker",
+]

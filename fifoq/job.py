@@ -80,7 +80,7 @@ class Job:
 
     @property
     def created_at(self) -> datetime:
-        return _datetime(self._record.created_at)
+        return datetime_of(self._record.created_at)
 
     @property
     def due_at(self) -> datetime | None:
@@ -148,9 +148,10 @@ class Job:
         return f"<Job {self.id} {self.task!r} in {self.queue!r}{key} {self.state} attempt={self.attempt}>"
 
 
-def _datetime(microseconds: int) -> datetime:
+def datetime_of(microseconds: int) -> datetime:
+    """Return a backend's time as an aware UTC datetime."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _when(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _datetime(microseconds)
+    return None if microseconds is None else datetime_of(microseconds)

@@ -51,7 +51,9 @@ class Access(NamedTuple):
         return Depends(self._guard(self.auth, scope))
 
     def _guard(self, auth: Authenticate, scope: Scope) -> Callable[..., Awaitable[str | None]]:
-        async def guard(caller: Any = Security(auth, scopes=[scope])) -> str | None:
+        asked = Security(auth, scopes=[scope])
+
+        async def guard(caller: Any = asked) -> str | None:
             if self.owner is None:
                 return None
             owner = self.owner(caller)

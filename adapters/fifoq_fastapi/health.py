@@ -18,9 +18,11 @@ def ready_endpoint(tasks: Fifoq) -> Callable[[Request], Awaitable[dict[str, str]
     """Return the route that answers 503 when `tasks` cannot be used."""
 
     async def ready(request: Request) -> dict[str, str]:
-        await tasks.check()
         held = running(request)
-        if held is not None and held.worker is not None and not held.worker.claiming:
+        if not tasks.is_open:
+            raise BackendUnavailable("The Fifoq is not open.")
+        await tasks.check()
+        if held is not None and held.worker is not None and not held.worker.ready:
             raise BackendUnavailable("The embedded worker does not claim.")
         return {"status": "ready"}
 

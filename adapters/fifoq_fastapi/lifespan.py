@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from fastapi import FastAPI, Request
 
-from fifoq import Fifoq
-from fifoq.worker.worker import Worker
+from fifoq import Fifoq, Worker
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 """What `FastAPI(lifespan=…)` takes. It may yield a mapping: that becomes part of `request.state`."""
@@ -24,7 +23,7 @@ class Running(NamedTuple):
 
 def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -> Lifespan:
     """
-    Return a lifespan for `FastAPI(lifespan=…)` that opens `tasks`, and with `worker=True` runs its jobs in this process.
+    Return a lifespan for `FastAPI(lifespan=…)` that opens `tasks`, and with `worker=True` runs its jobs here.
 
     `then` is the app's own lifespan. It starts when `tasks` is open and before the worker claims anything, and ends
     after the worker: jobs find what it set up, and it may enqueue. At shutdown the server first ends its requests; the

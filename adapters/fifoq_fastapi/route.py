@@ -13,12 +13,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from fifoq.codec import MAX_PAYLOAD
 from fifoq.errors import FifoqError
 from fifoq_fastapi.problems import Kind, ProblemResponse, problem, respond
 
 INVALID_REQUEST = Kind(422, "invalid-request", "The request is not valid")
 NOT_ALLOWED = Kind(405, "method-not-allowed", "Method not allowed")
 TOO_LARGE = Kind(413, "body-too-large", "The request's body is too large")
+
+
+_EXPANSION = 8
+"""How much longer arguments may be as JSON than encoded: an escaped control character takes six bytes, not one."""
 
 
 class BodyTooLarge(HTTPException):
@@ -31,16 +36,15 @@ class BodyTooLarge(HTTPException):
 class ProblemRoute(APIRoute):
     """A route that reads a bounded body and answers its errors with problem details."""
 
-    max_body = 2**21
-    """The largest body that is read, in bytes."""
+    max_payload: Callable[[], int] = staticmethod(lambda: MAX_PAYLOAD)
+    """Of how many bytes the arguments in the body may be once they are encoded."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        limit = self.max_body
 
         async def answer(request: Request) -> Response:
             try:
-                return await handle(_BoundedRequest(request, limit))
+                return await handle(_BoundedRequest(request, self.max_payload() * _EXPANSION))
             except RequestValidationError as error:
                 return _invalid(error)
             except BodyTooLarge as error:

@@ -16,6 +16,7 @@ from fifoq.errors import ConfigurationError
 from fifoq.task import Task
 from fifoq_fastapi import health, schemas
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
+from fifoq_fastapi.counter import Counter
 from fifoq_fastapi.endpoints import enqueue_endpoint, job_endpoint, unknown_task
 from fifoq_fastapi.problems import MEDIA_TYPE
 from fifoq_fastapi.route import ProblemRoute
@@ -57,9 +58,10 @@ class TaskRouter(APIRouter):
     def __init__(self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access) -> None:
         super().__init__(route_class=ProblemRoute, tags=["fifoq"])
         self._tasks, self._access = tasks, access
+        self._counter = Counter(tasks)
         self._exposed = expose if expose == "all" else _own(tasks, expose)
         self._routed = set[str]()
-        self.add_api_route("/jobs/{id}", job_endpoint(tasks, access), **_JOB)
+        self.add_api_route("/jobs/{id:path}", job_endpoint(self._counter, access), **_JOB)
         self.add_api_route("/tasks/{name:path}", unknown_task, methods=["POST"], include_in_schema=False)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -77,7 +79,7 @@ class TaskRouter(APIRouter):
         exposed = self._tasks.tasks.values() if self._exposed == "all" else self._exposed
         for task in [each for each in exposed if each.name not in self._routed]:
             self._routed.add(task.name)
-            endpoint = enqueue_endpoint(self._tasks, task, self._access)
+            endpoint = enqueue_endpoint(self._counter, task, self._access)
             self.add_api_route(f"/tasks/{task.name}", endpoint, **_enqueue(task))
             self.routes.insert(0, self.routes.pop())
 
@@ -86,7 +88,9 @@ def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
     exposed = tuple(expose)
     for task in exposed:
         if tasks.tasks.get(task.name) is not task:
-            raise ConfigurationError(f"router() cannot expose {task.name!r}: it is no task of the Fifoq it is made for.")
+            raise ConfigurationError(
+                f"router() cannot expose {task.name!r}: it is no task of the Fifoq it is made for."
+            )
     return exposed
 
 

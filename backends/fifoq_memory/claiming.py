@@ -9,7 +9,10 @@ from fifoq_memory.book import RUNNING, Book
 from fifoq_memory.firing import fire
 from fifoq_memory.gates import TaskGate
 from fifoq_memory.job import SEQ_MASK
+from fifoq_memory.quick import quick
 from fifoq_memory.ready import END
+
+_lease = quick(Lease)
 
 
 class Terms(NamedTuple):
@@ -27,17 +30,18 @@ def claim(book: Book, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
     now = terms.now
     fire(book, now)
     leases: list[Lease] = []
-    room = book.gate.room(now, n)
+    left = room = book.gate.room(now, n)
     doors = _open_doors(book, now, tasks) if room else []
-    while doors and room > len(leases):
+    while doors and left:
         door = heappop(doors)[1]
-        before = len(leases)
         # Until its next job comes after another door's first, the same door has the best one.
         bound = doors[0][0] if doors else END
-        _lease_run(book, door, door.room(now, room - before), bound, terms, leases)
-        door.take(len(leases) - before, now)
-        _add_door(doors, door, now)
-    book.gate.take(len(leases), now)
+        _lease_run(book, door, door.room(now, left), bound, terms, leases)
+        door.take(left - room + len(leases), now)
+        left = room - len(leases)
+        if left:
+            _add_door(doors, door, now)
+    book.gate.take(room - left, now)
     return Claimed(tuple(leases), _next_timer(book, now, tasks))
 
 
@@ -61,7 +65,7 @@ def _add_door(doors: list[tuple[int, TaskGate]], door: TaskGate, now: int) -> No
 def _lease_run(book: Book, door: TaskGate, most: int, bound: int, terms: Terms, leases: list[Lease]) -> None:
     """Lease up to `most` jobs of one task, while their scores are below `bound`."""
     prefix, worker, now, end = terms
-    pop, set_timer, new = door.ready.pop, book.timers.set, tuple.__new__
+    pop, set_timer = door.ready.pop, book.timers.set
     for _ in range(most):
         job = pop(bound)
         if job is None:
@@ -79,15 +83,14 @@ def _lease_run(book: Book, door: TaskGate, most: int, bound: int, terms: Terms, 
         entry = job.entry
         set_timer(entry, end)
         seq = job.score & SEQ_MASK
-        # Half the cost of the NamedTuple's own `__new__`, which is written in Python.
-        leases.append(new(Lease, (job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now)))
+        leases.append(_lease((job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now)))
 
 
 def _next_timer(book: Book, now: int, tasks: Collection[str]) -> int | None:
     """Microseconds until a timer or, of a gate that lacks just that, a token. Early rather than exact, never late."""
     at = book.timers.next()
-    waits = [] if at is None else [max(0, at - now)]
     if book.rated:
         gates = [book.gate, *(book.tasks[name] for name in tasks if name in book.tasks)]
-        waits += [wait for gate in gates if (wait := gate.token_in(now)) is not None]
-    return min(waits, default=None)
+        times = (at, *(gate.opens_at(now) for gate in gates))
+        at = min((one for one in times if one is not None), default=None)
+    return None if at is None else max(0, at - now)

@@ -38,11 +38,9 @@ class Gate:
             return 0
         if self.limit is not None:
             n = min(n, self.limit - self.running)
-        if self.interval is not None and self.tat > now:
-            n = min(n, self.burst - -(-(self.tat - now) // self.interval))
-        elif self.interval is not None:
-            n = min(n, self.burst)
-        return max(n, 0)
+        if self.interval is not None:
+            n = min(n, self.burst - -(-max(self.tat - now, 0) // self.interval))
+        return n if n > 0 else 0
 
     def take(self, n: int, now: int) -> None:
         """Let `n` through: a slot and a token each."""
@@ -50,12 +48,12 @@ class Gate:
         if self.interval is not None and n:
             self.tat = max(self.tat, now) + n * self.interval
 
-    def token_in(self, now: int) -> int | None:
-        """Microseconds until a token opens it; None if it does not lack just that."""
+    def opens_at(self, now: int) -> int | None:
+        """When its next token comes; None unless that is all that shuts it."""
         if self.interval is None or self.paused or (self.limit is not None and self.running >= self.limit):
             return None
-        wait = self.tat - now - (self.burst - 1) * self.interval
-        return wait if wait > 0 else None
+        at = self.tat - (self.burst - 1) * self.interval
+        return at if at > now else None
 
 
 class TaskGate(Gate):

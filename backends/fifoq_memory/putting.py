@@ -7,10 +7,9 @@ from fifoq.queue import Conflict, Full, PutReply, Receipt
 from fifoq.record import JobSpec
 from fifoq_memory.book import Book
 from fifoq_memory.firing import fire
+from fifoq_memory.quick import quick
 
-
-_receipt = tuple.__new__
-"""Half the cost of the NamedTuple's own, which is written in Python."""
+_receipt = quick(Receipt)
 
 
 def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
@@ -20,14 +19,21 @@ def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[Put
 
 
 def _put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
-    if not book.capped:
-        ids = [spec.id for spec in batch]
-        if book.jobs.keys().isdisjoint(ids) and len({*ids}) == len(ids) and not any([spec.unique for spec in batch]):
-            # Nothing stands against it, nor against the next million: half the cost of looking at each on its own.
-            for spec in batch:
-                book.enter(spec, now)
-            return tuple([_receipt(Receipt, (id, True)) for id in ids])
-    return _put_with_care(book, now, batch)
+    # Nearly always nothing stands against a batch, seen here at half the cost of looking at each job on its own.
+    if book.capped:
+        return _put_with_care(book, now, batch)
+    if len(batch) == 1:
+        spec = batch[0]
+        if spec.id in book.jobs or spec.unique is not None:
+            return _put_with_care(book, now, batch)
+        book.enter(spec, now)
+        return (_receipt((spec.id, True)),)
+    ids = [spec.id for spec in batch]
+    if len({*ids}) < len(ids) or not book.jobs.keys().isdisjoint(ids) or {spec.unique for spec in batch} != {None}:
+        return _put_with_care(book, now, batch)
+    for spec in batch:
+        book.enter(spec, now)
+    return tuple([_receipt((id, True)) for id in ids])
 
 
 def _put_with_care(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:

@@ -1,18 +1,10 @@
 """What each caller was told last, per verb, so that a repeated call changes nothing."""
 
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any
 
 from fifoq.errors import OutcomeUnknown
 from fifoq.queue import KEEP_REPLY, Call
-
-
-class Told(NamedTuple):
-    """One caller's last call of a verb."""
-
-    number: int
-    reply: Any
-    at: int
 
 
 class Replies:
@@ -22,29 +14,34 @@ class Replies:
 
     def __init__(self, verb: str) -> None:
         self._verb = verb
-        self._told: OrderedDict[str, Told] = OrderedDict()
+        self._told: OrderedDict[str, tuple[int, Any, int]] = OrderedDict()
+        """By caller: the number of its last call, the reply, and when that was."""
 
     def recall(self, call: Call) -> Any:
         """Return the reply to a repeated call, or None to a new one. Raises OutcomeUnknown if it was overtaken."""
         told = self._told.get(call.caller)
-        if told is None or call.number > told.number:
+        if told is None:
             return None
-        if call.number == told.number:
-            return told.reply
+        last, reply, _ = told
+        if call.number > last:
+            return None
+        if call.number == last:
+            return reply
         raise OutcomeUnknown(
-            f"This {self._verb} is call {call.number} of its caller, which has made call {told.number} since. Nothing "
+            f"This {self._verb} is call {call.number} of its caller, which has made call {last} since. Nothing "
             "was changed now; whether it took effect when it was first sent is not known any more. Look at the jobs."
         )
 
     def keep(self, call: Call, reply: Any, now: int) -> None:
         """Remember a call's reply instead of the caller's one before."""
-        self._told[call.caller] = Told(call.number, reply, now)
-        self._told.move_to_end(call.caller)
+        caller, number = call
+        self._told[caller] = number, reply, now
+        self._told.move_to_end(caller)
 
     def forget(self, now: int) -> None:
         """Drop what is older than KEEP_REPLY."""
         while self._told:
-            caller, told = next(iter(self._told.items()))
-            if told.at + KEEP_REPLY > now:
+            caller, (_, _, at) = next(iter(self._told.items()))
+            if at + KEEP_REPLY > now:
                 return
             del self._told[caller]

@@ -1,9 +1,158 @@
-"""Audit: recompute from the jobs all that is kept beside them."""
+"""Audit: recompute from the jobs all that is kept beside them, and say where the two differ."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
-from fifoq_sqlite.book import Book
+from fifoq.state import State
+from fifoq_sqlite.book import COUNTED, ENTRY_BITS, STATES, Book, score
 from fifoq_sqlite.session import Session
+
+MOST = 100
+"""So many differences are told."""
+
+
+class Kept(NamedTuple):
+    """A job as it is stored: what is derived of it, and what from."""
+
+    job: int
+    id: str
+    gate: int
+    key: str | None
+    value: str | None
+    priority: int
+    code: int
+    seq: int | None
+    line: int | None
+    ready: int | None
+    at: int | None
+    since: int | None
+    held: str | None
+    kept_until: int | None
+    due_at: int | None
+    expires_at: int | None
+    unique: str | None
+    token: str | None
+    halted: int
+    finished_at: int | None
+
+    @property
+    def state(self) -> State:
+        return STATES[self.code]
+
+    @property
+    def live(self) -> bool:
+        return self.state in (State.WAITING, State.RUNNING) or bool(self.halted)
+
+
+Place = tuple[int, str]
 
 
 def audit(session: Session, book: Book) -> Audit:
-    return Audit((), 0)
+    """Look at all jobs, gates and values of the queue."""
+    jobs = [Kept(*row) for row in session.run("audit_jobs", (book.id,))]
+    paused = {key for (key,) in session.run("audit_paused_keys", (book.id,))}
+    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (book.id,))}
+    found = [*_pages(session), *_jobs(jobs, paused), *_numbers(book, jobs), *_gates(book, jobs, values)]
+    return Audit(tuple(found[:MOST]), len(jobs))
+
+
+def _pages(session: Session) -> Iterator[str]:
+    """What SQLite finds wrong with its own structures, indexes among them."""
+    for (text,) in session.connection.execute("PRAGMA integrity_check(10)"):
+        if text != "ok":
+            yield f"the file: {text}"
+
+
+def _jobs(jobs: Iterable[Kept], paused: set[str]) -> Iterator[str]:
+    """The columns of each job that its state and its line decide."""
+    jobs = list(jobs)
+    heads: dict[str, int] = {}
+    for job in jobs:
+        if job.key is not None and job.live and job.seq is not None:
+            heads[job.key] = min(heads.get(job.key, job.seq), job.seq)
+    for job in jobs:
+        offered = (
+            job.state is State.WAITING
+            and job.due_at is None
+            and (job.key is None or (job.key not in paused and heads[job.key] == job.seq))
+        )
+        for name, right in _derived(job, offered=offered).items():
+            stored: Any = getattr(job, name)
+            if stored != right:
+                yield f"job {job.id}: {name} is {stored}, and should be {right}"
+
+
+def _derived(job: Kept, *, offered: bool) -> dict[str, Any]:
+    """What the columns of a job should be."""
+    keyed = job.key is not None and job.live
+    waits = job.state in (State.SCHEDULED, State.WAITING)
+    running = job.state is State.RUNNING
+    timers = [time for time in (job.due_at, job.expires_at) if time is not None]
+    right: dict[str, Any] = {
+        "line": job.seq if keyed else None,
+        "ready": score(job.priority, job.seq or 0) if offered else None,
+        "held": job.unique if job.live or waits else None,
+        "at": (job.at or "a time") if running else min(timers, default=None) if waits else None,
+        "token": (job.token or "a token") if running else None,
+    }
+    if not keyed or (job.due_at is None and not job.halted):
+        right["since"] = None
+    if not job.state.ended or job.halted:
+        right["kept_until"] = None
+    elif job.kept_until is None:
+        right["kept_until"] = "a time"
+    if keyed and job.since is None and (job.due_at is not None or job.halted):
+        right["since"] = "a time"
+    return right
+
+
+def _numbers(book: Book, jobs: list[Kept]) -> Iterator[str]:
+    counted = Counter(job.state for job in jobs)
+    for state, stored in book.counts.items():
+        if stored != counted[state]:
+            yield f"the count of {state} jobs is {stored}, and should be {counted[state]}"
+    last = max((max(job.job & (1 << ENTRY_BITS) - 1, job.seq or 0) for job in jobs), default=0)
+    if last > book.counter:
+        yield f"the counter is {book.counter}, and a job has {last}"
+
+
+def _gates(book: Book, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
+    live = Counter(job.gate for job in jobs if job.state in COUNTED)
+    running = Counter(job.gate for job in jobs if job.state is State.RUNNING)
+    for gate in (book.own, *book.tasks.values()):
+        own = gate is book.own
+        right = (live.total(), running.total()) if own else (live[gate.id], running[gate.id])
+        if (gate.live, gate.running) != right:
+            name = f"task {gate.task!r}" if gate.task else "the queue"
+            yield f"live and running of {name} are {(gate.live, gate.running)}, and should be {right}"
+    offers, shown = _offers(book, jobs)
+    for place in {*values, *shown}:
+        stored, wanted = values.get(place), shown.get(place)
+        if stored != wanted:
+            task = book.by_id[place[0]].task
+            yield f"running and head of value {place[1]!r} of task {task!r} are {stored}, and should be {wanted}"
+    for gate in book.tasks.values():
+        if gate.head != offers.get(gate.id):
+            yield f"the head of task {gate.task!r} is {gate.head}, and should be {offers.get(gate.id)}"
+
+
+def _offers(book: Book, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
+    """What each task should offer next, and [running, head] of each value."""
+    offers: dict[int, int] = {}
+    shown: dict[Place, list[int | None]] = {}
+    running = Counter((job.gate, job.value) for job in jobs if job.state is State.RUNNING)
+    for job in jobs:
+        if job.value is not None and (job.ready is not None or job.state is State.RUNNING):
+            shown.setdefault((job.gate, job.value), [running[job.gate, job.value], None])
+    for job in jobs:
+        if job.ready is None:
+            continue
+        if job.value is not None:
+            if running[job.gate, job.value] >= book.by_id[job.gate].value_limit:
+                continue
+            value = shown[job.gate, job.value]
+            value[1] = min(value[1] or job.ready, job.ready)
+        offers[job.gate] = min(offers.get(job.gate, job.ready), job.ready)
+    return offers, shown

@@ -2,44 +2,39 @@
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakSet
 
 from fifoq.clock import Clock, HostClock
-from fifoq.errors import BackendError, ConfigurationError, FifoqError
-from fifoq_sqlite.connection import Connection
-from fifoq_sqlite.faults import busy, named
-from fifoq_sqlite.lane import Lane
+from fifoq.errors import BackendError, ConfigurationError
+from fifoq_sqlite.checking import advice
 from fifoq_sqlite.location import Location
-from fifoq_sqlite.lock import Lock, prepare
+from fifoq_sqlite.opened import Opened
 from fifoq_sqlite.queue import SqliteQueue
-from fifoq_sqlite.reader import Reader
 from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.schema import check_library
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.statements import load
-from fifoq_sqlite.wake import Ear, Mouth, News
-from fifoq_sqlite.writer import Writer
+from fifoq_sqlite.wake import News
 
 R = TypeVar("R")
 
 GLANCE = 0.25
 """Seconds between two looks for changes whose hints were lost, while somebody waits."""
+GLANCES_TO_END = 4
+"""Every so many of them, also look whether awaited jobs have ended."""
 
 _OPEN: "WeakSet[SqliteBackend]" = WeakSet()
 
 
 class SqliteBackend:
     """
-    A store of queues in one file.
+    A store of queues in one file, for any number of processes of one host; not over a network file system.
 
-        SqliteBackend("sqlite:///jobs.db")                       # beside the current directory
-        SqliteBackend("sqlite:////var/lib/jobs.db?synchronous=normal")
+        SqliteBackend("sqlite:///jobs.db")
+        SqliteBackend("sqlite:////var/lib/jobs.db?synchronous=normal&timeout=10")
 
-    Any number of processes of one host may open it; not over a network file system. Raises ConfigurationError for a
-    URL that is not understood.
+    Raises ConfigurationError for a URL that is not understood.
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
@@ -48,6 +43,7 @@ class SqliteBackend:
         self._clock = clock
         self._queues: dict[str, SqliteQueue] = {}
         self._opened: Opened | None = None
+        self._glancing: asyncio.Task[None] | None = None
         self._forked = False
 
     def __repr__(self) -> str:
@@ -63,18 +59,24 @@ class SqliteBackend:
         if self._opened is not None:
             return
         check_library()
-        self._forked = False
         self._opened = await Opened.make(self._location, self._clock or HostClock(), self._heard)
+        self._forked = False
         _OPEN.add(self)
 
     async def close(self) -> None:
+        """Let go of both connections, their threads and all files, once what is under way is done."""
         opened, self._opened = self._opened, None
         _OPEN.discard(self)
+        if self._glancing is not None:
+            self._glancing.cancel()
+            self._glancing = None
         if opened is not None:
             await opened.close()
 
     def twin(self) -> "SqliteBackend":
-        return SqliteBackend(self._url, clock=self._clock)
+        twin = SqliteBackend(self._url, clock=self._clock)
+        twin._location = self._location  # the same file, wherever the process has gone since
+        return twin
 
     def queue(self, name: str) -> SqliteQueue:
         queue = self._queues.get(name)
@@ -86,48 +88,78 @@ class SqliteBackend:
         return await self.read(lambda session: tuple(name for (name,) in session.run("queue_names")))
 
     async def check(self) -> tuple[str, ...]:
-        return ()
+        """Reach the store and write to it; return what is worth knowing of this library, the file and its folder."""
+        await self.write(lambda session: session.run("store_touch"))
+        return advice(self._opened_now().path)
 
     # ---- for its queues
 
     @property
     def replies(self) -> Replies:
-        return self._now_open().writer.replies
+        return self._opened_now().writer.replies
 
     async def write(self, work: Callable[[Session], R]) -> R:
-        return await self._now_open().writing.submit(work)
+        return await self._opened_now().writing.submit(work)
 
     async def read(self, work: Callable[[Session], R]) -> R:
-        return await self._now_open().reading.submit(work)
+        return await self._opened_now().reading.submit(work)
 
     def watching(self) -> None:
-        self._now_open().glance()
+        """Somebody waits: look every now and then for changes whose hints were lost."""
+        if self._glancing is None:
+            self._glancing = asyncio.create_task(self._glance(self._opened_now()))
 
-    def _now_open(self) -> "Opened":
+    async def _glance(self, opened: Opened) -> None:
+        seen, glances = -1, 0
+        while any(queue.watch.waiting for queue in self._queues.values()):
+            try:
+                changes = await opened.changes()
+            except BackendError:
+                changes = seen
+            if changes != seen:
+                seen = changes
+                for queue in self._queues.values():
+                    queue.watch.changed()
+            glances += 1
+            if glances % GLANCES_TO_END == 0:
+                for queue in self._queues.values():
+                    queue.watch.anything_ended()
+            await asyncio.sleep(GLANCE)
+        self._glancing = None
+
+    def _opened_now(self) -> Opened:
         if self._opened is not None:
             return self._opened
+        path = self._location.path
         if self._forked:
             raise ConfigurationError(
-                f"{self._location.path} was opened before this process was forked. Open a Fifoq of its own here: "
+                f"{path} was opened before this process was forked. Open it again here: "
                 "a SQLite connection must not be carried across a fork."
             )
-        raise ConfigurationError(f"{self._location.path} is not open: use `async with` around the Fifoq.")
+        raise ConfigurationError(f"{path} is not open. Open it first, as `async with` on a Fifoq does.")
 
-    def _heard(self, news: News | None) -> None:
-        """Pass on what was heard to those who wait; None: something changed, nobody knows what."""
-        if news is None:
-            for queue in self._queues.values():
-                queue.watch.anything()
-            return
+    def _heard(self, news: News) -> None:
+        """Pass news on to those who wait."""
         for name in news.woken:
             if name in self._queues:
                 self._queues[name].watch.changed()
         for name, id in news.ended:
             if name in self._queues:
-                self._queues[name].watch.ended([id])
+                self._queues[name].watch.ended(id)
 
-    def _after_fork(self) -> None:
+    def forked(self) -> None:
+        """This is a child: nothing of the parent's is used any more."""
         opened, self._opened = self._opened, None
         self._forked = True
+        self._glancing = None
         if opened is not None:
             opened.abandon()
+
+
+def _forked() -> None:
+    for backend in list(_OPEN):
+        backend.forked()
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

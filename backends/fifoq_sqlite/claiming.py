@@ -159,8 +159,6 @@ def _count(book: Book, now: int, chosen: list[tuple[Gate, str | None, Found]]) -
 def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int, now: int) -> Lease:
     (_, job, id, payload, key, priority, delay, in_line, expires, unique, retain, owner, meta,
      seq, attempt, crashes, created_at) = found  # fmt: skip
-    spec = JobSpec(
-        id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta
-    )
+    spec = JobSpec(id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta)
     entry = job & (1 << 40) - 1
     return Lease(spec, token, fence, entry, seq, attempt + 1, crashes, created_at, now)

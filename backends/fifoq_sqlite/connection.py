@@ -6,13 +6,15 @@ while a connection is open. This subclass adds the one method and the one flag t
 knows aiosqlite's inside, and the version is pinned for it.
 """
 
+import asyncio
 import ctypes
 import sqlite3
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import aiosqlite
@@ -42,11 +44,30 @@ class Connection(aiosqlite.Connection):
 
     def post(self, function: Callable[[sqlite3.Connection], None]) -> None:
         """Have `function` run in the connection's thread. It must see to its own errors."""
-        self._tx.put_nowait((None, partial(function, self._conn)))
+        self._tx.put_nowait((None, partial(function, self._conn)))  # pyright: ignore[reportUnknownMemberType]
 
     async def run(self, function: Callable[[sqlite3.Connection], R]) -> R:
         """Run `function` in the connection's thread: one hop."""
-        return await self._execute(function, self._conn)
+        return await self._execute(function, self._conn)  # pyright: ignore[reportUnknownMemberType]
+
+    async def leave(self, lock: AbstractContextManager[None]) -> None:
+        """Close the connection, holding `lock`, and end the thread. Idempotent."""
+        if self._connection is None:
+            return
+
+        def close(connection: sqlite3.Connection) -> None:
+            with lock:
+                connection.close()
+
+        try:
+            await self.run(close)
+        except (sqlite3.Error, OSError):
+            self.abandon()
+        self._connection = None
+        stopped = cast("asyncio.Future[Any] | None", self.stop())  # pyright: ignore[reportUnknownMemberType]
+        if stopped is not None:
+            await stopped
+        self._thread.join(1.0)
 
     def abandon(self) -> None:
         """

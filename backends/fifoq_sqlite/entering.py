@@ -40,7 +40,7 @@ class Entering:
 
     def try_all(self, specs: Sequence[JobSpec]) -> bool:
         """Enter all of `specs`, if each is new and all fit; otherwise change nothing."""
-        if any(spec.unique is not None or spec.delay or spec.expires is not None for spec in specs):
+        if any(spec.delay or spec.in_line or spec.expires is not None or spec.unique is not None for spec in specs):
             return False
         if self._full(specs) is not None:
             return False

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from fifoq.errors import BackendError
 from fifoq_sqlite.session import Session
+from fifoq_sqlite.wake import News
 
 R = TypeVar("R")
 Work = Callable[[Session], Any]
@@ -55,22 +56,31 @@ class Batch:
             ticket.error = error
 
 
+Done = Callable[[News | None], object]
+
+
 class Thread(Protocol):
     """The connection's thread, as the lane needs it."""
 
-    def __call__(self, batch: Batch, done: Callable[[], None]) -> None:
-        """Have the batch run there; call `done`, in that thread, when its tickets have their values or errors."""
+    def __call__(self, batch: Batch, done: Done) -> None:
+        """
+        Have the batch run there; call `done`, in that thread, when its tickets have their values or errors, with what
+        it changed.
+        """
         ...
 
 
 class Lane:
     """The calls of one connection, on one loop."""
 
-    def __init__(self, thread: Thread, timeout: float, busy: Callable[[], BackendError]) -> None:
+    def __init__(
+        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[News], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = thread
         self._timeout = timeout
         self._busy_error = busy
+        self._heard = heard
         self._waiting: list[Ticket] = []
         self._running: Batch | None = None
         self._scheduled = False
@@ -117,10 +127,12 @@ class Lane:
             self._idle.set()
             return
         batch = self._running = Batch(tickets)
-        self._thread(batch, lambda: self._loop.call_soon_threadsafe(self._finish, batch))
+        self._thread(batch, lambda news: self._loop.call_soon_threadsafe(self._finish, batch, news))
 
-    def _finish(self, batch: Batch) -> None:
+    def _finish(self, batch: Batch, news: News | None) -> None:
         self._running = None
+        if news is not None:
+            self._heard(news)
         for ticket in batch.tickets:
             ticket.settle()
         self._start()

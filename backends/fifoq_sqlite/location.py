@@ -36,7 +36,12 @@ class Location(NamedTuple):
             )
         if "#" in url:
             raise ConfigurationError("A SQLite URL has no fragment; write a # in the path as %23.")
-        return cls(_path(parts.path[1:]), **_options(parts.query))
+        options = _options(parts.query)
+        return cls(
+            _path(parts.path[1:]),
+            _synchronous(options.get("synchronous", "full")),
+            _seconds(options.get("timeout", "5")),
+        )
 
 
 def _path(text: str) -> Path:
@@ -53,27 +58,25 @@ def _path(text: str) -> Path:
     return Path(name).absolute()
 
 
-def _options(query: str) -> dict[str, str | float]:
+def _options(query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise ConfigurationError("The query of a SQLite URL reads like ?synchronous=normal&timeout=5.") from error
-    read: dict[str, str | float] = {}
+    options: dict[str, str] = {}
     for name, value in pairs:
-        if name in read:
+        if name not in ("synchronous", "timeout"):
+            raise ConfigurationError(f"A SQLite URL takes the parameters synchronous and timeout, not {name!r}.")
+        if name in options:
             raise ConfigurationError(f"A SQLite URL says {name!r} once, not twice.")
-        read[name] = _option(name, value)
-    return read
+        options[name] = value
+    return options
 
 
-def _option(name: str, value: str) -> str | float:
-    if name == "synchronous":
-        if value not in _LEVELS:
-            raise ConfigurationError(f"synchronous is normal or full, not {value!r}.")
-        return value
-    if name == "timeout":
-        return _seconds(value)
-    raise ConfigurationError(f"A SQLite URL takes the parameters synchronous and timeout, not {name!r}.")
+def _synchronous(value: str) -> str:
+    if value not in _LEVELS:
+        raise ConfigurationError(f"synchronous is normal or full, not {value!r}.")
+    return value
 
 
 def _seconds(value: str) -> float:

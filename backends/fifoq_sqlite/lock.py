@@ -8,6 +8,7 @@ A turnstile makes it fair: who wants the lock takes the turn first and gives it 
 that just let go has to queue behind the one that holds the turn.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -53,13 +54,11 @@ class Lock:
 
 
 def prepare(path: Path) -> Path:
-    """Make the store's file and the folder beside it, for their owner only, if they are not there; return the folder."""
+    """Make the store's file and the folder beside it, for their owner only, if need be; return the folder."""
     folder = path.with_name(f"{path.name}-fifoq")
-    try:
+    with contextlib.suppress(FileExistsError):
         # SQLite gives -wal and -shm the mode of the file. Not through a link: somebody else may have put it there.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

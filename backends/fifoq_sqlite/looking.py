@@ -98,4 +98,3 @@ def _record(book: Book, row: Row) -> Record:
         spec, _entry(job), seq, STATES[state], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
         result, error, progress, reason, bool(cancel_requested), bool(halted),
     )  # fmt: skip
-

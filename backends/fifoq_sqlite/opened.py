@@ -1,26 +1,23 @@
 """All that an open backend holds: two connections with their threads and lanes, the lock, and the pipes."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from fifoq.clock import Clock
-from fifoq.errors import BackendError, BackendUnavailable
+from fifoq.errors import BackendBusy, BackendUnavailable
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import busy, named
 from fifoq_sqlite.lane import Lane
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock, prepare
 from fifoq_sqlite.reader import Reader
-from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import Ear, Mouth, News
 from fifoq_sqlite.writer import Writer
 
-GLANCE = 0.25
-"""Seconds between two looks for changes whose hints were lost, while somebody waits."""
-
-Heard = Callable[[News | None], bool]
-"""Pass news on to those who wait (None: something changed, nobody knows what); return whether anybody waits still."""
+Heard = Callable[[News], None]
+"""Pass news on to those who wait."""
 
 
 class Opened:
@@ -28,20 +25,16 @@ class Opened:
 
     def __init__(self, location: Location, clock: Clock, heard: Heard) -> None:
         """Reach the files. `make` does the rest."""
-        self._location = location
+        self.path = location.path
+        self._timeout = location.timeout
         self._heard = heard
-        self._loop = asyncio.get_running_loop()
-        self._glance: asyncio.TimerHandle | None = None
-        self._version = -1
-        folder = prepare(location.path)
+        folder = prepare(self.path)
         self._lock = Lock(folder)
-        self._connections = [Connection(*location) for _ in range(2)]
-        self.writer = Writer(self._connections[0], location, self._lock, clock, self._tell)
-        self._ear: Ear | None = None
-        self._mouth: Mouth | None = None
-        self._listen(folder)
-        self.writing = Lane(self.writer, location.timeout, self._busy)
-        self.reading = Lane(Reader(self._connections[1], location, clock), location.timeout, self._busy)
+        self._ear, self._mouth = _pipes(folder, heard)
+        self._writes, self._reads = Connection(*location), Connection(*location)
+        self.writer = Writer(self._writes, location, self._lock, clock, self._mouth)
+        self.writing = Lane(self.writer, self._timeout, self._busy, heard)
+        self.reading = Lane(Reader(self._reads, location, clock), self._timeout, self._busy, heard)
 
     @classmethod
     async def make(cls, location: Location, clock: Clock, heard: Heard) -> "Opened":
@@ -60,31 +53,52 @@ class Opened:
 
     async def close(self) -> None:
         """Wait for what is under way, and let go of everything. The writing connection is the last to close."""
-        if self._glance is not None:
-            self._glance.cancel()
         try:
-            async with asyncio.timeout(self._location.timeout):
+            async with asyncio.timeout(self._timeout):
                 await self.reading.drained()
                 await self.writing.drained()
-                await self._connections[1].leave()
-                await self.writer.close()
+                await self._reads.leave(contextlib.nullcontext())
+                # The last connection of a store folds the log into the file as it closes.
+                await self._writes.leave(self._lock)
         except TimeoutError:
-            self._give_up()
+            # A process that is stopped holds the lock. What is committed is safe in the log.
+            gone = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
+            for lane in (self.reading, self.writing):
+                lane.fail(gone)
+            for connection in (self._reads, self._writes):
+                connection.abandon()
         finally:
-            self._drop()
+            self._lock.close()
+            self._mouth.close()
+            if self._ear is not None:
+                self._ear.close()
 
     def abandon(self) -> None:
         """In a child after fork: keep hands off what is the parent's."""
-        for connection in self._connections:
+        for connection in (self._reads, self._writes):
             connection.abandon()
         self._lock.close()
+        self._mouth.close()
         if self._ear is not None:
             self._ear.drop()
-        if self._mouth is not None:
-            self._mouth.close()
 
-    def glance(self) -> None:
-        """Somebody waits: from now on, look every now and then whether the store has changed."""
-        if self._glance is None:
-            self._glance = self._loop.call_later(GLANCE, self._look)
-"""placeholder"""
+    async def changes(self) -> int:
+        """A number that is another one whenever somebody has committed since."""
+        return await self.reading.submit(lambda session: session.generation)
+
+    async def _connect(self) -> None:
+        await self._writes
+        await self.writer.prepare()
+        await self._reads
+
+    def _busy(self) -> BackendBusy:
+        return busy(self.path, self._timeout)
+
+
+def _pipes(folder: Path, heard: Heard) -> tuple[Ear | None, Mouth]:
+    """Where a folder takes no pipes, or the loop cannot watch them, this process looks for changes instead."""
+    try:
+        ear = Ear(folder, heard)
+    except (OSError, NotImplementedError):
+        return None, Mouth(folder, "")
+    return ear, Mouth(folder, ear.name)

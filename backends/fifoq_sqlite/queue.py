@@ -45,7 +45,9 @@ class SqliteQueue:
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         def work(session: Session) -> tuple[PutReply, ...]:
-            return self._once(session, "put", call, lambda: entering.put(session, session.make_book(self.name), batches))
+            return self._once(
+                session, "put", call, lambda: entering.put(session, session.make_book(self.name), batches)
+            )
 
         return await self._store.write(work)
 

@@ -1,13 +1,12 @@
 """What the reading thread does: one batch of looks, each at the same instant. It takes no lock."""
 
 import sqlite3
-from collections.abc import Callable
 
 from fifoq.clock import Clock
 from fifoq.errors import FifoqError
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import named
-from fifoq_sqlite.lane import Batch
+from fifoq_sqlite.lane import Batch, Done
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.session import Session
 
@@ -21,11 +20,11 @@ class Reader:
         self._clock = clock
         self._session: Session | None = None
 
-    def __call__(self, batch: Batch, done: Callable[[], None]) -> None:
+    def __call__(self, batch: Batch, done: Done) -> None:
         def run(connection: sqlite3.Connection) -> None:
             if batch.decide():
                 self._run(batch, connection)
-            done()
+            done(None)
 
         self._connection.post(run)
 

@@ -1,12 +1,7 @@
-"""
-What callers were last told: each one's last call of each verb on a queue, and the reply.
-
-The reply of a call that changed nothing else is kept in memory until the next commit of this process: to write it alone
-would cost a flush for every look of an idle worker. Whoever could miss it died with the process.
-"""
+"""What callers were last told: each one's last call of each verb on a queue, and the reply."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgpack
 
@@ -15,12 +10,11 @@ from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
 from fifoq.record import JobSpec
 from fifoq.state import State
-from fifoq_sqlite.book import Book
 from fifoq_sqlite.session import Session
 
 R = TypeVar("R")
 _MOST = 1_000
-"""So many callers are remembered in memory before those already stored are dropped."""
+"""So many callers are remembered in memory; beyond, they are read again."""
 
 
 class Remembered(NamedTuple):
@@ -41,7 +35,6 @@ class Replies:
     def __init__(self) -> None:
         self._known: dict[Who, Remembered | None] = {}
         """As stored; None: there is none."""
-        self._unsaved: dict[Who, Remembered] = {}
         self._new: dict[Who, Remembered] = {}
         """Of the open transaction."""
         self._generation = -1
@@ -62,21 +55,17 @@ class Replies:
         return reply
 
     def save(self, session: Session) -> None:
-        """Write the new ones, and those that waited, if the transaction writes anything."""
-        if not session.changes:
-            return
-        for (queue, verb, caller), one in (self._unsaved | self._new).items():
+        """Write the new ones."""
+        for (queue, verb, caller), one in self._new.items():
             book = session.book(queue)
             if book is not None:
                 body = encode(verb, one.reply)
-                session.change("replies_write", (book.id, verb, caller, one.number, one.at, body))
+                session.run("replies_write", (book.id, verb, caller, one.number, one.at, body))
 
-    def committed(self, session: Session) -> None:
-        self._unsaved |= self._new
+    def committed(self) -> None:
+        """The transaction is over."""
+        self._known |= self._new
         self._new.clear()
-        if session.changes:
-            self._known |= self._unsaved
-            self._unsaved.clear()
         if len(self._known) > _MOST:
             self._known.clear()
 
@@ -91,10 +80,7 @@ class Replies:
             self._generation = session.generation
         if who not in self._known:
             self._known[who] = self._read(session, who)
-        stored, unsaved = self._known[who], self._unsaved.get(who)
-        if stored is None or unsaved is None:
-            return stored or unsaved
-        return max(stored, unsaved, key=lambda one: one.number)
+        return self._known[who]
 
     def _read(self, session: Session, who: Who) -> Remembered | None:
         queue, verb, caller = who
@@ -105,7 +91,7 @@ class Replies:
 
 def encode(verb: str, reply: Any) -> bytes:
     """The stored form of a reply: plain tuples, an enum as its place."""
-    return msgpack.packb(_PLAIN[verb](reply))
+    return cast("bytes", msgpack.packb(_PLAIN[verb](reply)))  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
 
 
 def decode(verb: str, body: bytes) -> Any:

@@ -53,11 +53,10 @@ class Session:
             self._version = version
 
     def write(self) -> None:
-        """Write the books, if the transaction changes anything."""
-        if self.changes:
-            for book in self._books.values():
-                self._write(book)
-            self.run("store_write", (self._last, self._ahead))
+        """Write the time, and the books as far as they have changed."""
+        for book in self._books.values():
+            self._write(book)
+        self.run("store_write", (self._last, self._ahead))
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")

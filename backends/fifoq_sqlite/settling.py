@@ -59,8 +59,8 @@ def _held(session: Session, book: Book, wanted: Sequence[Extension] | Sequence[S
     pairs = json.dumps([(one.id, one.token) for one in wanted])
     by_id = book.by_id
     return {
-        index: Held(Place(job, wanted[index].id, by_id[gate], key, value, retain), *rest)
-        for index, job, gate, key, value, retain, *rest in session.run("jobs_held", (book.id, pairs)).fetchall()
+        index: Held(Place(job, id, by_id[gate], key, value, retain), *rest)
+        for index, job, id, gate, key, value, retain, *rest in session.run("jobs_held", (book.id, pairs)).fetchall()
     }
 
 

@@ -1,12 +1,13 @@
 """What time alone does to jobs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from fifoq.queue import MAX_TIMERS
 from fifoq.state import State
 from fifoq_sqlite.book import STATES, Book, score
 from fifoq_sqlite.moves import End, Moves, Place
-from fifoq_sqlite.session import Row, Session
+from fifoq_sqlite.session import Session
 
 
 def fire(session: Session, book: Book, now: int) -> None:
@@ -36,9 +37,9 @@ def _moments(session: Session, book: Book, now: int) -> Iterator[int]:
             yield wait
 
 
-def _fire(session: Session, book: Book, moves: Moves, place: Place, rest: Row) -> None:
+def _fire(session: Session, book: Book, moves: Moves, place: Place, rest: list[Any]) -> None:
     code, priority, seq, expires_at, cancel_requested, reason = rest
-    state = STATES[code]
+    state = State(STATES[code])
     if state is State.RUNNING:
         if cancel_requested:
             session.change("jobs_count", (0, 1, place.job))

@@ -1,7 +1,7 @@
 """Who waits for what on one queue: for anything to claim, or for the end of one job. Of one loop."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 
@@ -36,7 +36,7 @@ class Watch:
             self._idle.discard(bell)
 
     @contextmanager
-    def expecting(self, id: str) -> "Iterator[Bell]":
+    def expecting(self, id: str) -> "Generator[Bell]":
         """A bell that rings once the job may have ended."""
         bell = Bell()
         bells = self._ends.setdefault(id, set())
@@ -53,14 +53,12 @@ class Watch:
         self._changes += 1
         _ring(self._idle)
 
-    def ended(self, ids: Iterable[str]) -> None:
-        """These jobs have ended, or were removed."""
-        for id in ids:
-            _ring(self._ends.get(id, ()))
+    def ended(self, id: str) -> None:
+        """This job has ended, or was removed."""
+        _ring(self._ends.get(id, ()))
 
-    def anything(self) -> None:
-        """The store changed, nobody knows how."""
-        self.changed()
+    def anything_ended(self) -> None:
+        """Any job may have: look again."""
         for bells in self._ends.values():
             _ring(bells)
 

@@ -1,54 +1,48 @@
 """What the writing thread does: one batch, one lock, one transaction; then hints to the other processes."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
 from fifoq_sqlite.checkpoint import Checkpoints
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import named
-from fifoq_sqlite.lane import Batch, Ticket
+from fifoq_sqlite.lane import Batch, Done, Ticket
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock
 from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.wake import News
-
-Tell = Callable[[News], None]
-"""Pass on what a transaction changed. Called in the writing thread, after the commit, outside the lock."""
+from fifoq_sqlite.wake import Mouth, News
 
 
 class Writer:
     """Runs batches on the one connection of this process that writes."""
 
-    def __init__(self, connection: Connection, location: Location, lock: Lock, clock: Clock, tell: Tell) -> None:
+    def __init__(self, connection: Connection, location: Location, lock: Lock, clock: Clock, mouth: Mouth) -> None:
         self.replies = Replies()
         self._connection = connection
         self._location = location
         self._lock = lock
         self._clock = clock
-        self._tell = tell
+        self._mouth = mouth
         self._checkpoints = Checkpoints(location.path)
         self._session: Session | None = None
+        self._flushes = location.synchronous == "full"
 
     async def prepare(self) -> None:
         """Make the file a store of this version's schema, under the lock."""
         await self._connection.run(self._prepare)
 
-    async def close(self) -> None:
-        """Close the connection under the lock: the last one of a store folds the log into the file."""
-        await self._connection.run(self._close)
-
-    def __call__(self, batch: Batch, done: Callable[[], None]) -> None:
+    def __call__(self, batch: Batch, done: Done) -> None:
         def run(connection: sqlite3.Connection) -> None:
+            news = None
             try:
-                self._run(batch, connection)
+                news = self._run(batch, connection)
             except Exception as error:  # an OSError of the lock, or a fault of ours: the callers must hear of it
                 batch.fail(self._named(error) or error)
-            done()
+            done(news)
 
         self._connection.post(run)
 
@@ -68,21 +62,19 @@ class Writer:
                 raise
         self._session = Session(connection, self._clock)
 
-    def _close(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            connection.close()
-
-    def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
+    def _run(self, batch: Batch, connection: sqlite3.Connection) -> News | None:
         session = self._session
         assert session is not None
         with self._lock:
             if not batch.decide():
-                return
+                return None
             news = self._transact(session, batch.tickets)
             if session.changes:
                 self._checkpoints.after_commit(connection)
-        if news:
-            self._tell(news)
+        # Outside the lock: whoever is woken wants it next.
+        if news is not None:
+            self._mouth.tell(news)
+        return news
 
     def _transact(self, session: Session, tickets: Sequence[Ticket]) -> News | None:
         """
@@ -107,22 +99,49 @@ class Writer:
         try:
             session.begin()
             for ticket in tickets:
-                ticket.error = None
-                try:
-                    ticket.value = ticket.work(session)
-                except FifoqError as error:
-                    # Refused before it changed anything, as overtaken.
-                    ticket.error = error
-            self.replies.save(session)
-            session.write()
-            committing = True
-            session.commit()
-            self.replies.committed(session)
+                self._work(session, ticket)
+            if not session.changes and session.now and self._flushes:
+                self._commit_lightly(session)
+            else:
+                self._save(session)
+                committing = True
+                session.commit()
+            self.replies.committed()
         except BaseException as error:
             self.replies.rolled_back()
             session.roll_back()
             known = self._named(error, committing=committing) if isinstance(error, Exception) else None
             raise known or error from error
+
+    def _work(self, session: Session, ticket: Ticket) -> None:
+        ticket.error = None
+        try:
+            ticket.value = ticket.work(session)
+        except FifoqError as error:
+            # Refused before it changed anything, as overtaken.
+            ticket.error = error
+
+    def _save(self, session: Session) -> None:
+        if session.now:
+            self.replies.save(session)
+            session.write()
+
+    def _commit_lightly(self, session: Session) -> None:
+        """
+        Write the time and the replies of calls that changed nothing else, without a flush.
+
+        An idle worker's looks must cost nothing. Should power fail, nobody who was told is left to ask again.
+        """
+        session.commit()
+        session.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            session.connection.execute("BEGIN IMMEDIATE")
+            self._save(session)
+            session.commit()
+        finally:
+            if session.connection.in_transaction:
+                session.connection.execute("ROLLBACK")
+            session.connection.execute("PRAGMA synchronous = FULL")
 
     def _named(self, error: Exception, *, committing: bool = False) -> BackendError | None:
         if isinstance(error, BackendError):

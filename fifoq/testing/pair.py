@@ -233,7 +233,7 @@ def _by_key(one: BlockedKey) -> str:
 
 def _show(value: Any, beside: Any) -> str:
     """A reply as text; of two long ones, what stands only in this one."""
-    if isinstance(value, tuple) and isinstance(beside, tuple) and not hasattr(value, "_fields"):
+    if type(value) is tuple and type(beside) is tuple:
         mine, other = cast("tuple[Any, ...]", value), cast("tuple[Any, ...]", beside)
         return "\n    ".join(repr(one) for one in mine if one not in other) or f"{len(mine)} of these, in another order"
-    return repr(value)
+    return repr(cast("object", value))

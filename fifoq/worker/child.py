@@ -14,14 +14,14 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from fifoq import codec
-from fifoq.definition import Definition
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.lease import Lease
 from fifoq.record import JobSpec
 from fifoq.signature import Signature
+from fifoq.task import Task
 from fifoq.worker.calling import Unreadable, Unsendable, read, write
 from fifoq.worker.context import LeaseContext
 from fifoq.worker.verdict import message_of, trace_of
@@ -121,10 +121,13 @@ def _find(request: Request) -> Function:
     found: Any = importlib.import_module(request.module)
     for part in request.function.split("."):
         found = getattr(found, part)
-    definition = getattr(found, "definition", None)
-    if isinstance(definition, Definition):
-        return Function(definition.function, definition.signature)
-    return Function(found, Signature(found, takes_context=request.takes_context))
+    if isinstance(found, Task):
+        task = cast("Task[Any, Any, Any]", found)
+        function = Function(task.function, task.signature)
+    else:
+        function = Function(found, Signature(found, takes_context=request.takes_context))
+    function.signature.limit = request.max_payload
+    return function
 
 
 def _raised(error: BaseException) -> bytes:

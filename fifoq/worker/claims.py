@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from fifoq.clock import SECOND
 from fifoq.lease import Lease
 from fifoq.worker.desk import Desk
 
@@ -129,7 +128,7 @@ class Claims:
             return None
         finally:
             self.in_flight = None
-        desk.answered(None if claimed.next_timer is None else claimed.next_timer / SECOND)
+        desk.answered(claimed.next_timer)
         leases = claimed.leases
         if leases:
             self.claimed += len(leases)

@@ -1,10 +1,10 @@
 """The Context of a job that a worker runs. It knows the run, and nothing of how progress is written."""
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from fifoq import codec
-from fifoq.context import Context
+from fifoq.context import NOTED, Context
 from fifoq.job import Job
 from fifoq.lease import Lease
 from fifoq.record import Record
@@ -12,32 +12,6 @@ from fifoq.state import State
 
 MAX_NOTE = 1_000
 """A longer note of a progress is cut."""
-
-
-class Noted(Coroutine[Any, Any, None]):
-    """
-    What `progress` returns: already done, so that it may be awaited or not.
-
-    A sync task cannot await, and an ordinary coroutine would do nothing, and complain, without it.
-    """
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
-
-    def send(self, value: Any) -> Any:
-        raise StopIteration
-
-    def throw(self, *exc: Any) -> Any:
-        raise exc[0]
-
-    def close(self) -> None:
-        pass
-
-
-NOTED = Noted()
 
 
 class LeaseContext(Context):

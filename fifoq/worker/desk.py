@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from fifoq.caller import Caller
+from fifoq.clock import SECOND
 from fifoq.lease import Outcome
 from fifoq.queue import Queue
 from fifoq.worker.outage import Outage
@@ -20,11 +21,11 @@ WAIT = 5.0
 class Desk:
     """One queue, seen by one worker."""
 
-    def __init__(self, queue: Queue, plans: Mapping[str, Plan], settler: Settler) -> None:
+    def __init__(self, queue: Queue, plans: Mapping[str, Plan], lease: int, written: Callable[[Run], None]) -> None:
         self.name = queue.name
         self.queue = queue
         self.plans = plans
-        self.settler = settler
+        self.settler = Settler(queue, lease, written, self._put_back)
         self.caller = Caller()
         self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
         self.asked_at = 0.0
@@ -40,6 +41,8 @@ class Desk:
         """Where its tasks run."""
         self._names: dict[frozenset[Place], frozenset[str]] = {}
         self._parked: asyncio.Future[None] | None = None
+        self._heard: Callable[[], None] = lambda: None
+        self._trouble = Outage(f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         """See that the outcome is written."""
@@ -57,6 +60,11 @@ class Desk:
         """Become hot if it is time to ask again."""
         if now >= self.timer or now >= self.asked_at + FLOOR:
             self.hot = True
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the backend answers, as far as is known here."""
+        return not self.outage.ongoing and not self._trouble.ongoing and self.settler.reaches
 
     @property
     def due(self) -> float:
@@ -78,16 +86,16 @@ class Desk:
         News of a desk that is hot anyway tell nothing, so the listener then rests until it is asked to go on: a flood
         of jobs must not wake it for each of them.
         """
-        trouble = Outage(f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
+        self._heard = heard
         while True:
             self.listening = True
             try:
                 news = await self.queue.wait(WAIT)
             except Exception as error:
                 self.listening = False
-                await asyncio.sleep(trouble.failed(error))
+                await asyncio.sleep(self._trouble.failed(error))
                 continue
-            trouble.over()
+            self._trouble.over()
             if news and self.hot:
                 self.listening = False
                 self._parked = asyncio.get_running_loop().create_future()
@@ -96,7 +104,12 @@ class Desk:
                 self.hot = True
                 heard()
 
-    def answered(self, next_timer: float | None) -> None:
-        """Note the reply to a claim; `next_timer` in seconds."""
+    def answered(self, next_timer: int | None) -> None:
+        """Note the reply to a claim; `next_timer` in microseconds."""
         self.outage.over()
-        self.timer = float("inf") if next_timer is None else time.monotonic() + next_timer
+        self.timer = float("inf") if next_timer is None else time.monotonic() + next_timer / SECOND
+
+    def _put_back(self, after: int) -> None:
+        """Note that a job was put back, to be claimable in so many microseconds: no claim has told of that."""
+        self.timer = min(self.timer, time.monotonic() + after / SECOND)
+        self._heard()

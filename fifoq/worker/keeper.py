@@ -37,6 +37,12 @@ def _set(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+
+
 class Keeper:
     """
     Keeps every lease in `held`, by token, until it is taken out there.
@@ -51,13 +57,18 @@ class Keeper:
         self._tell = tell
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._nudged = asyncio.Event()
+        self._nudged, self._halted = asyncio.Event(), asyncio.Event()
         self._nudging = False
         self._stopping = False
         self._ended: asyncio.Future[None] | None = None
         self._outage = Outage("leases wait to be extended")
         self.beat = time.monotonic()
         """When this thread was last seen alive."""
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the backend takes its extensions, as far as it knows."""
+        return not self._outage.ongoing
 
     @property
     def alive(self) -> bool:
@@ -89,13 +100,18 @@ class Keeper:
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has just been closed
-                loop.call_soon_threadsafe(self._nudged.set)
+                loop.call_soon_threadsafe(self._signal)
+
+    def _signal(self) -> None:
+        self._nudged.set()
+        if self._stopping:
+            self._halted.set()
 
     def _main(self, ended: asyncio.Future[None]) -> None:
         while not self._stopping:
             try:
                 asyncio.run(self._serve())
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 log.exception("The thread that extends leases failed, and starts again.")
                 time.sleep(self._lease / 20)
         with contextlib.suppress(RuntimeError):  # the worker's loop is closed
@@ -103,7 +119,9 @@ class Keeper:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._nudged = asyncio.Event()
+        self._nudged, self._halted = asyncio.Event(), asyncio.Event()
+        if self._nudging or self._stopping:
+            self._signal()  # it came before this loop was known
         watching = asyncio.create_task(self._watch())
         twin = self._backend.twin()
         try:
@@ -130,24 +148,19 @@ class Keeper:
         due = time.monotonic() + period
         while not self._stopping:
             await self._sleep(due - time.monotonic())
+            news, self._nudging = self._nudging, False
             if time.monotonic() >= due:
-                runs = list(self._held.values())
-                held = await self._extend_all(twin, runs)
+                held = await self._extend_all(twin, list(self._held.values()))
                 due = time.monotonic() + (period if held else min(period, self._outage.until - time.monotonic()))
-            elif self._nudging:
-                await self._write_progress(twin)
-
-    async def _write_progress(self, twin: Backend) -> None:
-        self._nudging = False
-        news = [run for run in list(self._held.values()) if run.progress is not run.written]
-        await self._extend_all(twin, news)
-        await asyncio.sleep(PROGRESS_PAUSE)
+            elif news:
+                await self._extend_all(
+                    twin, [run for run in list(self._held.values()) if run.progress is not run.written]
+                )
+                await _within(self._halted, PROGRESS_PAUSE)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until it is time or there is something to do."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._nudged.wait()
+        await _within(self._nudged, seconds)
         self._nudged.clear()
 
     async def _extend_all(self, twin: Backend, runs: Sequence[Run]) -> bool:

@@ -52,6 +52,10 @@ class Child:
             else:
                 return _result(kind, rest)
 
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
@@ -133,10 +137,13 @@ class InProcesses:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            children = list(self._all)
+            idle, self._idle = self._idle, []
+            busy = self._all.difference(idle)
             self._all.clear()
-        for child in children:
-            child.kill()
+        for child in busy:
+            child.kill()  # its thread buries it
+        for child in idle:
+            child.bury()
         atexit.unregister(self.close)
         self._threads.close()
 
@@ -174,9 +181,11 @@ class InProcesses:
             self._done(run, child, alive)
 
     def _child(self) -> Child:
+        while (idle := self._take_idle()) is not None:
+            if idle.alive:
+                return idle
+            self._drop(idle)  # it died while it waited: that is no job's fault
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
             if not self._all:
                 # Before the exit handler of multiprocessing, which waits for children, and these ignore SIGTERM.
                 atexit.register(self.close)
@@ -192,6 +201,10 @@ class InProcesses:
             self._drop(child)
             raise
         return child
+
+    def _take_idle(self) -> Child | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _drop(self, child: Child) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fifoq.caller import Caller
 from fifoq.errors import BackendError
-from fifoq.lease import Extension, Outcome, Settlement
+from fifoq.lease import Extension, Outcome, Release, Retry, Settlement
 from fifoq.queue import Queue
 from fifoq.state import State
 from fifoq.worker.outage import Outage
@@ -25,17 +25,24 @@ class Settler:
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
     """
 
-    def __init__(self, queue: Queue, lease: int, written: Callable[[Run], None]) -> None:
+    def __init__(
+        self, queue: Queue, lease: int, written: Callable[[Run], None], put_back: Callable[[int], None]
+    ) -> None:
         self._queue = queue
         self._lease = lease
         self._written = written
+        self._put_back = put_back
         self._caller = Caller()
         self._outage = Outage(f"outcomes of queue {queue.name!r} wait to be written")
         self._due: list[tuple[Run, Outcome]] = []
         self._sleeping: asyncio.Future[None] | None = None
-        self._waiting: list[asyncio.Future[None]] = []
         self.unwritten = 0
         """Outcomes that the store has not confirmed."""
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the backend takes outcomes, as far as it knows."""
+        return not self._outage.ongoing
 
     def add(self, run: Run, outcome: Outcome) -> None:
         """Take an outcome. It is written soon."""
@@ -56,13 +63,6 @@ class Settler:
             batch, self._due = self._due[:MAX_BATCH], self._due[MAX_BATCH:]
             await self._write(batch)
 
-    async def idle(self) -> None:
-        """Return when everything is written."""
-        while self.unwritten:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-
     async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
         settlements = [Settlement(run.lease.spec.id, run.lease.token, outcome) for run, outcome in batch]
         await self._write_progress(batch)
@@ -74,11 +74,13 @@ class Settler:
             else:
                 break
         self._outage.over()
-        for (run, _), state in zip(batch, states, strict=True):
-            self._settled(run, state)
+        for (run, outcome), state in zip(batch, states, strict=True):
+            self._written(run)
+            if state is State.WAITING and isinstance(outcome, Retry | Release):
+                self._put_back(outcome.after)
+            elif state is None:
+                _log_lost(run)
         self.unwritten -= len(batch)
-        if not self.unwritten:
-            self._wake_waiting()
 
     async def _write_progress(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
         """Store the last word on progress of jobs that end before the keeper had time for it."""
@@ -94,18 +96,11 @@ class Settler:
         except BackendError as error:
             log.debug("The last progress of %d jobs is not written: %s", len(late), error)
 
-    def _settled(self, run: Run, state: State | None) -> None:
-        self._written(run)
-        if state is None:
-            log.warning(
-                "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this "
-                "happens often, the task holds up the process for longer than the lease.",
-                run.lease.spec.id,
-                run.plan.definition.name,
-            )
 
-    def _wake_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+def _log_lost(run: Run) -> None:
+    log.warning(
+        "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this happens "
+        "often, the task holds up the process for longer than the lease.",
+        run.lease.spec.id,
+        run.plan.definition.name,
+    )

@@ -17,7 +17,6 @@ from fifoq.worker.loop import InLoop, Site
 from fifoq.worker.processes import InProcesses, check_function
 from fifoq.worker.run import Place, Plan, Run, Stop
 from fifoq.worker.settings import WorkerSettings, Workplace
-from fifoq.worker.settler import Settler
 from fifoq.worker.threads import InThreads
 from fifoq.worker.upkeep import Upkeep
 from fifoq.worker.verdict import released
@@ -71,9 +70,10 @@ class Shift:
             self._claiming is not None
             and not self._claiming.done()
             and not self.claims.stopping
-            and not any(desk.outage.ongoing for desk in self.desks)
+            and all(desk.reaches for desk in self.desks)
             and (flying is None or now - flying < self.settings.lease)
             and self._keeper.alive
+            and self._keeper.reaches
             and now - self._keeper.beat < self.settings.lease
         )
 
@@ -136,7 +136,7 @@ class Shift:
             if plan.definition.run_in == "process":
                 check_function(plan)
         queue = workplace.backend.queue(name)
-        return Desk(queue, plans, Settler(queue, self._lease, self._written))
+        return Desk(queue, plans, self._lease, self._written)
 
     def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(_keep_on(serve))

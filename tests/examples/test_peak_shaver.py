@@ -26,7 +26,7 @@ async def test_beyond_the_capacity_of_a_task_the_gateway_answers_503_and_all_acc
         other = await example.client.get("/fibonacci/10")
     counts = Counter(answer.status_code for answer in answers)
     assert set(counts) == {200, 503}
-    assert 64 <= counts[200]
+    assert counts[200] >= 64
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 503)
     assert {answer.json()["type"] for answer in answers if answer.status_code == 503} == {"urn:fifoq:queue-full"}
     assert {answer.json()["prime"] for answer in answers if answer.status_code == 200} == {True}

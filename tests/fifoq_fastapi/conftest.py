@@ -23,6 +23,8 @@ def serve() -> Serve:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         port = listener.getsockname()[1]
+        while not server.started and not running.done():
+            await asyncio.sleep(0.001)
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                 yield client

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fifoq import connect
+from fifoq.queue import Backend, BackendFactory
 from fifoq.testing.history import MemoryLog
 
 URLS: dict[str, Callable[[Path], str]] = {
@@ -24,9 +27,14 @@ def log() -> MemoryLog:
 
 
 @pytest.fixture
-def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Backend], object]], None]:
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Backend], Any]], None]:
     """A function that puts a wrapper of the test between each Fifoq made from now on and its store."""
+    find: Callable[..., BackendFactory] = connect._load
 
-    def wrap(wrapper: Callable[[Backend], object]) -> None: ...
+    def wrap(wrapper: Callable[[Backend], Any]) -> None:
+        def load(*found: Any) -> Callable[..., Any]:
+            return lambda url, *, clock=None: wrapper(find(*found)(url, clock=clock))
+
+        monkeypatch.setattr(connect, "_load", load)
 
     return wrap

@@ -60,4 +60,4 @@ async def test_batches_and_single_calls_awaited_together_enter_in_call_order(url
             calls.append(tasks.enqueue_many([save.bind("m", tick), save.bind("n", tick + 1)]))
             calls.append(save.enqueue("m", tick + 2))
         await asyncio.gather(*calls)
-        assert [job.args[1] async for job in tasks.jobs()] == list(range(300))
+        assert [job.kwargs["tick"] async for job in tasks.jobs()] == list(range(300))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from fifoq.testing.history import MemoryLog, Producer, WatchedBackend, attempt, 
 
 JOBS, KEYS = 1_000, 25
 
-Plant = Callable[[Callable[[Backend], object]], None]
+Plant = Callable[[Callable[[Backend], Any]], None]
 
 
 @pytest.mark.parametrize("verbs", [("put",), ("claim",), ("settle",), VERBS], ids=" ".join)
@@ -22,7 +23,7 @@ async def test_lost_replies_change_nothing_that_the_history_can_see(
 ) -> None:
     planted: list[LostReplies] = []
 
-    def lossy(backend: Backend) -> object:
+    def lossy(backend: Backend) -> Any:
         planted.append(LostReplies(WatchedBackend(backend, log), every=5, verbs=verbs))
         return planted[-1]
 
@@ -63,7 +64,7 @@ async def test_lost_replies_change_nothing_that_the_history_can_see(
 async def test_one_reply_lost_of_each_kind_does_not_run_a_job_twice(url: str, log: MemoryLog, plant: Plant) -> None:
     planted: list[LostReplies] = []
 
-    def lossy(backend: Backend) -> object:
+    def lossy(backend: Backend) -> Any:
         planted.append(LostReplies(backend))
         return planted[-1]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fifoq import Context, Fifoq, Limit
-from fifoq.lease import Settlement, Succeed
+from fifoq.lease import Release, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend, Call, Receipt, Setting
 from fifoq.record import JobSpec
@@ -71,8 +71,6 @@ class RunsAgain(FaultyQueue):
     """It takes a success for a wish to run again."""
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> Any:
-        from fifoq.lease import Release
-
         def other(one: Settlement) -> Settlement:
             if one.id.endswith("7") and isinstance(one.outcome, Succeed) and one.id not in self._seen:
                 self._seen.add(one.id)
@@ -87,11 +85,17 @@ class RunsAgain(FaultyQueue):
         self._seen: set[str] = set()
 
 
-class Reverses(FaultyQueue):
-    """It enters coalesced calls last first."""
+class Overtakes(FaultyQueue):
+    """It acknowledges some calls at once, and enters them after the next one."""
+
+    def __init__(self, queue: Any) -> None:
+        super().__init__(queue)
+        self._held: list[Sequence[JobSpec]] = []
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> Any:
-        return tuple(reversed(await self._queue.put(call, list(reversed(batches)))))
+        held, self._held = self._held, [batch for batch in batches if batch[0].id.endswith("7")]
+        await self._queue.put(call, [batch for batch in batches if batch not in self._held] + held)
+        return tuple(tuple(Receipt(spec.id, True) for spec in batch) for batch in batches)
 
 
 FAULTS = {
@@ -100,7 +104,7 @@ FAULTS = {
     IgnoresLimits: Rule.LIMIT,
     Forgets: Rule.LOST,
     RunsAgain: Rule.DUPLICATED,
-    Reverses: Rule.ORDER,
+    Overtakes: Rule.ORDER,
 }
 
 
@@ -108,7 +112,7 @@ FAULTS = {
 async def test_a_store_that_breaks_a_promise_is_caught(
     url: str,
     log: MemoryLog,
-    plant: Callable[[Callable[[Backend], object]], None],
+    plant: Callable[[Callable[[Backend], Any]], None],
     kind: type[FaultyQueue],
 ) -> None:
     plant(lambda backend: Faulty(backend, kind))
@@ -123,7 +127,7 @@ async def test_a_store_that_breaks_a_promise_is_caught(
     producer = Producer(log)
 
     def call(number: int) -> Awaitable[Any]:
-        id, match = f"job-{number}", f"m{number % KEYS}"
+        id, match = f"job-{number}", f"m{number // 4 % KEYS}"
         return producer.enqueue("default", id, match, lambda: play.options(id=id).enqueue(match, number))
 
     async with tasks:

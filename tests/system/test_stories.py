@@ -96,7 +96,7 @@ async def test_beyond_its_capacity_a_task_refuses_at_once_and_takes_more_when_th
         gate.set()
         assert [await job.result(timeout=30) for job in taken] == list(range(5))
         assert await (await waiting).result(timeout=30) == 5
-        assert [job.args[0] async for job in tasks.jobs()] == list(range(6))
+        assert [job.kwargs["x"] async for job in tasks.jobs()] == list(range(6))
 
 
 async def test_a_task_never_runs_more_than_its_limit_in_threads_either(url: str, log: MemoryLog) -> None:

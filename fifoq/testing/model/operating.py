@@ -1,6 +1,5 @@
 """What operators do: cancel, requeue, skip, configure, purge."""
 
-from fifoq.limits import GateSettings
 from fifoq.queue import Changed, Declare, Override, Pause, Resume, Setting
 from fifoq.state import State
 from fifoq.testing.model.book import Book, Item
@@ -52,10 +51,10 @@ def configure(book: Book, now: int, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
             book.declared[task] = settings
-        case Override(task, None):
+        case Override(task, settings):
             book.overrides.pop(task, None)
-        case Override(task, GateSettings() as settings):
-            book.overrides[task] = settings
+            if settings:
+                book.overrides[task] = settings
         case Pause(_, str(key)):
             book.paused_keys.setdefault(key, now)
         case Pause(task, _):

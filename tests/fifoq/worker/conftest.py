@@ -78,6 +78,17 @@ class Shop:
         stats = await self.backend.queue(queue).stats()
         return {state: getattr(stats, state.value) for state in State if getattr(stats, state.value)}
 
+    async def until(self, condition: Callable[[], Any], timeout: float = 10.0) -> None:
+        async with asyncio.timeout(timeout):
+            while not condition():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.002)
+
+    async def until_job(self, id: str, condition: Callable[[Job], Any], timeout: float = 10.0) -> Job:
+        async with asyncio.timeout(timeout):
+            while not condition(job := await self.job(id)):  # noqa: ASYNC110 - nor has this
+                await asyncio.sleep(0.002)
+            return job
+
     def worker(self, backend: Backend | None = None, **settings: Any) -> Worker:
         @asynccontextmanager
         async def opening() -> AsyncIterator[Workplace]:

@@ -11,8 +11,10 @@ import pytest
 from fifoq.caller import Caller
 from fifoq.context import Context
 from fifoq.job import Progress
+from fifoq.lease import Extension
 from fifoq.retry import Retry
 from fifoq.state import State
+from fifoq.worker.keeper import Keeper
 
 
 async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) -> None:
@@ -45,8 +47,7 @@ async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) 
         asyncio.run(claim())
 
     async with shop.worker(lease=0.3):
-        while not (await shop.job(id)).attempt:
-            await asyncio.sleep(0)
+        await shop.until_job(id, lambda job: job.attempt)
         thief = threading.Thread(target=steal)
         thief.start()
         job = await shop.ended(id)
@@ -75,14 +76,11 @@ async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
         await started.wait()
         # The lease is made to end by the hand of the test: shortened behind the keeper's back, and taken by another.
         (run,) = worker._shift._held.values()
-        from fifoq.lease import Extension
-
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
         claimed = await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
         assert [lease.spec.id for lease in claimed.leases] == [id]
-        while not endings:
-            await asyncio.sleep(0.01)
+        await shop.until(lambda: endings)
         job = await shop.job(id)
         assert (job.state, job.worker, job.attempt, job.crashes) == (State.RUNNING, "other", 2, 1)
     assert endings == [(1, True)]
@@ -103,14 +101,11 @@ async def test_a_stale_outcome_is_refused(shop: Any, caplog: pytest.LogCaptureFi
     async with worker:
         await asyncio.to_thread(started.wait)
         (run,) = worker._shift._held.values()
-        from fifoq.lease import Extension
-
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
         await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
         go.set()
-        while not worker._shift.idle:
-            await asyncio.sleep(0.01)
+        await shop.until(lambda: worker._shift.idle)
         job = await shop.job(id)
         assert (job.state, job.worker, job.result) == (State.RUNNING, "other", None)
 
@@ -135,8 +130,7 @@ async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(s
         await started.wait()
         outages.down = True
         (run,) = worker._shift._held.values()
-        while not stopped:
-            await asyncio.sleep(0.005)
+        await shop.until(lambda: stopped)
         assert stopped[0] < run.deadline
         assert not worker.ready
         outages.down = False
@@ -173,8 +167,7 @@ async def test_progress_is_seen_while_the_job_runs(shop: Any) -> None:
 
     id = await shop.put(shop.task(steps))
     async with shop.worker():
-        while (await shop.job(id)).progress != Progress(99, 100, "step 99"):
-            await asyncio.sleep(0.005)
+        await shop.until_job(id, lambda job: job.progress == Progress(99, 100, "step 99"))
         go.set()
         await shop.ended(id)
 
@@ -188,8 +181,7 @@ async def test_progress_of_a_sync_job_needs_no_await(shop: Any) -> None:
 
     id = await shop.put(shop.task(steps))
     async with shop.worker():
-        while (await shop.job(id)).progress != Progress(1, 2, ""):
-            await asyncio.sleep(0.005)
+        await shop.until_job(id, lambda job: job.progress == Progress(1, 2, ""))
         go.set()
         await shop.ended(id)
 
@@ -226,25 +218,40 @@ async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.M
         started.set()
         await go.wait()
 
+    keep, failures = Keeper._keep, []
+
+    async def fails_once(self: Keeper, twin: Any) -> None:
+        failures.append(1)
+        if len(failures) == 1:
+            raise RuntimeError("a bug")
+        await keep(self, twin)
+
+    monkeypatch.setattr(Keeper, "_keep", fails_once)
     id = await shop.put(shop.task(slow))
-    worker = shop.worker(lease=0.3)
-    async with worker:
+    async with shop.worker(lease=0.3):
         await started.wait()
-        keeper = worker._shift._keeper
-        keep, failures = keeper._keep, []
-
-        async def fails_once(twin: Any) -> None:
-            if not failures:
-                failures.append(1)
-                raise RuntimeError("a bug")
-            await keep(twin)
-
-        monkeypatch.setattr(keeper, "_keep", fails_once)
-        keeper._loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks()])
         await asyncio.sleep(1.0)
         go.set()
         job = await shop.ended(id)
-    assert (job.attempt, job.crashes, len(runs)) == (1, 0, 1)
+    assert (job.attempt, job.crashes, len(runs), len(failures)) == (1, 0, 1, 2)
+
+
+async def test_a_dead_keeper_is_noticed_and_replaced(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(1.0)
+
+    main, deaths = Keeper._main, []
+
+    def dies_once(self: Keeper, ended: Any) -> None:
+        deaths.append(1)
+        if len(deaths) > 1:
+            main(self, ended)
+
+    monkeypatch.setattr(Keeper, "_main", dies_once)
+    id = await shop.put(shop.task(slow))
+    async with shop.worker(lease=0.45):
+        job = await shop.ended(id)
+    assert (job.attempt, job.crashes, len(deaths)) == (1, 0, 2)
 
 
 async def test_extends_happen_three_times_per_lease(shop: Any, outages: Any) -> None:

@@ -1,0 +1,3 @@
+-- Inputs: 1 queue.
+-- Outputs: the paused keys.
+SELECT key FROM fifoq_paused_keys WHERE queue = ?1;

@@ -1,0 +1,212 @@
+"""`Fifoq`, the face: declares queues and tasks, enqueues, looks, and makes workers."""
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
+
+from fifoq.batch import put_batch
+from fifoq.catalogue import AnyTask, Catalogue
+from fifoq.clock import Clock
+from fifoq.connect import connect, redacted
+from fifoq.context import Context
+from fifoq.decorator import First, TaskDecorator
+from fifoq.errors import ConfigurationError
+from fifoq.handle import JobHandle
+from fifoq.limits import Limit, Rate
+from fifoq.link import Link
+from fifoq.queue import Declare
+from fifoq.registration import TaskSettings
+from fifoq.settings import SettingArguments
+from fifoq.sync import SyncOperations
+from fifoq.task import NewJob, Task
+from fifoq.worker import Worker, WorkerSettings, Workplace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
+"""Takes nothing or the Fifoq, and returns an async context manager: what it yields is `ctx.resources`."""
+
+
+class WorkerArguments(TypedDict, total=False):
+    """The keywords of `Fifoq.worker`; what is not given is as the Fifoq's settings say."""
+
+    queues: str | Sequence[str] | None
+    """What it works on. Default: all queues that have tasks here."""
+    concurrency: int | None
+    """Jobs at a time."""
+    threads: int | None
+    """Of those, at most so many of functions that are not async."""
+    grace: float | None
+    """Seconds that its jobs have to finish when it stops."""
+
+
+class Fifoq(SyncOperations):
+    """
+    Background jobs in order.
+
+        tasks = Fifoq("sqlite:///jobs.db")
+
+        @tasks.task(key="match_id")
+        async def save_stats(match_id: str, goals: int) -> int: ...
+
+        async with tasks, tasks.worker():
+            job = await save_stats.enqueue("m1", goals=3)
+            print(await job.result())
+
+    `url` names the store; without one, the environment variable FIFOQ_URL does, or else it is `memory://`. Settings
+    are keywords (`lease=15.0`), environment variables (FIFOQ_LEASE) or defaults, read when it is opened. `lifespan` is
+    what a worker enters around its work: it takes nothing or this Fifoq, and returns an async context manager; what
+    that yields is `ctx.resources`. `clock` replaces the backend's clock, for tests.
+
+    It may be opened any number of times at once on one loop, and closed and opened again on another.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        lifespan: Lifespan | None = None,
+        clock: Clock | None = None,
+        **settings: Unpack[SettingArguments],
+    ) -> None:
+        catalogue = Catalogue()
+        super().__init__(catalogue, Link({**settings, "url": url}, catalogue, partial(connect, clock=clock)))
+        self._lifespan = lifespan
+
+    @property
+    def tasks(self) -> Mapping[str, AnyTask]:
+        """The registered tasks by name. Those registered later appear too."""
+        return MappingProxyType(self._catalogue.tasks)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The names of the queues that were declared, or are named by a task, in order."""
+        return self._catalogue.queues
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, on any loop."""
+        return self._link.is_open
+
+    def queue(
+        self,
+        name: str,
+        *,
+        ordered: bool = False,
+        limit: int | Limit | None = None,
+        rate: str | Rate | None = None,
+        capacity: int | None = None,
+    ) -> None:
+        """
+        Declare a queue. One that is only named by a task needs no declaration.
+
+        `ordered` makes it one line: one job at a time, in order. `limit` is how many jobs run at a time over all
+        workers, `rate` how many start in a time (`"500/s"`), `capacity` how many may be scheduled, waiting or running.
+        Raises ConfigurationError.
+        """
+        setting = self._catalogue.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
+        self._link.declare(name, setting)
+
+    @overload
+    def task(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: First[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(self, /, **settings: Unpack[TaskSettings]) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, /, **settings: Unpack[TaskSettings]) -> Any:
+        """
+        Register a function as a task, with or without settings: `@tasks.task` or `@tasks.task(key="match_id")`.
+
+        A first parameter annotated as `Context` is filled in by the worker, and is no part of what one enqueues.
+        Raises ConfigurationError, naming what is wrong. The settings are those of `TaskSettings`.
+        """
+        return self._register(settings, function) if function is not None else partial(self._register, settings)
+
+    async def enqueue_many(self, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
+        """
+        Enqueue bound calls of one queue as one batch: all of them, in order, or none.
+
+            await tasks.enqueue_many([save_stats.bind("m1", 1), save_stats.bind("m1", 2)])
+
+        Raises what `Task.enqueue` raises, and InvalidArguments for calls of different queues.
+        """
+        return await put_batch(self._link, jobs)
+
+    def worker(self, **arguments: Unpack[WorkerArguments]) -> Worker:
+        """
+        Make a worker for this Fifoq: `async with tasks.worker():` to embed it, `await tasks.worker().run()` to work
+        until a signal, `await tasks.worker().drain()` until nothing is left to do. It opens the Fifoq itself.
+        """
+        settings = self._link.settings(cast("dict[str, Any]", arguments))
+        return Worker(
+            partial(self._workplace, settings.queues),
+            WorkerSettings(
+                concurrency=settings.concurrency,
+                threads=settings.threads,
+                lease=settings.lease,
+                grace=settings.grace,
+                max_payload=settings.max_payload,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._link.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._link.release()
+
+    def __repr__(self) -> str:
+        try:
+            url = redacted(self._link.settings().url)
+        except ConfigurationError:
+            url = "a URL that cannot be read"
+        return f"<Fifoq on {url}: {len(self.tasks)} tasks, {'open' if self.is_open else 'not open'}>"
+
+    def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
+        task = self._catalogue.add_task(function, settings, self._link)
+        self._link.declare(task.queue, Declare(task.name, task.registration.gates))
+        return task
+
+    @asynccontextmanager
+    async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
+        definitions = self._catalogue.definitions_of(queues)
+        async with self._link.opened() as opening, self._resources() as resources:
+            yield Workplace(opening.backend, definitions, resources)
+
+    @asynccontextmanager
+    async def _resources(self) -> AsyncGenerator[Any, None]:
+        if self._lifespan is None:
+            yield None
+            return
+        entered = self._lifespan(self) if _takes_fifoq(self._lifespan) else self._lifespan()
+        if not hasattr(entered, "__aenter__"):
+            raise ConfigurationError(
+                f"lifespan= returned a {type(entered).__name__}; it returns an async context manager. "
+                "Is @asynccontextmanager missing above it?"
+            )
+        async with entered as resources:
+            yield resources
+
+
+def _takes_fifoq(lifespan: Lifespan) -> bool:
+    """Whether it has a parameter that must be given; one with a default is its own affair."""
+    parameters = inspect.signature(lifespan).parameters.values()
+    return any(
+        each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        for each in parameters
+    )

@@ -1,0 +1,117 @@
+"""What a Fifoq declares: its queues and tasks, by name. It knows no backend; it says what is to be written there."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fifoq.codec import MAX_PAYLOAD
+from fifoq.connection import Connection
+from fifoq.definition import Definition
+from fifoq.errors import ConfigurationError, InvalidArguments, UnknownTask
+from fifoq.limits import GateSettings, Limit, Rate, read_limits
+from fifoq.names import check_queue_name
+from fifoq.queue import Declare, Setting
+from fifoq.registration import TaskSettings, register
+from fifoq.task import Task
+
+AnyTask = Task[..., Any, Any]
+
+
+class Catalogue:
+    """Queues and tasks in the order in which they were declared."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, AnyTask] = {}
+        self.definitions: dict[str, dict[str, Definition]] = {}
+        """By queue, by task: for workers. The same objects for good, so that a worker sees what is registered later."""
+        self._queues: dict[str, GateSettings] = {}
+        self._ordered: set[str] = set()
+        self._max_payload = MAX_PAYLOAD
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The names of all queues that were declared or are named by a task, in order of name."""
+        return tuple(sorted({*self._queues, *self.definitions}))
+
+    def add_queue(
+        self,
+        name: str,
+        *,
+        ordered: bool,
+        limit: int | Limit | None,
+        rate: str | Rate | None,
+        capacity: int | None,
+    ) -> Setting:
+        """Declare a queue; return what its backend is to be told."""
+        try:
+            check_queue_name(name)
+        except InvalidArguments as error:
+            raise ConfigurationError(str(error)) from error
+        if name in self._queues:
+            raise ConfigurationError(f"Queue {name!r} is declared twice. Put all its settings into one declaration.")
+        if any(each.by is not None for each in read_limits(limit)):
+            raise ConfigurationError(f"The limit of queue {name!r} is by an argument; that belongs to a task.")
+        if ordered and name in self.definitions:
+            self._refuse_late_order(name)
+        self._queues[name] = GateSettings.of(limit, rate, capacity)
+        if ordered:
+            self._ordered.add(name)
+        return Declare(None, self._queues[name])
+
+    def add_task(self, function: Callable[..., Any], settings: TaskSettings, connection: Connection) -> AnyTask:
+        """Register a task."""
+        queue = settings.get("queue", "default")
+        registration = register(function, settings, ordered=queue in self._ordered)
+        definition = registration.definition
+        if definition.name in self.tasks:
+            other = self.tasks[definition.name].function
+            raise ConfigurationError(
+                f"Two tasks are named {definition.name!r}: {_place(other)} and {_place(function)}. "
+                "Name one of them differently: @tasks.task(name='...')."
+            )
+        definition.signature.limit = self._max_payload
+        task: AnyTask = Task(registration, connection)
+        self.tasks[definition.name] = task
+        self.definitions.setdefault(definition.queue, {})[definition.name] = definition
+        return task
+
+    def settings_of(self, queue: str) -> Sequence[Setting]:
+        """What the queue's backend is to be told at open: of the queue if it was declared, and of its tasks."""
+        declared = self._queues.get(queue)
+        settings: list[Setting] = [] if declared is None else [Declare(None, declared)]
+        settings += [Declare(name, self.tasks[name].registration.gates) for name in self.definitions.get(queue, {})]
+        return settings
+
+    def definitions_of(self, queues: Sequence[str] | None) -> dict[str, dict[str, Definition]]:
+        """What a worker on these queues knows. Raises ConfigurationError for a queue without tasks."""
+        if queues is None:
+            return self.definitions
+        unknown = [queue for queue in queues if queue not in self.definitions]
+        if unknown:
+            known = ", ".join(self.definitions) or "none"
+            raise ConfigurationError(f"No task is in queue {unknown[0]!r}; the queues that have tasks are: {known}.")
+        return {queue: self.definitions[queue] for queue in queues}
+
+    def task(self, name: str) -> AnyTask:
+        """Return the task of that name. Raises UnknownTask."""
+        found = self.tasks.get(name)
+        if found is None:
+            raise UnknownTask(f"No task {name!r} is registered here; there are: {', '.join(self.tasks) or 'none'}.")
+        return found
+
+    def resolve(self, max_payload: int) -> None:
+        """Resolve the annotations of all tasks, and set how large their payloads may be. Raises ConfigurationError."""
+        self._max_payload = max_payload
+        for task in self.tasks.values():
+            task.signature.limit = max_payload
+            task.signature.resolve()
+
+    def _refuse_late_order(self, queue: str) -> None:
+        names = ", ".join(self.definitions[queue])
+        raise ConfigurationError(
+            f"Queue {queue!r} is declared with ordered=True after its tasks ({names}). Declare it before them, so that "
+            "their keys can be checked against it."
+        )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,68 @@
+"""From a URL to its backend: fifoq's own and a stranger's alike come through the entry points `fifoq.backends`."""
+
+import re
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from fifoq.clock import Clock
+from fifoq.errors import ConfigurationError
+from fifoq.queue import Backend, BackendFactory
+
+GROUP = "fifoq.backends"
+_EXTRAS = {"sqlite": "sqlite", "redis": "redis", "rediss": "redis", "unix": "redis", "valkey": "redis"}
+"""The extra that brings a scheme of fifoq's own, by the scheme's first word (`redis+cluster`)."""
+_SECRETS = re.compile(r"(?P<before>://[^:@/?#]*:).*(?P<after>@)")
+# Up to the last @: a password may hold one that nobody escaped.
+_SECRET_PARAMETERS = re.compile(r"(?P<name>[?&;][^=&;#]*(?:pass|secret|token|key)[^=&;#]*=)[^&;#]*", re.IGNORECASE)
+
+
+def connect(url: str, clock: Clock | None = None) -> Backend:
+    """
+    Make the backend for `url`. It is not opened: nothing is connected yet.
+
+    Raises ConfigurationError, saying what to install if the scheme is not known, and never showing a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError("A backend is given by a URL like memory://, sqlite:///jobs.db or redis://localhost.")
+    factory = _load(_find(scheme.lower()), scheme)
+    try:
+        return factory(url, clock=clock)
+    except ValueError as error:
+        raise ConfigurationError(f"{redacted(url)} is no URL that the {scheme} backend understands.") from error
+
+
+def redacted(url: str) -> str:
+    """Return `url` without its password and without query parameters that may be secrets: for logs and errors."""
+    return _SECRET_PARAMETERS.sub(r"\g<name>***", _SECRETS.sub(r"\g<before>***\g<after>", url))
+
+
+def _find(scheme: str) -> EntryPoint:
+    known = entry_points(group=GROUP)
+    found = next(iter(known.select(name=scheme)), None)
+    if found is not None:
+        return found
+    extra = _EXTRAS.get(scheme.partition("+")[0])
+    if extra is not None:
+        raise ConfigurationError(f'There is no backend for {scheme}:// here. Install it: pip install "fifoq[{extra}]"')
+    names = ", ".join(sorted({f"{each.name}://" for each in known})) or "none"
+    raise ConfigurationError(
+        f"There is no backend for {scheme}://. Installed are {names}; others come with packages that have an entry "
+        f"point in the group {GROUP!r}."
+    )
+
+
+def _load(entry: EntryPoint, scheme: str) -> BackendFactory:
+    try:
+        return cast("BackendFactory", entry.load())
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme.lower().partition("+")[0])
+        what = f'pip install "fifoq[{extra}]"' if extra else f"what {entry.value} needs"
+        raise ConfigurationError(
+            f"The backend for {scheme}:// cannot be loaded, because {error.name or error} is missing. Install {what}."
+        ) from error
+    except AttributeError as error:
+        raise ConfigurationError(
+            f"The backend for {scheme}:// cannot be loaded: its entry point {entry.value} names nothing. "
+            "Install the package again."
+        ) from error

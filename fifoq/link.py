@@ -1,0 +1,233 @@
+"""
+A Fifoq's link to its backend: opened on one loop at a time, counted, closed by the last user.
+
+It knows backends and queues; of tasks only what the catalogue says is to be written.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fifoq.catalogue import Catalogue
+from fifoq.coalesce import Coalescer
+from fifoq.connect import connect
+from fifoq.errors import ConfigurationError
+from fifoq.portal import Portal, hop
+from fifoq.queue import Backend, Queue, Setting
+from fifoq.settings import Settings
+
+R = TypeVar("R")
+Connect = Callable[[str], Backend]
+
+
+class Opening:
+    """The backend, open on one loop, and what is in flight there."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.coalescers: dict[str, Coalescer] = {}
+
+    def coalescer(self, queue: str) -> Coalescer:
+        """Return the one coalescer of that queue."""
+        coalescer = self.coalescers.get(queue)
+        if coalescer is None:
+            coalescer = Coalescer(self.backend.queue(queue), self.settings.patience)
+            self.coalescers[queue] = coalescer
+        return coalescer
+
+    async def close(self) -> None:
+        """Let what is in flight come back, and close the backend."""
+        try:
+            for coalescer in self.coalescers.values():
+                await coalescer.close()
+        finally:
+            await self.backend.close()
+
+
+class Tenure:
+    """The time during which one loop holds the link. All its users share one opening."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.pid = os.getpid()
+        self.lock = asyncio.Lock()
+        self.users = 0
+        self.opening: Opening | None = None
+        self.over = asyncio.Event()
+        """The last user has left."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody can end it any more: its loop is gone, or is the parent process's."""
+        return self.loop.is_closed() or self.pid != os.getpid()
+
+
+class Link:
+    """See `fifoq.connection.Connection`. One backend object for all openings, so that private memory survives them."""
+
+    def __init__(self, given: dict[str, Any], catalogue: Catalogue, make: Connect = connect) -> None:
+        self._given = given
+        self._catalogue = catalogue
+        self._make = make
+        self._guard = threading.Lock()
+        self._tenure: Tenure | None = None
+        self._portal = Portal()
+        self._backend: Backend | None = None
+        self._url: str | None = None
+
+    def settings(self, overruling: Mapping[str, Any] | None = None) -> Settings:
+        """Read the settings as they are now; those in `overruling` that are not None count more."""
+        overruling = {name: value for name, value in (overruling or {}).items() if value is not None}
+        return Settings.read({**self._given, **overruling})
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, on any loop."""
+        tenure = self._tenure
+        return tenure is not None and tenure.opening is not None and not tenure.is_over
+
+    def opening(self) -> Opening:
+        """Return the opening on the running loop. Raises ConfigurationError if there is none."""
+        tenure = self._tenure
+        if tenure is not None and tenure.loop is asyncio.get_running_loop() and tenure.opening is not None:
+            return tenure.opening
+        raise self._not_here(tenure)
+
+    def intake(self, queue: str) -> Coalescer:
+        """Return where jobs of that queue are put."""
+        opening = self.opening()
+        return opening.coalescers.get(queue) or opening.coalescer(queue)
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue itself, to look and to operate."""
+        return self.opening().backend.queue(name)
+
+    def declare(self, queue: str, setting: Setting) -> None:
+        """Have `setting` written before the next put, if it is declared while this is open."""
+        tenure = self._tenure
+        if tenure is not None and tenure.opening is not None:
+            tenure.opening.coalescer(queue).declare(setting)
+
+    async def acquire(self) -> Opening:
+        """Open, or use what is open on this loop. To be paired with `release`."""
+        tenure = await self._take()
+        try:
+            async with tenure.lock:
+                if tenure.opening is None:
+                    tenure.opening = await self._open()
+                return tenure.opening
+        except BaseException:
+            self._leave(tenure)
+            raise
+
+    async def release(self) -> None:
+        """Let go; the last one on this loop closes."""
+        tenure = self._tenure
+        if tenure is None or tenure.loop is not asyncio.get_running_loop():
+            raise self._not_here(tenure)
+        if tenure.users > 1:
+            tenure.users -= 1
+            return
+        async with tenure.lock:
+            opening = tenure.opening
+            try:
+                if tenure.users == 1 and opening is not None:
+                    tenure.opening = None
+                    await opening.close()
+            finally:
+                self._leave(tenure)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Opening, None]:
+        """Open it for a block."""
+        opening = await self.acquire()
+        try:
+            yield opening
+        finally:
+            await self.release()
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run `work()` on the loop that has this open, or on one in a thread of its own; return what it returns."""
+        tenure = self._tenure
+        if tenure is not None and not tenure.is_over and not self._portal.owns(tenure.loop):
+            if tenure.thread == threading.get_ident():
+                raise ConfigurationError(
+                    "A *_sync call on the thread of the event loop would block the loop it waits for. "
+                    "Use the form without _sync, with await."
+                )
+            return hop(tenure.loop, lambda: self._when_open(tenure, work))
+        return hop(self._portal.loop, lambda: self._on_portal(work))
+
+    async def _when_open(self, tenure: Tenure, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        if tenure.opening is None:
+            async with tenure.lock:
+                pass  # it is opening, or closing, right now
+        return await work()
+
+    async def _on_portal(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        # The first use keeps it open: opening for each call would cost a connection each time.
+        tenure = self._tenure
+        if tenure is None or tenure.loop is not asyncio.get_running_loop():
+            await self.acquire()
+        async with self.opened():
+            return await work()
+
+    async def _take(self) -> Tenure:
+        """Return this loop's tenure, with one user more."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._guard:
+                tenure = self._tenure
+                if tenure is None or tenure.is_over:
+                    tenure = self._tenure = Tenure()
+                if tenure.loop is loop:
+                    tenure.users += 1
+                    return tenure
+            if not self._portal.owns(tenure.loop):
+                raise self._not_here(tenure)
+            # Sync calls opened it earlier, in a thread of their own: from here on they hop to this loop.
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(tenure), tenure.loop))
+
+    async def _hand_over(self, tenure: Tenure) -> None:
+        """On the portal's loop: give up what the first sync call holds, and return when the tenure is over."""
+        if self._tenure is not tenure:
+            return
+        await self.release()
+        await tenure.over.wait()
+
+    def _leave(self, tenure: Tenure) -> None:
+        with self._guard:
+            tenure.users -= 1
+            if tenure.users == 0 and self._tenure is tenure:
+                self._tenure = None
+                tenure.over.set()
+
+    async def _open(self) -> Opening:
+        settings = self.settings()
+        self._catalogue.resolve(settings.max_payload)
+        if self._backend is None or self._url != settings.url:
+            self._backend, self._url = self._make(settings.url), settings.url
+        opening = Opening(self._backend, settings)
+        await self._backend.open()
+        try:
+            for queue in self._catalogue.queues:
+                await self._backend.queue(queue).configure(self._catalogue.settings_of(queue))
+        except BaseException:
+            await self._backend.close()
+            raise
+        return opening
+
+    def _not_here(self, tenure: Tenure | None) -> ConfigurationError:
+        if tenure is None or tenure.is_over or tenure.loop is asyncio.get_running_loop():
+            return ConfigurationError(
+                "This Fifoq is not open. Open it with `async with tasks:`, or in FastAPI with "
+                "lifespan=lifespan(tasks); from a thread or a script without a loop, use the *_sync forms."
+            )
+        return ConfigurationError(
+            "This Fifoq is open on another event loop. Use the *_sync forms from here, or a Fifoq of your own."
+        )

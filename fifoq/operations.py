@@ -1,0 +1,215 @@
+"""Looking at jobs and steering them: what a Fifoq can do beside enqueueing. Queues are asked in order of name."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypedDict, TypeVar, Unpack
+from uuid import UUID
+
+from fifoq.catalogue import Catalogue
+from fifoq.clock import SECOND
+from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
+from fifoq.job import Job, datetime_of
+from fifoq.link import Link
+from fifoq.names import check_name, check_queue_name
+from fifoq.pages import BlockedKey, KeyPage, Page, QueueStats
+from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
+from fifoq.record import Filter
+from fifoq.state import State
+
+T = TypeVar("T")
+JobId = str | UUID
+
+
+class JobFilter(TypedDict, total=False):
+    """Which jobs to show: those that match each part that is given and not None."""
+
+    state: State | str | None
+    queue: str | None
+    task: str | None
+    key: str | None
+    owner: str | None
+
+
+class Operations:
+    """
+    What operators do, and programs that show jobs. All of it is asked of the backend; nothing is kept here.
+
+    An id is unique in its queue. Without `queue=`, all queues of this Fifoq are asked, and the first that has the job
+    answers. All raise ConfigurationError if the Fifoq is not open on this loop.
+    """
+
+    def __init__(self, catalogue: Catalogue, link: Link) -> None:
+        self._catalogue = catalogue
+        self._link = link
+
+    async def get(self, id: JobId, *, queue: str | None = None) -> Job:
+        """Return the job as it is now. Raises JobNotFound."""
+        text = _id(id)
+        for each in self._asked(queue):
+            (record,) = await self._link.queue(each).get([text])
+            if record is not None:
+                return Job(each, record)
+        raise JobNotFound(text, queue)
+
+    async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
+        """
+        Return up to `limit` jobs in order of entry, queue after queue. A page is of one queue, and one atomic look.
+
+        `state`, `queue`, `task`, `key` and `owner` choose; `cursor` continues behind an earlier page. A page may be
+        short, or empty, and still have a cursor: only a page without one is the last.
+        """
+        _check_limit(limit)
+        wanted = _filter(filter)
+
+        async def look(queue: str, place: str) -> tuple[list[Job], str | None]:
+            records = await self._link.queue(queue).find(wanted, int(place or 0), limit)
+            jobs = [Job(queue, record) for record in records.records]
+            return jobs, None if records.cursor is None else str(records.cursor)
+
+        jobs, following = await _page(self._asked(filter.get("queue")), cursor, look)
+        return Page(tuple(jobs), following)
+
+    async def jobs(self, **filter: Unpack[JobFilter]) -> AsyncIterator[Job]:
+        """Go through all jobs that `find` would show, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self.find(cursor=cursor, limit=MAX_PAGE, **filter)
+            for job in page.jobs:
+                yield job
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def cancel(self, id: JobId, *, queue: str | None = None, reason: str = "cancelled by an operator") -> bool:
+        """
+        Cancel a job: at once if it has not begun; else it is asked to stop, and may still end in another way.
+
+        Returns whether that changed anything: False if it had ended, or was asked before. Raises JobNotFound.
+        """
+        return (await self._change(id, queue, lambda each, ids: each.cancel(ids, reason))).changed
+
+    async def requeue(self, id: JobId, *, queue: str | None = None) -> bool:
+        """
+        Put a failed job back, as if never tried: at its place if its key waits for it, else at the end of the line.
+
+        Returns False if it is not failed. Raises JobNotFound, or IdConflict if another job holds its unique text.
+        """
+        changed = await self._change(id, queue, lambda each, ids: each.requeue(ids))
+        if changed.conflict is not None:
+            raise IdConflict(
+                f"Job {_id(id)!r} cannot be requeued: job {changed.conflict!r} now holds its unique text. "
+                "Wait until that one has ended, or cancel it.",
+                id=changed.conflict,
+            )
+        return changed.changed
+
+    async def skip(self, id: JobId, *, queue: str | None = None) -> bool:
+        """Let the key of a halted job go on without it. Returns False if it holds no key. Raises JobNotFound."""
+        return (await self._change(id, queue, lambda each, ids: each.skip(ids))).changed
+
+    async def pause(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
+        """Begin no job of the queue, of one of its tasks, or of one of its keys, until resumed. Idempotent."""
+        _check_one(task, key)
+        await self._link.queue(check_queue_name(queue)).configure([Pause(task, key)])
+
+    async def resume(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
+        """Lift the pause of exactly that queue, task or key. Idempotent."""
+        _check_one(task, key)
+        await self._link.queue(check_queue_name(queue)).configure([Resume(task, key)])
+
+    async def stats(self) -> dict[str, QueueStats]:
+        """Count the jobs of each queue of this Fifoq, each at one instant."""
+        return {name: _stats(await self._link.queue(name).stats()) for name in self._catalogue.queues}
+
+    async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
+        """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
+        _check_limit(limit)
+
+        async def look(queue: str, place: str) -> tuple[list[BlockedKey], str | None]:
+            page = await self._link.queue(queue).blocked_keys(place or None, limit)
+            return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
+
+        keys, following = await _page(self._asked(queue), cursor, look)
+        return KeyPage(tuple(keys), following)
+
+    async def check(self) -> tuple[str, ...]:
+        """Reach the backend; return what an operator should know of it, a sentence each. Raises if it is unusable."""
+        return await self._link.opening().backend.check()
+
+    async def _change(
+        self, id: JobId, queue: str | None, change: Callable[[Queue, Sequence[str]], Awaitable[tuple[Changed, ...]]]
+    ) -> Changed:
+        text = _id(id)
+        for each in self._asked(queue):
+            (changed,) = await change(self._link.queue(each), [text])
+            if changed.state is not None:
+                return changed
+        raise JobNotFound(text, queue)
+
+    def _asked(self, queue: str | None) -> tuple[str, ...]:
+        return self._catalogue.queues if queue is None else (check_queue_name(queue),)
+
+
+async def _page(
+    queues: Sequence[str], cursor: str | None, look: Callable[[str, str], Awaitable[tuple[list[T], str | None]]]
+) -> tuple[list[T], str | None]:
+    """One page of one queue, and the cursor behind it. Queues that have nothing more to show are passed over."""
+    queue, place = _read_cursor(cursor, queues)
+    remaining = list(queues[queues.index(queue) :] if queue else queues)
+    while remaining:
+        items, following = await look(remaining[0], place)
+        if following is not None:
+            return items, _cursor(remaining[0], following)
+        del remaining[0]
+        if items:
+            return items, _cursor(remaining[0], "") if remaining else None
+        place = ""
+    return [], None
+
+
+def _cursor(queue: str, place: str) -> str:
+    return f"{len(queue)}:{queue}{place}"
+
+
+def _read_cursor(cursor: str | None, queues: Sequence[str]) -> tuple[str | None, str]:
+    if cursor is None:
+        return None, ""
+    length, _, rest = cursor.partition(":")
+    queue = rest[: int(length)] if length.isdecimal() and len(length) < 4 else ""
+    if queue not in queues:
+        raise InvalidArguments("'cursor' is none that an earlier page of the same look gave.", parameter="cursor")
+    return queue, rest[len(queue) :]
+
+
+def _filter(given: JobFilter) -> Filter:
+    unknown = given.keys() - JobFilter.__annotations__.keys()
+    if unknown:
+        raise InvalidArguments(f"Jobs cannot be chosen by {min(unknown)!r}.", parameter=min(unknown))
+    state = given.get("state")
+    if state is not None and state not in list(State):
+        raise InvalidArguments(f"'state' is one of {', '.join(State)}, not {state!r}.", parameter="state")
+    return Filter(None if state is None else State(state), given.get("task"), given.get("key"), given.get("owner"))
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidArguments(f"'limit' is a number from 1 to {MAX_PAGE}, not {limit!r}.", parameter="limit")
+
+
+def _check_one(task: str | None, key: str | None) -> None:
+    if task is not None and key is not None:
+        raise InvalidArguments("Pause a task or a key of the queue, one at a time.", parameter="key")
+    if key is not None:
+        check_name("key", key)
+    if task is not None:
+        check_name("task name", task)
+
+
+def _id(id: JobId) -> str:
+    return check_name("job id", str(id))
+
+
+def _stats(stats: Stats) -> QueueStats:
+    waiting = None if stats.oldest_waiting is None else stats.oldest_waiting / SECOND
+    return QueueStats(
+        stats.scheduled, stats.waiting, stats.running, stats.succeeded, stats.failed, stats.cancelled, waiting
+    )

@@ -1,0 +1,128 @@
+"""Settings: an argument counts more than the environment, which counts more than the default. Read at open."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypedDict
+
+from fifoq.codec import MAX_PAYLOAD
+from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.names import check_queue_name
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a Fifoq was told. Times are in seconds."""
+
+    url: str = "memory://"
+    queues: tuple[str, ...] | None = None
+    """What a worker works on; None: all queues that have tasks here."""
+    concurrency: int = 100
+    """Jobs that a worker runs at a time."""
+    threads: int = 40
+    """Of those, at most so many of functions that are not async."""
+    lease: float = 15.0
+    """For how long a claim holds; a worker extends it three times as often."""
+    grace: float = 25.0
+    """How long a stopping worker waits for its jobs to finish."""
+    patience: float = 10.0
+    """For how long an enqueue is tried again while the backend cannot be reached."""
+    max_payload: int = MAX_PAYLOAD
+    """Arguments and results of more bytes are refused."""
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> "Settings":
+        """
+        Put settings together. What is given as None counts as not given.
+
+        Raises ConfigurationError, naming the argument or the variable that is wrong.
+        """
+        unknown = given.keys() - _SOURCES.keys()
+        if unknown:
+            raise ConfigurationError(f"There is no setting {min(unknown)!r}; there are {', '.join(_SOURCES)}.")
+        values = {name: source.read(name, given.get(name), environment) for name, source in _SOURCES.items()}
+        return cls(**{name: value for name, value in values.items() if value is not None})
+
+
+class SettingArguments(TypedDict, total=False):
+    """The settings that `Fifoq(...)` takes by keyword, beside the URL; see Settings."""
+
+    queues: str | list[str] | tuple[str, ...] | None
+    concurrency: int | None
+    threads: int | None
+    lease: float | None
+    grace: float | None
+    patience: float | None
+    max_payload: int | None
+
+
+class _Source(NamedTuple):
+    """Where one setting comes from, and how it is read. `check` raises ValueError with what it should be."""
+
+    variable: str
+    check: Callable[[Any], Any]
+
+    def read(self, name: str, given: Any, environment: Mapping[str, str]) -> Any:
+        text = environment.get(self.variable, "")
+        where, value = (f"{name}=", given) if given is not None else (f"The environment variable {self.variable}", text)
+        if value == "" and given is None:
+            return None
+        try:
+            return self.check(value)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"{where} {error}") from error
+
+
+def _count(value: Any) -> int:
+    try:
+        number = int(value) if isinstance(value, str | int) else 0
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"is a whole number of at least 1, not {value!r}.")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError(f"is a number of seconds, zero or more, not {value!r}.")
+    return number
+
+
+def _above_zero(value: Any) -> float:
+    seconds = _seconds(value)
+    if seconds == 0:
+        raise ValueError("is a number of seconds above zero.")
+    return seconds
+
+
+def _queues(value: Any) -> tuple[str, ...]:
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    try:
+        return tuple(check_queue_name(name) for name in names if name != "")
+    except InvalidArguments as error:
+        raise ValueError(f"is a list of queue names: {error}") from error
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or "://" not in value:
+        # Not shown: what somebody took for a URL may hold a password.
+        raise ValueError("is a URL like memory://, sqlite:///jobs.db or redis://localhost:6379/0.")
+    return value
+
+
+_SOURCES = {
+    "url": _Source("FIFOQ_URL", _url),
+    "queues": _Source("FIFOQ_QUEUES", _queues),
+    "concurrency": _Source("FIFOQ_CONCURRENCY", _count),
+    "threads": _Source("FIFOQ_THREADS", _count),
+    "lease": _Source("FIFOQ_LEASE", _above_zero),
+    "grace": _Source("FIFOQ_SHUTDOWN_GRACE", _seconds),
+    "patience": _Source("FIFOQ_PATIENCE", _seconds),
+    "max_payload": _Source("FIFOQ_MAX_PAYLOAD", _count),
+}

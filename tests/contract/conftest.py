@@ -1,0 +1,18 @@
+"""What the mutants have in common: fresh stores of the in-memory backend, into which they are planted."""
+
+from uuid import uuid4
+
+import pytest
+from fifoq_memory import MemoryBackend
+
+from fifoq.testing import MakeBackend
+from fifoq.testing.mutation import MakeStore
+
+
+@pytest.fixture
+def make_store() -> MakeStore:
+    def make() -> MakeBackend:
+        url = f"memory://{uuid4().hex}"
+        return lambda clock: MemoryBackend(url, clock=clock)
+
+    return make

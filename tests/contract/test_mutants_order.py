@@ -1,0 +1,387 @@
+"""
+The ways in which other queues lose the order, planted in the in-memory backend one at a time. Each is caught by the
+named cases of the kit.
+"""
+
+from typing import Any
+
+import pytest
+from fifoq_memory import claiming, firing, operating, settling
+from fifoq_memory.agenda import Agenda
+from fifoq_memory.book import WAITING, Book
+from fifoq_memory.gates import TaskGate
+from fifoq_memory.job import Job
+from fifoq_memory.line import Line
+from fifoq_memory.ready import END
+
+from fifoq.lease import Fail, Retry
+from fifoq.record import JobSpec
+from fifoq.state import State
+from fifoq.testing.contract.delay import DelayCases
+from fifoq.testing.contract.entry import EntryCases
+from fifoq.testing.contract.lease import LeaseCases
+from fifoq.testing.contract.limits import LimitCases
+from fifoq.testing.contract.order import OrderCases
+from fifoq.testing.contract.priority import PriorityCases
+from fifoq.testing.contract.removal import RemovalCases
+from fifoq.testing.contract.settle import SettleCases
+from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
+
+bugs = Mutants()
+
+
+def to_the_end(book: Book, job: Job) -> None:
+    """Let a waiting job stand up and queue again."""
+    job.task.withdraw(job)
+    if job.line is not None:
+        book.depart(job, job.line)
+    book.arrive_late(job)
+
+
+# ---- retries and crashes
+
+
+@bugs.caught_by(OrderCases.test_a_retry_holds_the_line, OrderCases.test_many_jobs_over_few_keys_keep_every_order)
+def a_retry_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
+    """BullMQ's groups, Graphile Worker, quorum queues: A-B-C becomes B-C-A."""
+
+    def then(book: Book, _: int, job: Job, outcome: Any) -> None:
+        if isinstance(outcome, Retry) and job.state is WAITING:
+            to_the_end(book, job)
+
+    after(patch, settling, "_settle_otherwise", then)
+
+
+@bugs.caught_by(SettleCases.test_a_released_job_goes_before_its_successors)
+def a_release_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
+    after(
+        patch, settling, "_put_back", lambda book, _, job, *__: job.state is WAITING and to_the_end(book, job) or None
+    )
+
+
+@bugs.caught_by(LeaseCases.test_a_job_whose_lease_ended_is_claimable_at_its_place)
+def a_crash_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
+    """SAQ: what a dead worker held comes back behind its successors."""
+    after(patch, firing, "_end_lease", lambda book, job, _: job.state is WAITING and to_the_end(book, job) or None)
+
+
+@bugs.caught_by(OrderCases.test_the_successors_of_a_job_that_backs_off_wait)
+def a_job_that_backs_off_lets_its_successors_pass(patch: pytest.MonkeyPatch) -> None:
+    """The line is kept in the order of due times: RQ, arq, Inngest."""
+
+    def then(book: Book, job: Job, _: int, wait: int) -> None:
+        if wait > 0 and job.line is not None:
+            book.depart(job, job.line)
+
+    after(patch, Book, "put_back", then)
+
+
+@bugs.caught_by(OrderCases.test_a_failure_that_halts_keeps_the_key_closed)
+def a_halt_frees_the_key(patch: pytest.MonkeyPatch) -> None:
+    real = settling._settle_otherwise
+
+    def settle(book: Book, now: int, job: Job, outcome: Any) -> None:
+        real(book, now, job, outcome._replace(halt=False) if isinstance(outcome, Fail) else outcome)
+
+    patch.setattr(settling, "_settle_otherwise", settle)
+
+
+@bugs.caught_by(OrderCases.test_a_halted_job_requeued_resumes_at_its_place)
+def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
+    """Azure Service Bus: resubmission from the dead letters loses the place."""
+    real = operating.requeue
+
+    def requeue(book: Book, id: str) -> Any:
+        job = book.jobs.get(id)
+        halted = job is not None and job.halted
+        reply = real(book, id)
+        if job is not None and halted:
+            to_the_end(book, job)
+        return reply
+
+    patch.setattr(operating, "requeue", requeue)
+
+
+@bugs.caught_by(OrderCases.test_a_failed_job_requeued_enters_at_the_end_of_the_line)
+def a_failed_job_is_requeued_at_its_old_place(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Book, "arrive_late", lambda book, job: book.arrive(job, job.seq or job.entry))
+
+
+# ---- keys
+
+
+@bugs.caught_by(
+    OrderCases.test_one_claim_never_takes_two_jobs_of_a_key, OrderCases.test_at_most_one_job_of_a_key_is_leased
+)
+def a_claim_prefetches_the_second_of_a_key(patch: pytest.MonkeyPatch) -> None:
+    """Graphile's local queue, Service Bus prefetch: a buffer that ignores the key breaks it."""
+
+    def then(_: Book, job: Job, __: int) -> None:
+        if job.line is not None and job.ahead is job.line.head and job.due_at is None:
+            job.task.offer(job)
+
+    after(patch, Book, "arrive", then)
+
+
+@bugs.caught_by(RemovalCases.test_cancelling_in_the_middle_of_a_line_closes_the_gap)
+def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> None:
+    """glide-mq: a gate on a dense sequence is shut for ever on the day that a job is removed."""
+    numbers: dict[int, int] = {}
+    joined: dict[str, int] = {}
+    passed: dict[str, int] = {}
+    real = Book.offer
+
+    def arrive(_: Book, job: Job, __: int) -> None:
+        numbers[job.entry] = joined[job.spec.key or ""] = joined.get(job.spec.key or "", 0) + 1
+
+    def offer(book: Book, job: Job) -> None:
+        if job.line is None or numbers.get(job.entry, 1) == passed.get(job.line.key, 0) + 1:
+            real(book, job)
+
+    def free(_: Book, job: Job) -> None:
+        passed[job.spec.key or ""] = passed.get(job.spec.key or "", 0) + 1
+
+    after(patch, Book, "arrive", arrive)
+    after(patch, Book, "free", free)
+    patch.setattr(Book, "offer", offer)
+
+
+@bugs.caught_by(
+    OrderCases.test_a_blocked_key_hides_nobody_else,
+    LimitCases.test_what_is_over_a_limit_does_not_hide_what_is_not,
+)
+def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> None:
+    """SQS (120,000), groupmq (20): what is blocked stands in the structure that is scanned."""
+    real = claiming._lease_run
+
+    def lease_run(book: Book, door: TaskGate, most: int, *rest: Any) -> None:
+        waiting = sorted((job for job in book.jobs.values() if job.state is WAITING), key=lambda job: job.score)
+        in_sight = any(job.score in door.ready.members for job in waiting[:20])
+        real(book, door, most if in_sight else 0, *rest)
+
+    patch.setattr(claiming, "_lease_run", lease_run)
+
+
+@bugs.caught_by(OrderCases.test_a_key_spans_tasks)
+def a_key_is_of_one_task(patch: pytest.MonkeyPatch) -> None:
+    real = Book.arrive
+
+    def arrive(book: Book, job: Job, seq: int) -> None:
+        spec = job.spec
+        if spec.key is not None:
+            job.spec = spec._replace(key=f"{spec.task} {spec.key}")
+        real(book, job, seq)
+        job.spec = spec
+
+    patch.setattr(Book, "arrive", arrive)
+
+
+# ---- priority
+
+
+@bugs.caught_by(PriorityCases.test_priority_never_reorders_a_key)
+def priority_reorders_a_key(patch: pytest.MonkeyPatch) -> None:
+    """procrastinate, BullMQ, pg-boss before its fix."""
+    real = Line.join
+
+    def join(line: Line, job: Job) -> None:
+        behind = [one for one in line if one.state is WAITING and one.spec.priority < job.spec.priority]
+        for one in behind:
+            one.task.withdraw(one)
+            line.leave(one)
+        for one in (job, *behind):
+            real(line, one)
+
+    patch.setattr(Line, "join", join)
+
+
+@bugs.caught_by(PriorityCases.test_a_key_counts_with_the_priority_of_its_head)
+def a_key_counts_with_its_highest_priority(patch: pytest.MonkeyPatch) -> None:
+    real = TaskGate.offer
+
+    def offer(gate: TaskGate, job: Job) -> None:
+        highest = max((one.spec.priority for one in job.line or ()), default=job.spec.priority)
+        job.score -= (highest - job.spec.priority) << 48
+        real(gate, job)
+
+    patch.setattr(TaskGate, "offer", offer)
+    after(patch, Book, "arrive", lambda book, job, _: job.line and book.face(job.line))
+
+
+@bugs.caught_by(PriorityCases.test_the_oldest_goes_first_with_and_without_keys)
+def jobs_without_a_key_go_first(patch: pytest.MonkeyPatch) -> None:
+    """BullMQ: ungrouped jobs before all groups."""
+    real = TaskGate.offer
+
+    def offer(gate: TaskGate, job: Job) -> None:
+        if job.line is not None:
+            job.score += 1 << 40
+        real(gate, job)
+
+    patch.setattr(TaskGate, "offer", offer)
+
+
+@bugs.caught_by(PriorityCases.test_a_key_returns_to_its_age_after_each_job)
+def keys_take_turns(patch: pytest.MonkeyPatch) -> None:
+    """A key that was served goes behind the others: fair, and not oldest first."""
+    real = Book.depart
+
+    def depart(book: Book, job: Job, line: Line) -> None:
+        for one in line:
+            if one is not job:
+                one.score += 1 << 40
+        real(book, job, line)
+
+    patch.setattr(Book, "depart", depart)
+
+
+@bugs.caught_by(PriorityCases.test_the_oldest_goes_first_over_tasks_and_values)
+def a_claim_takes_all_it_can_of_one_task(patch: pytest.MonkeyPatch) -> None:
+    """A batch that is read from one list at a time."""
+    real = claiming._lease_run
+    patch.setattr(claiming, "_lease_run", lambda book, door, most, _, *rest: real(book, door, most, END, *rest))
+
+
+# ---- delays
+
+
+def entering(patch: pytest.MonkeyPatch, change: Any) -> None:
+    """Let jobs enter as if their specs were changed so, though their records do not show it."""
+    real = Book.enter
+
+    def enter(book: Book, spec: JobSpec, now: int) -> None:
+        real(book, change(spec), now)
+        book.jobs[spec.id].spec = spec
+
+    patch.setattr(Book, "enter", enter)
+
+
+@bugs.caught_by(
+    DelayCases.test_a_delayed_job_is_scheduled_outside_the_line,
+    DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due,
+)
+def a_delayed_job_holds_the_line(patch: pytest.MonkeyPatch) -> None:
+    """procrastinate: a job of tomorrow blocks all of its lock today."""
+    entering(patch, lambda spec: spec._replace(in_line=True))
+
+
+@bugs.caught_by(
+    DelayCases.test_in_line_a_delayed_job_holds_its_place,
+    DelayCases.test_a_delayed_job_behind_others_in_line_waits_for_both,
+)
+def a_delayed_head_goes_in_the_order_of_due_times(patch: pytest.MonkeyPatch) -> None:
+    entering(patch, lambda spec: spec._replace(in_line=False))
+
+
+@bugs.caught_by(DelayCases.test_delayed_jobs_enter_by_due_time_and_then_by_entry)
+def delayed_jobs_enter_in_the_order_of_their_puts(patch: pytest.MonkeyPatch) -> None:
+    real = Agenda.due
+    patch.setattr(Agenda, "due", lambda agenda, now, limit: sorted(real(agenda, now, limit)))
+
+
+@bugs.caught_by(DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due)
+def a_delayed_job_enters_at_the_place_of_its_put(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Book, "arrive_late", lambda book, job: book.arrive(job, job.entry))
+
+
+@bugs.caught_by(DelayCases.test_one_call_fires_so_many_timers_and_the_next_goes_on)
+def a_claim_fires_all_timers(patch: pytest.MonkeyPatch) -> None:
+    """199,000 jobs due at once stop the store for three seconds."""
+    patch.setattr(firing, "MAX_TIMERS", 10**9)
+
+
+@bugs.caught_by(
+    DelayCases.test_the_next_timer_is_told_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
+)
+def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(claiming, "_next_timer", lambda *_: None)
+
+
+@bugs.caught_by(DelayCases.test_a_claimed_job_no_longer_expires)
+def a_released_job_still_expires(patch: pytest.MonkeyPatch) -> None:
+    real = Book.put_back
+
+    def put_back(book: Book, job: Job, now: int, wait: int) -> None:
+        real(book, job, now, wait)
+        if job.spec.expires is not None:
+            job.expires_at = job.created_at + job.spec.expires
+            book.set_timer(job)
+
+    patch.setattr(Book, "put_back", put_back)
+
+
+@bugs.caught_by(DelayCases.test_a_job_due_and_expired_at_once_is_expired)
+def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
+    def fire(book: Book, now: int) -> None:
+        for entry in book.timers.due(now, 1_000):
+            job = book.register.get(entry)
+            assert job is not None
+            if job.due_at is not None:
+                firing._fall_due(book, job)
+            else:
+                job.reason = "expired"
+                book.end(job, State.CANCELLED, now, 0)
+
+    patch.setattr(claiming, "fire", fire)
+
+
+# ---- entry and removal
+
+
+@bugs.caught_by(
+    EntryCases.test_a_number_is_never_given_out_again_after_its_job_was_removed,
+    EntryCases.test_the_last_number_is_not_given_out_again_after_the_last_job_was_cancelled,
+)
+def numbers_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
+    """SQLite without AUTOINCREMENT: the number of a removed last row is used again."""
+    real = Book.enter
+
+    def enter(book: Book, spec: JobSpec, now: int) -> None:
+        book.number = max((job.seq or job.entry for job in book.jobs.values()), default=0)
+        real(book, spec, now)
+
+    patch.setattr(Book, "enter", enter)
+
+
+@bugs.caught_by(RemovalCases.test_cancelling_a_running_job_only_asks)
+def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
+    def then(book: Book, _: int, id: str, __: str) -> None:
+        job = book.jobs.get(id)
+        if job is not None and job.cancel_requested and job.line is not None:
+            book.depart(job, job.line)
+
+    after(patch, operating, "cancel", then)
+
+
+@bugs.caught_by(
+    RemovalCases.test_cancelling_a_waiting_head_lets_its_successor_go_at_once,
+    RemovalCases.test_cancelling_a_head_that_backs_off_frees_the_key,
+)
+def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
+    real = Book.depart
+
+    def depart(book: Book, job: Job, line: Line) -> None:
+        if job.state is State.CANCELLED and job.started_at is None or job.attempt:
+            line.leave(job)
+        else:
+            real(book, job, line)
+
+    patch.setattr(Book, "depart", depart)
+
+
+@bugs.caught_by(
+    RemovalCases.test_a_retry_of_a_job_asked_to_cancel_ends_it_cancelled,
+    RemovalCases.test_a_release_of_a_job_asked_to_cancel_ends_it_cancelled,
+)
+def a_retry_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "_put_back", lambda book, now, job, wait, _: book.put_back(job, now, wait))
+
+
+@bugs.caught_by(RemovalCases.test_the_end_of_the_lease_of_a_job_asked_to_cancel_ends_it)
+def a_crash_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(firing, "_end_lease", lambda book, job, now: book.put_back(job, now, 0))
+
+
+@pytest.mark.parametrize("mutant", bugs.all, ids=repr)
+def test_a_named_case_catches_that(mutant: Mutant, make_store: MakeStore) -> None:
+    check(mutant, make_store)
