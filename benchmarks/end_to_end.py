@@ -1,7 +1,6 @@
 """Enqueue and run no-op jobs until all have run, in one process: fifoq on memory against taskiq's in-memory broker."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 from taskiq import InMemoryBroker
 from taskiq.result_backends.dummy import DummyResultBackend
 
-from benchmarks.measure import Run, interleaved, table
+from benchmarks.measure import Pace, Run, Watch, interleaved, table
 from fifoq import Fifoq
 
 KEYS = 100
@@ -32,6 +31,7 @@ SHAPES = (
     Shape(f"3 arguments, {KEYS} keys", arguments=True, keyed=True),
     Shape(f"3 arguments, {KEYS} keys, kept", arguments=True, keyed=True, kept=True),
 )
+HEAD = ["job", "enqueued", "fifoq jobs/s", "taskiq jobs/s", "ratio", "fifoq CPU µs", "taskiq CPU µs", "ratio"]
 WAYS = ("one by one", f"{FLIGHT} in flight", f"batches of {FLIGHT}")
 
 
@@ -141,8 +141,8 @@ async def enqueue(side: Side, way: str, shape: Shape, jobs: int) -> None:
             flight = []
 
 
-async def measure(name: str, shape: Shape, way: str, jobs: int, concurrency: int = 100) -> float:
-    """Return the jobs per second of one round: from the first enqueue to the last run."""
+async def measure(name: str, shape: Shape, way: str, jobs: int, concurrency: int = 100) -> Pace:
+    """Return the pace of one round: from the first enqueue to the last run."""
     tally = Tally()
     async with SIDES[name](shape, tally, concurrency) as side:
         # A few to warm up: connections, caches, the worker's first claim.
@@ -150,10 +150,10 @@ async def measure(name: str, shape: Shape, way: str, jobs: int, concurrency: int
         await enqueue(side, way, shape, FLIGHT)
         await tally.all_ran()
         tally.expect(jobs)
-        begin = time.perf_counter()
+        watch = Watch()
         await enqueue(side, way, shape, jobs)
         await tally.all_ran()
-        return jobs / (time.perf_counter() - begin)
+        return watch.pace(jobs)
 
 
 def round_of(name: str, shape: Shape, way: str, jobs: int) -> Run:
@@ -165,9 +165,11 @@ async def compare(jobs: int, rounds: int) -> str:
     rows: list[list[str]] = []
     for shape in SHAPES:
         for way in WAYS:
-            spread = await interleaved({name: round_of(name, shape, way, jobs) for name in SIDES}, rounds)
-            ratio = spread["fifoq"].median / spread["taskiq"].median
-            cost = f"{1e6 / spread['fifoq'].median:.1f}"
-            rows.append([shape.name, way, str(spread["fifoq"]), cost, str(spread["taskiq"]), f"{ratio:.2f}"])
-            print(f"  {shape.name}, {way}: {ratio:.2f}", flush=True)
-    return table(["job", "enqueued", "fifoq jobs/s", "µs/job", "taskiq jobs/s", "ratio"], rows)
+            paces = await interleaved({name: round_of(name, shape, way, jobs) for name in SIDES}, rounds)
+            ours, theirs = paces["fifoq"], paces["taskiq"]
+            ratio = f"{ours.rate.median / theirs.rate.median:.2f}"
+            of_cost = f"{theirs.cost.median / ours.cost.median:.2f}"
+            costs = f"{ours.cost.median:.1f}", f"{theirs.cost.median:.1f}"
+            rows.append([shape.name, way, str(ours.rate), str(theirs.rate), ratio, *costs, of_cost])
+            print(f"  {shape.name}, {way}: {ratio}; by processor time {of_cost}", flush=True)
+    return table(HEAD, rows)

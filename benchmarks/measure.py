@@ -2,6 +2,7 @@
 
 import gc
 import statistics
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,25 +26,53 @@ class Spread(NamedTuple):
         return f"{self.median:,.2f} [{self.low:,.2f}..{self.high:,.2f}]"
 
 
-Run = Callable[[], Awaitable[float]]
-"""One round of one contestant; returns what was measured."""
+class Pace(NamedTuple):
+    """What one round came to: jobs a second, and microseconds of processor time a job."""
+
+    rate: float
+    cost: float
 
 
-async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Spread]:
+class Paces(NamedTuple):
+    """What all rounds of one contestant came to."""
+
+    rate: Spread
+    cost: Spread
+
+
+Run = Callable[[], Awaitable[Pace]]
+"""One round of one contestant."""
+
+
+class Watch:
+    """Takes the time of a round, by the clock on the wall and by the processor's."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def pace(self, jobs: int) -> Pace:
+        wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
+        return Pace(jobs / wall, 1e6 * processor / jobs)
+
+
+async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Paces]:
     """
     Run all contestants in turn, `rounds` times, after one round that does not count.
 
     Turns, because the machine's speed drifts: what shares a round shares the weather. Garbage of one is collected
     before the next begins, so that nobody pays for another.
     """
-    measured: dict[str, list[float]] = {name: [] for name in runs}
+    measured: dict[str, list[Pace]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
             gc.collect()
-            value = await run()
+            pace = await run()
             if number:
-                measured[name].append(value)
-    return {name: Spread.of(values) for name, values in measured.items()}
+                measured[name].append(pace)
+    return {
+        name: Paces(Spread.of([pace.rate for pace in paces]), Spread.of([pace.cost for pace in paces]))
+        for name, paces in measured.items()
+    }
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
