@@ -60,4 +60,4 @@ async def show_status() -> list[Line]:
 def line(job: Job) -> Line:
     status = {"scheduled": "in_queue", "waiting": "in_queue", "running": "in_progress"}.get(job.state, "complete")
     outcome = job.error.message if job.error else job.reason or job.result
-    return Line.model_validate({"id": job.id, "title": job.args[0], "status": status, "outcome": outcome})
+    return Line.model_validate({"id": job.id, "title": job.kwargs["title"], "status": status, "outcome": outcome})

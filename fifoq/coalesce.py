@@ -40,6 +40,8 @@ class Coalescer:
         self._room = Room(queue.name, self._collect)
         self._unsaid: list[Setting] = []
         self._task: asyncio.Task[None] | None = None
+        self._rested: asyncio.Event | None = None
+        """Somebody waits until nothing is in flight."""
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
         """Put a batch; see `fifoq.connection.Intake`."""
@@ -68,8 +70,9 @@ class Coalescer:
     async def close(self) -> None:
         """Return once nothing is in flight. What waits for room is refused."""
         self._room.close()
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._busy:
+            self._rested = asyncio.Event()
+            await self._rested.wait()
 
     async def _join(self, batch: Sequence[JobSpec], wait: float) -> tuple[Receipt, ...]:
         entry = Entry(batch, wait)
@@ -94,7 +97,12 @@ class Coalescer:
         if self._collected:
             self._work()
         else:
-            self._busy = False
+            self._rest()
+
+    def _rest(self) -> None:
+        self._busy = False
+        if self._rested is not None:
+            self._rested.set()
 
     def _work(self, unanswered: Entry | None = None) -> None:
         self._busy = True
@@ -108,8 +116,8 @@ class Coalescer:
                 await self._send(group, repeat=group[0] is unanswered)
                 group = self._next_group()
         finally:
-            self._busy = False
             self._task = None
+            self._rest()
             for entry in self._collected:  # empty, unless this task was cancelled: the loop is ending
                 entry.receipts.cancel()
             self._collected.clear()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
@@ -40,7 +40,7 @@ class Shape:
         self._by_position = len(self.names) if self._rest else only
         self._is_simple = not (self._by_position or self._rest or self._extra)
         self._declared = frozenset(parameter.name for parameter in parameters) - {self._extra}
-        self._values = {each: Value(f"{each!r} of {name}", _item_type(types[each])) for each in types}
+        self._values = {each: Value(f"{each!r} of {name}", type_) for each, type_ in _items(types, self._extra).items()}
         self.check = _call_adapter(name, parameters, types).validator.validate_python
         """Takes ArgsKwargs, returns (args, kwargs): what was given by position, and what by name, each in order."""
         self._is_plain = all(value.is_plain for value in self._values.values())
@@ -100,13 +100,11 @@ class Shape:
         return self.names[index] if index < len(self.names) else self._rest
 
     def _dump(self, name: str | None, value: Any) -> Any:
-        name = name if name in self._declared else self._extra
-        if name is None:
-            return value
+        kind = self._values.get(name or "") or self._values[self._extra or ""]
         try:
-            return self._values[name].dump_for_sure(value)
+            return kind.dump_for_sure(value)
         except (ValueError, TypeError, RecursionError) as error:
-            raise Unsendable(name, describe(error)) from error
+            raise Unsendable(name or "", describe(error)) from error
 
 
 class Unsendable(Exception):
@@ -138,9 +136,14 @@ def _name_of(parameters: tuple[Parameter, ...], kind: Any) -> str | None:
     return next((parameter.name for parameter in parameters if parameter.kind is kind), None)
 
 
-def _item_type(type_: Any) -> Any:
-    """`**kwargs: Unpack[Some]` says what all of them are; the call's validator checks that."""
-    return Any if str(getattr(type_, "__origin__", type_)).endswith("Unpack") else type_
+def _items(types: Mapping[str, Any], extra: str | None) -> dict[str, Any]:
+    """The type of one argument per parameter. `**extra: Unpack[Some]` has one for each of its names."""
+    whole = types.get(extra or "")
+    if get_origin(whole) is not Unpack:
+        return dict(types)
+    return (
+        get_type_hints(get_args(whole)[0]) | {extra or "": Any} | {each: types[each] for each in types if each != extra}
+    )
 
 
 def _is_field(default: object) -> bool:

@@ -59,7 +59,7 @@ class Signature:
             if shape.is_fast:
                 # What `bind` and `dump` come to for plain types, without their 0.8 µs.
                 given, named = shape.check(ArgsKwargs(args, kwargs))
-                by_name: dict[str, Any] = dict(zip(shape.names, given, strict=False))
+                by_name: dict[str, Any] = dict(zip(shape.names, given))  # noqa: B905  # naming `strict` costs 0.15 µs
                 by_name.update(named)
                 arguments = Arguments(self._pack(shape, [], by_name), by_name)
             else:

@@ -1,6 +1,7 @@
 """One value of a known type on its way: checked, put into a form that can be sent, and rebuilt on the other side."""
 
 import types
+import warnings
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -27,7 +28,10 @@ class Value:
     def __init__(self, what: str, type_: Any) -> None:
         self.is_any = type_ is Any or type_ is object
         self.is_plain = _is_plain(type_)
-        adapter = make_adapter(what, type_)
+        with warnings.catch_warnings():
+            # A parameter's alias means something to the validator of the whole call only.
+            warnings.filterwarnings("ignore", message=".*'alias' attribute")
+            adapter = make_adapter(what, type_)
         self._read = adapter.validator.validate_python
         self._dump = adapter.serializer.to_python
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from fastapi import Depends, Security
 from fastapi.params import Depends as Dependency
 
-from fifoq.errors import ConfigurationError
+from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.names import MAX_NAME, check_name
 
 Authenticate = Callable[..., Any]
@@ -68,9 +68,12 @@ async def _everybody() -> None:
 
 def _owner_name(owner: object) -> str:
     """Check what `owner` returned: falling back to nobody would show one owner's jobs to another."""
-    if not isinstance(owner, str):
-        raise ConfigurationError(f"owner= returned {type(owner).__name__}; it returns a text for every caller.")
-    return check_name("owner", owner)
+    try:
+        return check_name("owner", owner if isinstance(owner, str) else "")
+    except InvalidArguments as error:
+        raise ConfigurationError(
+            f"owner= returned {owner!r}; it returns a text of 1 to {MAX_NAME} characters for every caller."
+        ) from error
 
 
 def stored_id(owner: str | None, id: str) -> str:

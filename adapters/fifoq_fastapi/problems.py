@@ -143,7 +143,7 @@ def _detail(error: FifoqError) -> str:
     match error:
         case JobFailed():
             return f"Job {error.id} of task {error.task!r} failed with {error.type}."
-        case HTTPException():
+        case RateExceeded():
             return error.detail
         case _:
             return str(error)

@@ -5,7 +5,8 @@ Declarations only: the OpenAPI document is made from them. What the routes do is
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from fastapi import APIRouter
 from starlette.routing import Match
@@ -59,7 +60,7 @@ class TaskRouter(APIRouter):
         super().__init__(route_class=ProblemRoute, tags=["fifoq"])
         self._tasks, self._access = tasks, access
         self._counter = Counter(tasks)
-        self._exposed = expose if expose == "all" else _own(tasks, expose)
+        self._exposed = None if expose == "all" else _own(tasks, cast("Sequence[AnyTask]", expose))
         self._routed = set[str]()
         self.add_api_route("/jobs/{id:path}", job_endpoint(self._counter, access), **_JOB)
         self.add_api_route("/tasks/{name:path}", unknown_task, methods=["POST"], include_in_schema=False)
@@ -76,12 +77,17 @@ class TaskRouter(APIRouter):
 
     def _add_new_tasks(self) -> None:
         """Add the routes of tasks that have none yet, before the route that knows no task."""
-        exposed = self._tasks.tasks.values() if self._exposed == "all" else self._exposed
+        exposed = self._tasks.tasks.values() if self._exposed is None else self._exposed
+        if len(exposed) == len(self._routed):
+            return
         for task in [each for each in exposed if each.name not in self._routed]:
             self._routed.add(task.name)
             endpoint = enqueue_endpoint(self._counter, task, self._access)
-            self.add_api_route(f"/tasks/{task.name}", endpoint, **_enqueue(task))
-            self.routes.insert(0, self.routes.pop())
+            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **_enqueue(task))
+            route = self.routes.pop()
+            assert isinstance(route, ProblemRoute)
+            route.max_payload = partial(getattr, task.signature, "limit")
+            self.routes.insert(0, route)
 
 
 def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
@@ -92,6 +98,14 @@ def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
                 f"router() cannot expose {task.name!r}: it is no task of the Fifoq it is made for."
             )
     return exposed
+
+
+def _path(task: AnyTask) -> str:
+    if "{" in task.name:
+        raise ConfigurationError(
+            f"Task {task.name!r} cannot have a route: braces in a path mean a parameter. Rename it."
+        )
+    return task.name
 
 
 def _problem(description: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 from typing import Self
-from urllib.parse import urlsplit
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
@@ -62,19 +61,21 @@ class MemoryBackend:
 
 def read_url(url: str) -> str:
     """The name in `memory://name`, or "". Raises ConfigurationError for anything else, and shows no password."""
-    parts = urlsplit(url)
-    if parts.scheme != "memory" or not url.lower().startswith("memory://"):
+    scheme, separator, name = url.partition("://")
+    if not separator or scheme.lower() != "memory":
         raise ConfigurationError("A URL of the memory backend is memory:// or memory://name.")
-    if "@" in parts.netloc:
+    if "@" in name:
         raise ConfigurationError("A memory:// URL has no user and no password. Write memory:// or memory://name.")
-    for what, text in (("path", parts.path), ("query", parts.query), ("fragment", parts.fragment)):
-        if text:
-            raise ConfigurationError(f"A memory:// URL has no {what}; this one has {text!r}. Write memory://name.")
-    if parts.netloc and not _NAME.fullmatch(parts.netloc):
+    for mark, what in (("#", "fragment"), ("?", "query parameters"), ("/", "path")):
+        if mark in name:
+            raise ConfigurationError(
+                f"A memory:// URL has no {what}, unlike {url!r}. Write memory:// or memory://name."
+            )
+    if name and not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"The name in memory://name has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -, unlike {parts.netloc!r}."
+            f"The name in memory://name has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -, unlike {name!r}."
         )
-    return parts.netloc
+    return name
 
 
 def is_one_of_several() -> bool:

@@ -19,8 +19,8 @@ class Bell:
     def ring(self) -> None:
         self.rings += 1
         if self.waiters:
-            wake(self.waiters, True)
-            self.waiters.clear()
+            waiters, self.waiters = self.waiters, set()
+            wake(waiters, True)
 
 
 def wake(waiters: Iterable[Waiter], value: Any) -> None:

@@ -172,8 +172,7 @@ class Book:
         task.running -= 1
         if job.value is not None:
             job.value.release(job)
-            self.roused = True
-        elif gate.limit is not None or task.limit is not None:
+        if gate.bounded or task.bounded:
             self.roused = True
 
     def put_back(self, job: Job, now: int, after: int) -> None:

@@ -16,7 +16,18 @@ class Gate:
     A slot is held by a lease and by nothing else: `running` changes only in the steps that make or end one.
     """
 
-    __slots__ = ("burst", "declared", "interval", "limit", "override", "paused", "running", "settings", "tat")
+    __slots__ = (
+        "bounded",
+        "burst",
+        "declared",
+        "interval",
+        "limit",
+        "override",
+        "paused",
+        "running",
+        "settings",
+        "tat",
+    )
 
     def __init__(self) -> None:
         self.declared: GateSettings | None = None
@@ -31,6 +42,8 @@ class Gate:
         """Put in force what is overridden, or else declared."""
         self.settings = self.override or self.declared or _OPEN
         self.limit, self.interval, self.burst = self.settings.limit, self.settings.interval, self.settings.burst
+        self.bounded = self.limit is not None or self.settings.value_limit is not None
+        """Whether a lease that ends may let another job through."""
 
     def room(self, now: int, n: int) -> int:
         """How many of `n` more it lets through now."""

@@ -7,7 +7,7 @@ themselves (`fifoq_memory.book`) know nothing of loops and locks.
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 from fifoq.clock import Clock, run_on
@@ -35,7 +35,8 @@ class MemoryQueue:
         self._clock = clock
         self._last = clock.now()
         self._offset = 0
-        self._lock = Lock()
+        # Re-entrant: the garbage collector may end an abandoned `wait` in the middle of another call.
+        self._lock = RLock()
         self._book = Book()
         self._puts, self._claims, self._settles = Replies("put"), Replies("claim"), Replies("settle")
         self._bell = Bell()

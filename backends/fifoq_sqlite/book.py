@@ -1,7 +1,9 @@
 """What the writer knows of a queue: its numbers and its gates, read once and written back with each transaction."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+from fifoq.clock import Clock, run_on
 from fifoq.limits import GateSettings
 from fifoq.state import State
 
@@ -10,6 +12,8 @@ STATES = tuple(State)
 CODE = {state: code for code, state in enumerate(STATES)}
 COUNTED = (State.SCHEDULED, State.WAITING, State.RUNNING)
 """The states that count against a capacity."""
+_STORED = tuple(state for state in State if state is not State.RUNNING)
+"""The states whose counts are stored: what runs is counted by the gate."""
 
 ENTRY_BITS = 40
 """Of a job's number: enough for a million entries a second for twelve days, in each of eight million queues."""
@@ -26,23 +30,14 @@ class Gate:
 
     __slots__ = ("declared", "head", "id", "live", "override", "paused", "running", "stale", "task", "tat", "valued")
 
-    def __init__(
-        self,
-        id: int,
-        task: str,
-        paused: int = 0,
-        tat: int = 0,
-        live: int = 0,
-        running: int = 0,
-        head: int | None = None,
-        valued: int = 0,
-    ) -> None:
+    def __init__(self, id: int, task: str, state: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
+        paused, tat, live, running, head, valued = state
         self.id = id
         self.task = task
         self.paused = bool(paused)
-        self.tat = tat
-        self.live = live
-        self.running = running
+        self.tat = tat or 0
+        self.live = live or 0
+        self.running = running or 0
         self.head = head
         self.valued = bool(valued)
         self.stale = False
@@ -64,16 +59,12 @@ class Gate:
         """How many more it lets through now."""
         if self.paused:
             return 0
-        settings = self.settings
-        slots = UNBOUNDED if settings.limit is None else settings.limit - self.running
-        return max(0, min(slots, self._tokens(now)))
-
-    def _tokens(self, now: int) -> int:
-        _, _, _, interval, burst = self.settings
-        if interval is None:
-            return UNBOUNDED
-        ahead = max(self.tat, now) - now
-        return ((burst - 1) * interval - ahead) // interval + 1
+        limit, _, _, interval, burst = self.settings
+        room = UNBOUNDED if limit is None else limit - self.running
+        if interval is not None:
+            ahead = max(self.tat, now) - now
+            room = min(room, ((burst - 1) * interval - ahead) // interval + 1)
+        return max(0, room)
 
     def token_in(self, now: int) -> int:
         """Microseconds until its rate has a token: 0 if it has one, or no rate."""
@@ -87,49 +78,46 @@ class Gate:
         if interval is not None:
             self.tat = max(self.tat, now) + count * interval
 
-    def row(self) -> tuple[int, int, int, int, int | None, int, int]:
+    def row(self) -> tuple[int | None, ...]:
+        """What is stored of a task's gate."""
         return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.id
 
 
 class Book:
-    """One queue: its numbers, its gates, and what a transaction has touched of them."""
+    """One queue: its time, its numbers, its gates, and what a transaction has touched of them."""
 
-    def __init__(self, name: str, row: tuple[int, ...]) -> None:
+    def __init__(self, name: str, id: int, own: Gate, numbers: Sequence[int]) -> None:
         self.name = name
-        self.id, self.counter, self.fence, self.purged, *counts = row
-        self.counts = dict(zip(STATES, counts, strict=True))
-        self.written = self.row()
-        """What is stored of its numbers."""
-        self.own = Gate(0, "")
+        self.id = id
+        self.own = own
+        self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers
+        self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own.running}
         self.tasks: dict[str, Gate] = {}
-        self.by_id: dict[int, Gate] = {}
+        self.by_id: dict[int, Gate] = {own.id: own}
+        self.now = 0
+        """The time of the transaction. Zero: no call has asked for it."""
         self.changed: set[Gate] = set()
-        """The gates that are not stored as they are."""
+        """The tasks' gates that are not stored as they are."""
         self.touched: dict[Gate, Counter[str]] = {}
         """The values whose jobs changed, with the change of how many run, by task."""
 
     def add(self, gate: Gate) -> Gate:
-        """Know this gate, as it is stored."""
-        if gate.task:
-            self.tasks[gate.task] = gate
-        else:
-            self.own = gate
-        self.by_id[gate.id] = gate
+        """Know this task."""
+        self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
 
-    def path(self, gate: Gate) -> tuple[Gate, Gate]:
-        """The gates of a task's jobs, about to be changed."""
-        path = (self.own, gate)
-        self.changed.update(path)
-        return path
+    # ---- time and numbers
 
-    def offer(self, gate: Gate, value: str | None, score: int) -> None:
-        """A job of `gate` is offered that was not."""
-        if value is not None:
-            self.touch(gate, value)
-        elif gate.head is None or score < gate.head:
-            gate.head = score
-            self.changed.add(gate)
+    def tick(self, clock: Clock) -> int:
+        """The queue's time, the same for all calls of one transaction."""
+        if not self.now:
+            self._last, self._ahead = run_on(clock.now(), self._last, self._ahead)
+            self.now = self._last
+        return self.now
+
+    def peek(self, clock: Clock) -> int:
+        """The queue's time, as a call that only looks reads it."""
+        return run_on(clock.now(), self._last, self._ahead)[0]
 
     def next_number(self) -> int:
         self.counter += 1
@@ -139,16 +127,34 @@ class Book:
         """The job with this entry."""
         return self.id << ENTRY_BITS | entry
 
+    # ---- moves of jobs
+
+    def count(self, gate: Gate, state: State, jobs: int) -> None:
+        """So many new jobs of `gate` are in `state`."""
+        self.counts[state] += jobs
+        self.own.live += jobs
+        gate.live += jobs
+        self.changed.add(gate)
+
+    def start(self, gate: Gate, jobs: int) -> None:
+        """So many waiting jobs of `gate` are running, each with a slot and a token of either gate."""
+        self.counts[State.WAITING] -= jobs
+        self.counts[State.RUNNING] += jobs
+        for one in (self.own, gate):
+            one.let_through(self.now, jobs)
+        self.touch(gate, None)
+
     def move(self, gate: Gate, before: State, after: State | None) -> None:
-        """Count a job of `gate` that changed its state; None: it was removed, having been in `before`."""
+        """A job of `gate` changed its state; None: it was removed, having been in `before`."""
         self.counts[before] -= 1
         if after is None:
             self.purged += 1
         else:
             self.counts[after] += 1
-        for one in self.path(gate):
+        for one in (self.own, gate):
             one.live += (after in COUNTED) - (before in COUNTED)
             one.running -= before is State.RUNNING
+        self.changed.add(gate)
 
     def touch(self, gate: Gate, value: str | None, running: int = 0) -> None:
         """What `gate` offers changed, among its jobs of `value`."""
@@ -157,8 +163,22 @@ class Book:
         if value is not None:
             self.touched.setdefault(gate, Counter())[value] += running
 
+    def offer(self, gate: Gate, value: str | None, score: int) -> None:
+        """A job of `gate` is offered that was not."""
+        if value is not None:
+            self.touch(gate, value)
+        elif gate.head is None or score < gate.head:
+            gate.head = score
+            self.changed.add(gate)
+
     def row(self) -> tuple[int, ...]:
-        return self.counter, self.fence, self.purged, *self.counts.values(), self.id
+        """What is stored of the queue."""
+        own = self.own
+        return (
+            own.paused, own.tat, own.live, own.running,
+            self.version, self._last, self._ahead, self.counter, self.fence, self.purged,
+            *(self.counts[state] for state in _STORED), own.id,
+        )  # fmt: skip
 
 
 def score(priority: int, seq: int) -> int:

@@ -1,6 +1,7 @@
 """Which jobs may run next, and their leases: claim."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call
 from fifoq.record import JobSpec
-from fifoq.state import State
 from fifoq_sqlite.book import UNBOUNDED, Book, Gate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.timers import fire, next_timer
@@ -31,7 +31,7 @@ class Terms(NamedTuple):
 
 def claim(session: Session, book: Book, call: Call, terms: Terms) -> Claimed:
     """n times the claimable job with the smallest score."""
-    now = session.tick()
+    now = session.tick(book)
     fire(session, book, now)
     session.show(book)
     chosen = list(Choice(session, book, now, terms).take())
@@ -128,32 +128,25 @@ class Choice:
 def _lease(
     session: Session, book: Book, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
 ) -> tuple[Lease, ...]:
-    now, first = session.now, book.fence + 1
+    now, first = book.now, book.fence + 1
     book.fence += len(chosen)
     start = f"{call.caller}.{call.number}."
     jobs = json.dumps([found[1] for _, _, found in chosen])
     session.change("jobs_lease", (now + terms.lease, start, first, now, terms.worker, jobs))
-    _count(book, now, chosen)
+    _count(book, chosen)
     return tuple(
         _lease_of(gate.task, value, found, f"{start}{fence}", fence, now)
         for fence, (gate, value, found) in enumerate(chosen, first)
     )
 
 
-def _count(book: Book, now: int, chosen: list[tuple[Gate, str | None, Found]]) -> None:
+def _count(book: Book, chosen: list[tuple[Gate, str | None, Found]]) -> None:
     """Take the slots and tokens of each lease."""
-    counts: dict[Gate, int] = {}
+    for gate, jobs in Counter(gate for gate, _, _ in chosen).items():
+        book.start(gate, jobs)
     for gate, value, _ in chosen:
-        counts[gate] = counts.get(gate, 0) + 1
         if value is not None:
             book.touch(gate, value, 1)
-    for gate, count in counts.items():
-        gate.let_through(now, count)
-        book.touch(gate, None)
-    book.own.let_through(now, len(chosen))
-    book.changed.add(book.own)
-    book.counts[State.WAITING] -= len(chosen)
-    book.counts[State.RUNNING] += len(chosen)
 
 
 def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int, now: int) -> Lease:

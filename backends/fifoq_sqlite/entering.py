@@ -21,7 +21,7 @@ _READY = 10
 
 def put(session: Session, book: Book, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
-    now = session.tick()
+    now = session.tick(book)
     fire(session, book, now)
     entering = Entering(session, book, now)
     # Nearly always everything is new and fits: then all batches are entered by the same few statements.
@@ -186,12 +186,10 @@ class Entering:
     def _count(self, specs: Sequence[JobSpec], table: Sequence[tuple[Any, ...]]) -> None:
         """Count what was entered, and offer what may run."""
         book = self._book
-        scheduled = sum(1 for spec in specs if spec.delay > 0 and not spec.in_line)
-        book.counts[State.SCHEDULED] += scheduled
-        book.counts[State.WAITING] += len(specs) - scheduled
-        for task, count in Counter(spec.task for spec in specs).items():
-            for gate in book.path(book.tasks[task]):
-                gate.live += count
+        for (task, scheduled), jobs in Counter(
+            (spec.task, spec.delay > 0 and not spec.in_line) for spec in specs
+        ).items():
+            book.count(book.tasks[task], State.SCHEDULED if scheduled else State.WAITING, jobs)
         for spec, row in zip(specs, table, strict=True):
             self._offer(book.tasks[spec.task], spec.value, row[_READY])
 

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from fifoq.queue import MAX_PAGE, BlockedKey, BlockedKeys, Gate, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
 from fifoq_sqlite import book as books
 from fifoq_sqlite.book import CODE, ENTRY_BITS, STATES, Book
-from fifoq_sqlite.session import Row, Session
+from fifoq_sqlite.session import Session
+
+Row = tuple[Any, ...]
 
 
 def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None, ...]:
@@ -40,7 +43,7 @@ def stats(session: Session, book: Book) -> Stats:
         **{state.value: count for state, count in book.counts.items()},
         purged=book.purged,
         accepted=sum(book.counts.values()) + book.purged,
-        oldest_waiting=oldest and max(0, session.tick() - oldest[0]),
+        oldest_waiting=oldest and max(0, book.peek(session.clock) - oldest[0]),
         gates=tuple(_gate(one) for one in _shown(book)),
     )
 

@@ -29,7 +29,7 @@ def cancel(session: Session, book: Book, ids: Sequence[str], reason: str) -> tup
 
 
 def requeue(session: Session, book: Book, ids: Sequence[str]) -> tuple[Changed, ...]:
-    session.tick()
+    session.tick(book)
     return tuple(_requeue(session, book, id) for id in ids)
 
 
@@ -38,7 +38,7 @@ def skip(session: Session, book: Book, ids: Sequence[str]) -> tuple[Changed, ...
 
 
 def configure(session: Session, book: Book, settings: Sequence[Setting]) -> None:
-    session.tick()
+    session.tick(book)
     for setting in settings:
         _configure(session, book, setting)
     session.woken.add(book.name)
@@ -46,7 +46,7 @@ def configure(session: Session, book: Book, settings: Sequence[Setting]) -> None
 
 def purge(session: Session, book: Book, limit: int) -> int:
     """Remove ended jobs whose time is over, and old replies."""
-    now = session.tick()
+    now = session.tick(book)
     session.change("replies_purge", (book.id, now - KEEP_REPLY))
     over = session.run("jobs_over", (book.id, now, limit)).fetchall()
     if over:
@@ -74,7 +74,7 @@ def _cancel(session: Session, book: Book, id: str, reason: str) -> Changed:
     if seen.state is State.RUNNING:
         session.change("jobs_ask_cancel", (reason, seen.place.job))
         return Changed(State.RUNNING, True)
-    moves = Moves(session, book, session.tick())
+    moves = Moves(session, book, session.tick(book))
     moves.end(seen.place, seen.state, End(State.CANCELLED, reason=reason))
     moves.write()
     return Changed(State.CANCELLED, True)
@@ -106,7 +106,7 @@ def _skip(session: Session, book: Book, id: str) -> Changed:
     seen = _see(session, book, id)
     if seen is None or not seen.halted:
         return Changed(seen and seen.state, False)
-    now, place = session.tick(), seen.place
+    now, place = session.tick(book), seen.place
     if seen.kept:
         session.change("jobs_skip", (now, place.job))
     else:
@@ -121,18 +121,18 @@ def _skip(session: Session, book: Book, id: str) -> Changed:
 def _configure(session: Session, book: Book, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
-            _set(session, book, session.make_gate(book, task or ""), settings, override=False)
+            _set(session, book, session.make_gate(book, task), settings, override=False)
         case Override(task, settings):
-            _set(session, book, session.make_gate(book, task or ""), settings, override=True)
+            _set(session, book, session.make_gate(book, task), settings, override=True)
         case Pause(_, str(key)):
-            session.change("keys_pause", (book.id, key, session.now))
+            session.change("keys_pause", (book.id, key, book.now))
             for gate, value in session.change("keys_withdraw", (book.id, key)).fetchall():
                 book.touch(book.by_id[gate], value)
         case Resume(_, str(key)):
             session.change("keys_resume", (book.id, key))
             offer_heads(session, book, [key])
         case Pause(task, _) | Resume(task, _):
-            gate = session.make_gate(book, task or "")
+            gate = session.make_gate(book, task)
             paused = isinstance(setting, Pause)
             if gate.paused != paused:
                 gate.paused = paused

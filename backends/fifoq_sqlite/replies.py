@@ -22,7 +22,6 @@ class Remembered(NamedTuple):
 
     number: int
     reply: Any
-    at: int
 
 
 Who = tuple[str, str, str]
@@ -51,7 +50,7 @@ class Replies:
         if last and call.number == last.number:
             return last.reply
         reply = apply()
-        self._new[who] = Remembered(call.number, reply, session.tick())
+        self._new[who] = Remembered(call.number, reply)
         return reply
 
     def save(self, session: Session) -> None:
@@ -60,7 +59,7 @@ class Replies:
             book = session.book(queue)
             if book is not None:
                 body = encode(verb, one.reply)
-                session.run("replies_write", (book.id, verb, caller, one.number, one.at, body))
+                session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
 
     def committed(self) -> None:
         """The transaction is over."""
@@ -86,7 +85,7 @@ class Replies:
         queue, verb, caller = who
         book = session.book(queue)
         row = book and session.run("replies_read", (book.id, caller, verb)).fetchone()
-        return Remembered(row[0], decode(verb, row[1]), 0) if row else None
+        return Remembered(row[0], decode(verb, row[1])) if row else None
 
 
 def encode(verb: str, reply: Any) -> bytes:

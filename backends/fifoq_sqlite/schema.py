@@ -3,7 +3,6 @@
 import sqlite3
 from importlib.metadata import PackageNotFoundError, version
 
-from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
 from fifoq_sqlite.statements import load, migrations
 
@@ -31,11 +30,11 @@ def check_migration(stored: int, made_by: str) -> None:
         )
 
 
-def migrate(connection: sqlite3.Connection, clock: Clock) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
     """Bring the store to this version's schema, or make it. Called within a write transaction."""
     stored = 0
     if connection.execute(load("store_exists")).fetchone():
-        stored, made_by, *_ = connection.execute(load("store_read")).fetchone()
+        stored, made_by = connection.execute(load("store_read")).fetchone()
         check_migration(stored, made_by)
     for number, script in migrations():
         if number > stored:
@@ -43,7 +42,7 @@ def migrate(connection: sqlite3.Connection, clock: Clock) -> None:
                 connection.execute(statement)
     newest = len(migrations())
     if stored == 0:
-        connection.execute(load("store_make"), (newest, this_version(), clock.now()))
+        connection.execute(load("store_make"), (newest, this_version()))
     elif stored < newest:
         connection.execute(load("store_migrate"), (newest, this_version()))
 

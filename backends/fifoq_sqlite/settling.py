@@ -22,7 +22,7 @@ class Held(NamedTuple):
 
 
 def extend(session: Session, book: Book, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-    now = session.tick()
+    now = session.tick(book)
     held = _held(session, book, extensions)
     ends = {held[index].place.job: now + one.lease for index, one in enumerate(extensions) if index in held}
     if ends:
@@ -40,7 +40,7 @@ def extend(session: Session, book: Book, extensions: Sequence[Extension]) -> tup
 def settle(session: Session, book: Book, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
     """End leases, in order. A second settlement of a lease in one call finds it ended."""
     held = _held(session, book, settlements)
-    moves = Moves(session, book, session.tick())
+    moves = Moves(session, book, session.tick(book))
     states: list[State | None] = []
     ended: set[int] = set()
     for index, settlement in enumerate(settlements):

@@ -17,7 +17,7 @@ def fire(session: Session, book: Book, now: int) -> None:
         return
     moves = Moves(session, book, now)
     for job, id, gate, key, value, retain, *rest in due:
-        _fire(session, book, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
+        _fire(session, book, now, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
     moves.write()
     session.woken.add(book.name)
 
@@ -37,7 +37,7 @@ def _moments(session: Session, book: Book, now: int) -> Iterator[int]:
             yield wait
 
 
-def _fire(session: Session, book: Book, moves: Moves, place: Place, rest: list[Any]) -> None:
+def _fire(session: Session, book: Book, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:
     code, priority, seq, expires_at, cancel_requested, reason = rest
     state = State(STATES[code])
     if state is State.RUNNING:
@@ -46,7 +46,7 @@ def _fire(session: Session, book: Book, moves: Moves, place: Place, rest: list[A
             moves.end(place, state, End(State.CANCELLED, reason=reason))
         else:
             moves.crash(place, score(priority, seq))
-    elif expires_at is not None and expires_at <= session.now:
+    elif expires_at is not None and expires_at <= now:
         moves.end(place, state, End(State.CANCELLED, reason="expired"))
     else:
         moves.due(place, state, priority, seq or book.next_number(), expires_at)

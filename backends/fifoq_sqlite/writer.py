@@ -54,7 +54,7 @@ class Writer:
                 raise sqlite3.OperationalError("it cannot be switched to write-ahead logging")
             connection.execute("BEGIN IMMEDIATE")
             try:
-                migrate(connection, self._clock)
+                migrate(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -100,7 +100,7 @@ class Writer:
             session.begin()
             for ticket in tickets:
                 self._work(session, ticket)
-            if not session.changes and session.now and self._flushes:
+            if not session.changes and self._flushes:
                 self._commit_lightly(session)
             else:
                 self._save(session)
@@ -122,9 +122,8 @@ class Writer:
             ticket.error = error
 
     def _save(self, session: Session) -> None:
-        if session.now:
-            self.replies.save(session)
-            session.write()
+        self.replies.save(session)
+        session.write()
 
     def _commit_lightly(self, session: Session) -> None:
         """
@@ -133,6 +132,8 @@ class Writer:
         An idle worker's looks must cost nothing. Should power fail, nobody who was told is left to ask again.
         """
         session.commit()
+        if not session.used():
+            return
         session.connection.execute("PRAGMA synchronous = NORMAL")
         try:
             session.connection.execute("BEGIN IMMEDIATE")

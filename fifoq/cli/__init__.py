@@ -10,7 +10,8 @@ def main() -> None:
     try:
         from fifoq.cli.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        sys.exit(f'fifoq: the command line needs {error.name}: pip install "fifoq[cli]"')
+        sys.exit(f'fifoq: the command line needs {missing}: pip install "fifoq[cli]"')
     sys.exit(run())

@@ -133,8 +133,9 @@ class Driver:
 
     def lease(self, **rest: Any) -> Lease:
         """Claim one job that must be there."""
-        (lease,) = self.leases(1, **rest)
-        return lease
+        leases = self.leases(1, **rest)
+        assert leases, "no job was claimed"
+        return leases[0]
 
     def claim_reply(
         self,

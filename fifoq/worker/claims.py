@@ -6,10 +6,11 @@ It knows nothing of functions: what it gets it hands on.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fifoq.lease import Lease
-from fifoq.worker.desk import Desk
+from fifoq.worker.desk import FLOOR, Desk
+from fifoq.worker.run import Place
 
 SHORTEST_REST = 0.0005
 """Seconds: a backend that always says "in no time" must not make the loop spin."""
@@ -32,6 +33,9 @@ class Claims:
         self._take = take
         self._resting: asyncio.Future[None] | None = None
         self._woken = False
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self.stopping = False
         self.in_flight: float | None = None
         """Since when a claim is on its way (`time.monotonic()`)."""
@@ -62,6 +66,14 @@ class Claims:
 
     async def serve(self) -> None:
         """Claim until stopped and no claim is on its way."""
+        try:
+            await self._serve()
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+    async def _serve(self) -> None:
         while not self.stopping:
             self._woken = self.hungry = again = False
             for desk in self._turn():
@@ -82,12 +94,12 @@ class Claims:
         for desk in desks:
             if not desk.hot:
                 desk.warm(now)
-        return [desk for desk in desks if desk.hot and now >= desk.outage.until]
+        return [desk for desk in desks if desk.hot and now >= desk.not_before]
 
     async def _ask(self, desk: Desk) -> bool:
         """Claim what there is room for; return whether to ask once more, now that somebody listens."""
         was_listening = desk.listening
-        desk.hot = False
+        desk.asked(time.monotonic())
         if not await self._drain(desk):
             desk.hot = True
         elif not was_listening and desk.listen_again():
@@ -99,11 +111,10 @@ class Claims:
         """
         Claim until the desk has nothing more; return False if there was no more room, or no answer.
 
-        First of all its tasks as many as each place has room for, then of those whose places are not full: a claimed
-        sync job never waits for a thread.
+        Of all its tasks no more than each place has room for: a claimed sync job never waits for a thread.
         """
-        while places := frozenset(place for place in desk.places if place.taken < place.width):
-            n = min(self._room(), *(place.width - place.taken for place in places))
+        while places := desk.open_places():
+            n = self._fits(places)
             if n <= 0:
                 self.hungry = True
                 return False
@@ -114,11 +125,26 @@ class Claims:
             if got < n and not repeated:
                 desk.empty_at = desk.asked_at
                 return True
+            if len(places) > 1 and not await self._fill(desk, places):
+                return False
         return True  # Every place is full. Once one is not, `ask_all` is called.
+
+    async def _fill(self, desk: Desk, places: frozenset[Place]) -> bool:
+        """Claim for the rest of the room without the narrowest places: they would make for many small claims."""
+        rest = sorted(places, key=lambda place: place.width - place.taken)
+        while rest := rest[1:]:
+            n = self._fits(rest)
+            if n > 0 and await self._claim(desk, n, desk.names(frozenset(rest))) is None:
+                return False
+        return True
+
+    def _fits(self, places: Collection[Place]) -> int:
+        """How many jobs may be claimed without knowing in which of the places each will run."""
+        return min(self._room(), *[place.width - place.taken for place in places])
 
     async def _claim(self, desk: Desk, n: int, names: frozenset[str]) -> int | None:
         """Make one claim; return how many leases came, or None if there was no answer."""
-        desk.asked_at = self.in_flight = time.monotonic()
+        self.in_flight = time.monotonic()
         try:
             claimed = await desk.caller.attempt(
                 lambda call: desk.queue.claim(call, self._worker, n, self._lease, names)
@@ -137,14 +163,25 @@ class Claims:
 
     async def _rest(self) -> None:
         """Sleep until something is heard, there is room again, or it is time to ask."""
-        loop = asyncio.get_running_loop()
-        self._resting = resting = loop.create_future()
-        dues = [desk.due for desk in self._desks if not desk.hot or desk.outage.ongoing]
-        timer = None
-        if dues:
-            timer = loop.call_later(max(SHORTEST_REST, min(dues) - time.monotonic()), self.wake)
-        try:
-            await resting
-        finally:
-            if timer is not None:
-                timer.cancel()
+        self._set_alarm(min([desk.due for desk in self._desks], default=time.monotonic() + FLOOR))
+        self._resting = resting = self._loop.create_future()
+        await resting
+
+    def _set_alarm(self, due: float) -> None:
+        """
+        See that the loop is woken at `due`, or before.
+
+        An alarm that is set already and comes before stays: woken too early, the loop sets the next one. To set and
+        cancel one for each rest would cost more than all else in it.
+        """
+        alarm = self._alarm
+        if alarm is not None:
+            if self._alarm_at <= due:
+                return
+            alarm.cancel()
+        self._alarm_at = due
+        self._alarm = self._loop.call_later(max(SHORTEST_REST, due - time.monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.wake()

@@ -21,11 +21,12 @@ WAIT = 5.0
 class Desk:
     """One queue, seen by one worker."""
 
-    def __init__(self, queue: Queue, plans: Mapping[str, Plan], lease: int, written: Callable[[Run], None]) -> None:
+    def __init__(self, queue: Queue, plans: Mapping[str, Plan], lease: int, held: dict[str, Run]) -> None:
         self.name = queue.name
         self.queue = queue
         self.plans = plans
-        self.settler = Settler(queue, lease, written, self._put_back)
+        self.settler = Settler(queue, lease, held, self._put_back)
+        self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self.caller = Caller()
         self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
         self.asked_at = 0.0
@@ -44,9 +45,12 @@ class Desk:
         self._heard: Callable[[], None] = lambda: None
         self._trouble = Outage(f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
 
-    def settle(self, run: Run, outcome: Outcome) -> None:
-        """See that the outcome is written."""
-        self.settler.add(run, outcome)
+    def open_places(self) -> frozenset[Place]:
+        """Where there is room for more."""
+        for place in self.places:
+            if place.taken >= place.width:
+                return frozenset(place for place in self.places if place.taken < place.width)
+        return self.places
 
     def names(self, places: frozenset[Place]) -> frozenset[str]:
         """The tasks that run in these places: the same object each time, so that a backend can know it again."""
@@ -64,12 +68,27 @@ class Desk:
     @property
     def reaches(self) -> bool:
         """Whether the backend answers, as far as is known here."""
-        return not self.outage.ongoing and not self._trouble.ongoing and self.settler.reaches
+        return not self.outage.ongoing and not self._trouble.ongoing and not self.settler.outage.ongoing
+
+    @property
+    def not_before(self) -> float:
+        """
+        Before which moment there is no use in asking (`time.monotonic()`).
+
+        A queue that takes no outcomes is not asked for more jobs: their outcomes would pile up here.
+        """
+        return max(self.outage.until, self.settler.outage.until)
 
     @property
     def due(self) -> float:
         """When to ask again if nothing is heard (`time.monotonic()`)."""
-        return self.outage.until if self.outage.ongoing else min(self.timer, self.asked_at + FLOOR)
+        return max(self.not_before, min(self.timer, self.asked_at + FLOOR))
+
+    def asked(self, now: float) -> None:
+        """Note that it is asked now: cold, with no timer, until something else is heard or answered."""
+        self.asked_at = now
+        self.timer = float("inf")
+        self.hot = False
 
     def listen_again(self) -> bool:
         """Have a listener that rests listen once more, from the next turn of the loop; return whether one rested."""
@@ -107,7 +126,8 @@ class Desk:
     def answered(self, next_timer: int | None) -> None:
         """Note the reply to a claim; `next_timer` in microseconds."""
         self.outage.over()
-        self.timer = float("inf") if next_timer is None else time.monotonic() + next_timer / SECOND
+        if next_timer is not None:
+            self.timer = min(self.timer, time.monotonic() + next_timer / SECOND)
 
     def _put_back(self, after: int) -> None:
         """Note that a job was put back, to be claimable in so many microseconds: no claim has told of that."""

@@ -80,28 +80,26 @@ class Desk(Protocol):
 
     name: str
 
-    def settle(self, run: "Run", outcome: Outcome) -> None:
-        """See that the outcome is written."""
-        ...
+    settle: Callable[["Run", Outcome], None]
+    """Sees that the outcome is written."""
 
 
 class Run:
     """One attempt at one job, from its claim to its settlement."""
 
-    __slots__ = (
-        "deadline",
-        "desk",
-        "ended",
-        "handle",
-        "lease",
-        "plan",
-        "progress",
-        "started",
-        "stopped",
-        "task",
-        "timer",
-        "written",
-    )
+    # What most runs never need stands in the class: a run costs less to make so than with slots or a dataclass.
+    task: asyncio.Task[None] | None = None
+    started = False
+    """The executor has begun with it: only then does a cancelled task get to say so."""
+    ended = False
+    """The function is through with it; what is left is to write the outcome."""
+    stopped: Stop | None = None
+    timer: asyncio.TimerHandle | None = None
+    progress: bytes | None = None
+    written: bytes | None = None
+    """The progress that the store has."""
+    handle: Any = None
+    """What its place knows it by."""
 
     def __init__(self, desk: Desk, plan: Plan, lease: Lease, deadline: float) -> None:
         self.desk = desk
@@ -109,23 +107,6 @@ class Run:
         self.lease = lease
         self.deadline = deadline
         """When the lease can end at the earliest (`time.monotonic()`), counted from the sending of what set it."""
-        self.task: asyncio.Task[None] | None = None
-        self.started = False
-        """The executor has begun with it: only then does a cancelled task get to say so."""
-        self.ended = False
-        """The function is through with it; what is left is to write the outcome."""
-        self.stopped: Stop | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.progress: bytes | None = None
-        self.written: bytes | None = None
-        """The progress that the store has."""
-        self.handle: Any = None
-        """What its place knows it by."""
-
-    @property
-    def held(self) -> bool:
-        """Whether, as far as is known, the job is still this worker's."""
-        return self.stopped is not Stop.LOST
 
     def begin(self) -> None:
         """The function starts now: so does its timeout."""

@@ -22,27 +22,23 @@ class Settler:
     """
     The outcomes of one queue on their way to the store.
 
+    `held` are the runs whose leases are kept: those whose outcome is written are taken out. `put_back` is told of each
+    job that goes back to its place, and in how many microseconds it may run again.
+
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
     """
 
-    def __init__(
-        self, queue: Queue, lease: int, written: Callable[[Run], None], put_back: Callable[[int], None]
-    ) -> None:
+    def __init__(self, queue: Queue, lease: int, held: dict[str, Run], put_back: Callable[[int], None]) -> None:
         self._queue = queue
         self._lease = lease
-        self._written = written
+        self._held = held
         self._put_back = put_back
         self._caller = Caller()
-        self._outage = Outage(f"outcomes of queue {queue.name!r} wait to be written")
+        self.outage = Outage(f"outcomes of queue {queue.name!r} wait to be written")
         self._due: list[tuple[Run, Outcome]] = []
         self._sleeping: asyncio.Future[None] | None = None
         self.unwritten = 0
         """Outcomes that the store has not confirmed."""
-
-    @property
-    def reaches(self) -> bool:
-        """Whether the backend takes outcomes, as far as it knows."""
-        return not self._outage.ongoing
 
     def add(self, run: Run, outcome: Outcome) -> None:
         """Take an outcome. It is written soon."""
@@ -60,7 +56,9 @@ class Settler:
             if not self._due:
                 self._sleeping = asyncio.get_running_loop().create_future()
                 await self._sleeping
-            batch, self._due = self._due[:MAX_BATCH], self._due[MAX_BATCH:]
+            batch, self._due = self._due, []
+            if len(batch) > MAX_BATCH:
+                batch, self._due = batch[:MAX_BATCH], batch[MAX_BATCH:]
             await self._write(batch)
 
     async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
@@ -70,12 +68,12 @@ class Settler:
             try:
                 states = await self._caller.attempt(lambda call: self._queue.settle(call, settlements))
             except Exception as error:
-                await asyncio.sleep(self._outage.failed(error))
+                await asyncio.sleep(self.outage.failed(error))
             else:
                 break
-        self._outage.over()
+        self.outage.over()
         for (run, outcome), state in zip(batch, states, strict=True):
-            self._written(run)
+            self._held.pop(run.lease.token, None)
             if state is State.WAITING and isinstance(outcome, Retry | Release):
                 self._put_back(outcome.after)
             elif state is None:

@@ -107,7 +107,8 @@ class Shift:
                 log.error("The backend did not take the last settlements: their leases end by themselves.")
         for service in self._services:
             service.cancel()
-        await self._keeper.stop(patience=0.1)
+        await asyncio.wait(self._services, timeout=LAST_WORD / 2)
+        await self._keeper.stop(patience=LAST_WORD / 2)
         for place in self._places.values():
             place.close()
 
@@ -127,8 +128,9 @@ class Shift:
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
             )
             run.end()
-            outcome = None if run.stopped is Stop.LOST else released(run, delay)
-            self._ended(run, outcome)
+            # A release would end a job that was asked to cancel, and open its key under a thread that runs on.
+            ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
+            self._ended(run, released(run, delay) if ours else None)
 
     def _desk(self, workplace: Workplace, name: str, tasks: Mapping[str, Definition]) -> Desk:
         plans = {task: Plan(definition, self._places[definition.run_in]) for task, definition in tasks.items()}
@@ -136,7 +138,7 @@ class Shift:
             if plan.definition.run_in == "process":
                 check_function(plan)
         queue = workplace.backend.queue(name)
-        return Desk(queue, plans, self._lease, self._written)
+        return Desk(queue, plans, self._lease, self._held)
 
     def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(_keep_on(serve))
@@ -151,7 +153,10 @@ class Shift:
         deadline = sent_at + self.settings.lease
         late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
         for lease in leases:
-            plan = desk.plans[lease.spec.task]
+            plan = desk.plans.get(lease.spec.task)
+            if plan is None:
+                log.error("Queue %r gave a job of task %r, which was not asked for.", desk.name, lease.spec.task)
+                continue
             run = Run(desk, plan, lease, deadline)
             self._held[lease.token] = run
             place = plan.place
@@ -169,16 +174,13 @@ class Shift:
         was_full = place.taken == place.width
         place.taken -= 1
         if outcome is None:
-            self._written(run)
+            self._held.pop(run.lease.token, None)
         else:
             run.desk.settle(run, outcome)
         if was_full:
             self.claims.ask_all()
         elif self.claims.hungry:
             self.claims.wake()
-
-    def _written(self, run: Run) -> None:
-        self._held.pop(run.lease.token, None)
 
     def _tell(self, run: Run, why: Stop) -> None:
         """Take the keeper's word, in its thread."""
@@ -189,7 +191,7 @@ class Shift:
         if run.ended or self._held.get(run.lease.token) is not run:
             return
         if why is Stop.LOST:
-            self._written(run)
+            del self._held[run.lease.token]
         if run.stopped is None and why is not Stop.CANCEL:
             log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.definition.name, why.value)
         run.stop(why)

@@ -30,25 +30,18 @@ class ProcessDied(Exception):
     """The child process that ran the job died under it."""
 
 
-def crash_budget_spent(run: Run) -> Fail | None:
-    """Return a failure if the job has killed enough workers, else None."""
-    crashes = run.lease.crashes
-    if crashes < run.plan.definition.max_crashes:
+def before_start(run: Run) -> Outcome | None:
+    """What becomes of a job whose function need not even begin: stopped before, or out of its crash budget."""
+    if run.stopped is not None:
+        return _stopped(run, run.stopped)
+    crashes, budget = run.lease.crashes, run.plan.definition.max_crashes
+    if crashes < budget:
         return None
-    return _fail(
-        run,
-        encode_error(
-            "TooManyCrashes",
-            f"{crashes} times a worker died, or lost its lease, while it ran this job (max_crashes="
-            f"{run.plan.definition.max_crashes}). It was not run again. Find out what kills the process or blocks it "
-            "for longer than the lease; then requeue the job.",
-        ),
+    text = (
+        f"{crashes} times a worker died, or lost its lease, while it ran this job (max_crashes={budget}). It was not "
+        "run again. Find out what kills the process, or blocks it for longer than the lease; then requeue the job."
     )
-
-
-def stopped_before_start(run: Run) -> Outcome | None:
-    """What becomes of a job that was stopped before its function began."""
-    return _stopped(run, run.stopped) if run.stopped is not None else None
+    return _fail(run, encode_error("TooManyCrashes", text))
 
 
 def verdict(run: Run, error: BaseException) -> Outcome | None:

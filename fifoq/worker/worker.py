@@ -130,6 +130,8 @@ class Worker:
             settings.lease,
             settings.grace,
         )
+        if not shift.desks:
+            log.warning("Worker %s has no tasks, so there is nothing for it to do.", settings.name)
         for desk in shift.desks:
             for name, plan in sorted(desk.plans.items()):
                 log.info("  %s, queue %s: %s", name, desk.name, plan.definition.promise or "oldest first")

@@ -55,7 +55,7 @@ def a_retry_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(SettleCases.test_a_released_job_goes_before_its_successors)
 def a_release_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
     after(
-        patch, settling, "_put_back", lambda book, _, job, *__: job.state is WAITING and to_the_end(book, job) or None
+        patch, settling, "_put_back", lambda book, _, job, *__: (job.state is WAITING and to_the_end(book, job)) or None
     )
 
 

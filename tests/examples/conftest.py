@@ -1,10 +1,12 @@
 """Examples are run as their docstrings say: by a uvicorn process of their own, asked over real HTTP."""
 
+import asyncio
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -38,30 +40,39 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def run(url: str) -> Run:
+def run(url: str, tmp_path: Path) -> Run:
     """Run `uvicorn examples.<name>:app` until the end of the block, which must find it ending well."""
 
     @asynccontextmanager
     async def running(name: str) -> AsyncIterator[Example]:
-        with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
-            port = listener.getsockname()[1]
-            # The process inherits the listening socket: requests queue there until it is up, and no port is raced for.
+        said = tmp_path / "said.txt"
+        with said.open("w") as stream:
             process = subprocess.Popen(  # noqa: ASYNC220 (takes a millisecond)
-                [sys.executable, "-m", "uvicorn", f"examples.{name}:app", "--fd", str(listener.fileno())],
+                [sys.executable, "-m", "uvicorn", f"examples.{name}:app", "--port", "0"],
                 cwd=ROOT,
                 env=os.environ | {"FIFOQ_URL": url},
-                pass_fds=[listener.fileno()],
+                stderr=stream,
             )
         limits = httpx.Limits(max_connections=None)
         try:
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits
-            ) as client:
+            address = await asyncio.to_thread(address_in, said, process)
+            async with httpx.AsyncClient(base_url=address, timeout=PATIENCE, limits=limits) as client:
                 yield Example(client, process)
             process.terminate()
-            assert process.wait(PATIENCE) in (0, -signal.SIGTERM, -signal.SIGINT, 130)
+            assert process.wait(PATIENCE) in (0, -signal.SIGTERM, -signal.SIGINT), said.read_text()
         finally:
             process.kill()
             process.wait()
 
     return running
+
+
+def address_in(said: Path, process: subprocess.Popen[bytes]) -> str:
+    """Wait until uvicorn says where it listens."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"running on (http://\S+)", said.read_text())
+        if found:
+            return found[1]
+        time.sleep(0.02)
+    raise AssertionError(f"uvicorn did not start: {said.read_text()}")

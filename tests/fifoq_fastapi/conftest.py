@@ -19,14 +19,17 @@ def serve() -> Serve:
 
     @asynccontextmanager
     async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-        listener = socket.create_server(("127.0.0.1", 0))
+        # TCP by name: asyncio switches Nagle's delay off only for sockets that say so.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         port = listener.getsockname()[1]
-        while not server.started and not running.done():
+        while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn has no event for it)
             await asyncio.sleep(0.001)
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                client.server = server  # for tests that end it themselves
                 yield client
         finally:
             server.should_exit = True

@@ -124,7 +124,7 @@ async def test_an_owner_function_may_be_async(serve) -> None:
     assert answer.json()["owner"] == "tenant of ada"
 
 
-@pytest.mark.parametrize("nobody", [None, 7, ""])
+@pytest.mark.parametrize("nobody", [None, 7, "", "\n"])
 async def test_an_owner_function_that_names_nobody_lets_nobody_in(serve, nobody: object) -> None:
     _, app = make_app(auth=user, owner=lambda name: nobody)
     async with serve(app) as client:

@@ -30,7 +30,7 @@ class Shop:
     """An app with one task of each sort, served publicly."""
 
     def __init__(self, *, worker: bool = True, **queue: object) -> None:
-        self.tasks = Fifoq("memory://")
+        self.tasks = Fifoq("memory://", lease=1.0, grace=0.1)
         if queue:
             self.tasks.queue("default", **queue)
         self.begun, self.open = asyncio.Event(), asyncio.Event()

@@ -1,5 +1,7 @@
--- Inputs: 1-3 counter, fence, purged; 4-9 how many jobs are in each state; 10 queue.
-UPDATE fifoq_queues
-SET counter = ?1, fence = ?2, purged = ?3,
-    scheduled = ?4, waiting = ?5, running = ?6, succeeded = ?7, failed = ?8, cancelled = ?9
-WHERE queue = ?10;
+-- Inputs: 1-4 of a queue's own gate: paused, tat, live, running; 5-10 version, now, ahead, counter, fence, purged;
+-- 11-15 how many jobs are scheduled, waiting, succeeded, failed, cancelled; 16 gate.
+UPDATE fifoq_gates
+SET paused = ?1, tat = ?2, live = ?3, running = ?4,
+    version = ?5, now = ?6, ahead = ?7, counter = ?8, fence = ?9, purged = ?10,
+    scheduled = ?11, waiting = ?12, succeeded = ?13, failed = ?14, cancelled = ?15
+WHERE gate = ?16;

@@ -1,2 +1,2 @@
--- Outputs: migration, made_by, now, ahead, commits of the store.
-SELECT migration, made_by, now, ahead, commits FROM fifoq_store;
+-- Outputs: migration and made_by of the store.
+SELECT migration, made_by FROM fifoq_store;

@@ -1,2 +1,2 @@
 -- Write to the store without changing it.
-UPDATE fifoq_store SET commits = commits;
+UPDATE fifoq_store SET migration = migration;

@@ -13,11 +13,13 @@ from fifoq.cli.demo.games import Plan, plans
 from fifoq.cli.demo.http import Client
 from fifoq.cli.demo.performance import Performance, Way, perform
 from fifoq.cli.demo.report import Bars, Report, as_json, conclusion, judge, progress, show
+from fifoq.connect import redacted
 from fifoq.errors import ConfigurationError
+from fifoq.settings import Settings
 
-GAMES = 60
+GAMES = 48
 """As many games as take some ten seconds in all on two cores."""
-MEAN_WORK = 0.01
+MEAN_WORK = 0.02
 """Seconds that the job of one move takes, on average."""
 STUMBLING = 0.01
 """Share of the moves whose first attempt fails, through fifoq. The naive way, which never tries again, is spared."""
@@ -52,8 +54,9 @@ def demo(
 
 
 async def _run(games: int, url: str | None, seed: int) -> Report:
-    async with Fifoq(url) as tasks:  # a wrong URL, or a store that is down, ends here with a sentence
-        backend = repr(tasks)
+    async with Fifoq(url):
+        pass  # a wrong URL, or a store that is down, ends here with a sentence
+    backend = redacted(Settings.read({"url": url}).url)
     naive_plans = plans(games, seed, mean_work=MEAN_WORK, stumbling=0)
     fifoq_plans = plans(games, seed, mean_work=MEAN_WORK, stumbling=STUMBLING)
     with progress(Console(stderr=True)) as bars:

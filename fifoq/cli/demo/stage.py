@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fifoq.cli.demo.http import Address
@@ -19,7 +19,7 @@ class ServerDidNotStart(Exception):
 
 
 @asynccontextmanager
-async def server(url: str | None, command: list[str]) -> AsyncIterator[Address]:
+async def server(url: str | None, command: list[str]) -> AsyncGenerator[Address]:
     """Run the server on the backend at `url` (None: FIFOQ_URL, or memory) and give its address."""
     # The URL may hold a password: the environment shows it to fewer eyes than the command line.
     environment = os.environ if url is None else os.environ | {"FIFOQ_URL": url}

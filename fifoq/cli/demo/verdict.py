@@ -31,7 +31,7 @@ class Tally(NamedTuple):
     recovered: int
     """Those of them that a later attempt made."""
     most_at_once: int
-    """Games in which an attempt was running at the same instant, at most."""
+    """Attempts running at the same instant, at most."""
     mean_at_once: float
     seconds: float
     """From the first attempt's start to the last one's end."""
@@ -100,19 +100,19 @@ def claims(seen: Tally) -> list[Claim]:
 
 def _order(seen: Tally) -> Iterator[Claim]:
     yield Claim(
-        "no move was lost, and none was made twice",
-        f"{seen.moves:,} sent, {seen.lost:,} lost, {seen.repeated:,} repeated",
+        "no move was lost, none was made twice",
+        f"{seen.moves:,} sent, {seen.lost:,} lost, {seen.repeated:,} twice",
         seen.moves > 0 and seen.lost == 0 and seen.repeated == 0,
     )
     yield Claim(
-        "the moves of each game were made in order",
-        f"{seen.in_order:,} of {seen.moves:,} right after the one before",
+        "each game was played in order",
+        f"{seen.in_order:,} of {seen.moves:,} moves",
         seen.in_order == seen.moves,
     )
-    yield Claim("never two moves of one game at a time", f"{seen.overlapping:,} overlaps", seen.overlapping == 0)
+    yield Claim("one move of a game at a time", f"{seen.overlapping:,} overlaps", seen.overlapping == 0)
     yield Claim(
-        "every board, on the way and at the end, is right",
-        f"{seen.moves_right:,} of {seen.moves:,} on the way, {seen.games_right:,} of {seen.games:,} at the end",
+        "every board is right, on the way too",
+        f"{seen.moves_right:,} of {seen.moves:,}, final {seen.games_right:,} of {seen.games:,}",
         seen.moves_right == seen.moves and seen.games_right == seen.games,
     )
 
@@ -120,8 +120,8 @@ def _order(seen: Tally) -> Iterator[Claim]:
 def _retries(seen: Tally) -> Iterator[Claim]:
     if seen.stumbling:
         yield Claim(
-            "a move that fails is tried again at its place",
-            f"{seen.recovered:,} of {seen.stumbling:,} planted failures recovered",
+            "a failed move was retried at its place",
+            f"{seen.recovered:,} of {seen.stumbling:,} planted failures",
             seen.recovered == seen.stumbling and seen.in_order == seen.moves,
         )
 
@@ -129,8 +129,8 @@ def _retries(seen: Tally) -> Iterator[Claim]:
 def _parallel(seen: Tally) -> Iterator[Claim]:
     if seen.games > 1:  # one game alone has nothing beside it: then nothing is claimed
         yield Claim(
-            "different games do not wait for each other",
-            f"{seen.most_at_once} at a time at most, {seen.mean_at_once:.1f} on average",
+            "games were played side by side",
+            f"{seen.most_at_once} at once at most, {seen.mean_at_once:.1f} on average",
             seen.most_at_once > 1 and seen.speed_up > 1,
         )
 

@@ -83,12 +83,12 @@ def give_up_after_a_failure(log: Log) -> None:
 @pytest.mark.parametrize(
     ("spoil", "claim"),
     [
-        (lose_the_last, "no move was lost, and none was made twice"),
-        (repeat_one, "no move was lost, and none was made twice"),
-        (swap_two, "the moves of each game were made in order"),
-        (overlap_two, "never two moves of one game at a time"),
-        (spoil_a_board, "every board, on the way and at the end, is right"),
-        (give_up_after_a_failure, "a move that fails is tried again at its place"),
+        (lose_the_last, "no move was lost, none was made twice"),
+        (repeat_one, "no move was lost, none was made twice"),
+        (swap_two, "each game was played in order"),
+        (overlap_two, "one move of a game at a time"),
+        (spoil_a_board, "every board is right, on the way too"),
+        (give_up_after_a_failure, "a failed move was retried at its place"),
     ],
 )
 def test_a_planted_fault_breaks_its_claim(spoil: Callable[[Log], object], claim: str) -> None:
@@ -96,7 +96,7 @@ def test_a_planted_fault_breaks_its_claim(spoil: Callable[[Log], object], claim:
 
 
 def test_games_one_after_another_are_not_called_parallel() -> None:
-    assert failing(performance(one_at_a_time=True)) == {"different games do not wait for each other"}
+    assert failing(performance(one_at_a_time=True)) == {"games were played side by side"}
 
 
 def test_an_attempt_inside_a_long_one_is_an_overlap_wherever_it_stands() -> None:
@@ -115,7 +115,7 @@ def test_one_game_alone_claims_nothing_of_others() -> None:
     played = performance()
     alone = Performance(played.plans[:1], {"game-001": played.facts["game-001"]}, 0)
     claimed = claims(tally(alone))
-    assert "different games do not wait for each other" not in {claim.text for claim in claimed}
+    assert "games were played side by side" not in {claim.text for claim in claimed}
     assert all(claim.holds for claim in claimed)
 
 

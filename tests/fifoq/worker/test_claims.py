@@ -10,12 +10,14 @@ import pytest
 
 from fifoq.codec import pack
 from fifoq.context import Context
+from fifoq.errors import BackendFull
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Override
 from fifoq.record import Filter
 from fifoq.retry import Retry
 from fifoq.state import State
 from fifoq.worker import desk
+from fifoq.worker.claims import Claims
 
 
 async def test_a_task_that_nobody_knows_waits_is_reported_and_costs_others_nothing(
@@ -248,3 +250,108 @@ async def test_resources_and_all_else_of_the_context_reach_the_task(shop: Any) -
     worker = shop.worker(name="w")
     async with worker:
         assert (await shop.ended(id)).result == [5, 1, "me", True, id, "w", "k"]
+
+
+class Passes:
+    """Counts how often the claim loop looks around."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        turn = Claims._turn
+
+        def counted(claims: Claims) -> Any:
+            self.count += 1
+            return turn(claims)
+
+        monkeypatch.setattr(Claims, "_turn", counted)
+
+    async def in_peace(self) -> int:
+        await asyncio.sleep(0.1)
+        before = self.count
+        await asyncio.sleep(0.3)
+        return self.count - before
+
+
+async def test_a_worker_without_room_rests(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, go = Passes(monkeypatch), asyncio.Event()
+
+    async def wait() -> None:
+        await go.wait()
+
+    task = shop.task(wait)
+    await shop.put_all([shop.spec(task) for _ in range(5)])
+    await shop.put(task, delay=150_000)  # a timer passes meanwhile
+    async with shop.worker(concurrency=2):
+        assert await passes.in_peace() <= 3
+        go.set()
+        await shop.until(lambda: passes.count > 3)
+
+
+async def test_a_worker_without_free_threads_rests(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, go = Passes(monkeypatch), threading.Event()
+
+    def wait() -> None:
+        go.wait(10.0)
+
+    async def quick() -> None: ...
+
+    task = shop.task(wait)
+    shop.task(quick)
+    ids = [await shop.put(task) for _ in range(5)]
+    async with shop.worker(concurrency=10, threads=2):
+        assert await passes.in_peace() <= 3
+        go.set()
+        for id in ids:
+            await shop.ended(id)
+
+
+async def test_an_idle_worker_and_one_without_tasks_rest(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def quick() -> None: ...
+
+    passes = Passes(monkeypatch)
+    async with shop.worker():
+        assert await passes.in_peace() <= 2
+        shop.task(quick)
+        async with shop.worker():
+            assert await passes.in_peace() <= 4
+
+
+async def test_a_narrow_place_does_not_make_for_many_small_claims(shop: Any, outages: Any) -> None:
+    go = threading.Event()
+
+    async def quick() -> None: ...
+
+    def sync() -> None:
+        go.wait(10.0)
+
+    task = shop.task(quick)
+    await shop.put_all([shop.spec(task) for _ in range(300)])
+    await shop.put(shop.task(sync))
+    worker = shop.worker(concurrency=100, threads=2)
+    async with worker:
+        await shop.until(lambda: worker._shift.claims.claimed == 301)
+        claims = outages.calls.count("claim")
+        go.set()
+    assert claims <= 20
+
+
+async def test_a_queue_that_takes_no_outcomes_is_asked_for_no_more(
+    shop: Any, outages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+
+    async def quick() -> None:
+        nonlocal runs
+        runs += 1
+
+    async def full(*args: Any) -> Any:
+        raise BackendFull("no room")
+
+    task = shop.task(quick)
+    await shop.put_all([shop.spec(task) for _ in range(500)])
+    queue = outages._backend.queue("default")
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "settle", full)
+        async with shop.worker(concurrency=5, grace=0.0):
+            await asyncio.sleep(0.5)
+    assert runs <= 20

@@ -14,7 +14,7 @@ from fifoq.record import JobSpec
 from fifoq.retry import Retry as RetryPolicy
 from fifoq.state import State
 from fifoq.worker.run import Plan, Run
-from fifoq.worker.verdict import crash_budget_spent, verdict
+from fifoq.worker.verdict import before_start, verdict
 
 SOON = RetryPolicy(3, backoff=0.001)
 
@@ -220,7 +220,7 @@ def _verdict(shop: Any, attempt: int, crashes: int, error: BaseException, **defi
     plan = Plan(shop.task(task, **definition), None)  # type: ignore[arg-type]
     lease = Lease(JobSpec("1", "task", b""), "t", 1, 1, 1, attempt, crashes, 0, 0)
     run = Run(_Desk(), plan, lease, 0.0)
-    return crash_budget_spent(run) or verdict(run, error)
+    return before_start(run) or verdict(run, error)
 
 
 async def test_crashes_count_against_the_crash_budget_and_not_against_the_attempts(shop: Any) -> None:

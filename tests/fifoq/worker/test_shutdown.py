@@ -112,6 +112,25 @@ async def test_a_thread_that_runs_on_is_released_with_a_delay_that_outlasts_the_
     go.set()
 
 
+async def test_a_cancelled_thread_that_runs_on_keeps_its_key_closed_until_its_lease_ends(shop: Any) -> None:
+    stopping, go = threading.Event(), threading.Event()
+
+    def stuck(ctx: Context) -> None:
+        while not ctx.cancelled:
+            pass
+        stopping.set()
+        go.wait(30.0)
+
+    id = await shop.put(shop.task(stuck), key="k")
+    async with shop.worker(grace=0.05, lease=0.9):
+        await shop.until_job(id, lambda job: job.attempt)
+        await shop.backend.queue("default").cancel([id], "not wanted")
+        await asyncio.to_thread(stopping.wait)
+    job = await shop.job(id)
+    assert (job.state, job.cancel_requested) == (State.RUNNING, True)
+    go.set()
+
+
 async def test_the_end_comes_in_time_when_the_backend_is_gone(shop: Any, outages: Any) -> None:
     running = asyncio.Event()
 

@@ -2,34 +2,26 @@
 -- Times are whole microseconds since 1970-01-01 UTC; states are 0 scheduled, 1 waiting, 2 running, 3 succeeded,
 -- 4 failed, 5 cancelled.
 
--- One row. `now` is the last time that was used, `ahead` how far time runs ahead of the host's clock because that was
--- set back, `commits` how many transactions changed anything.
+-- One row: the number of the last migration, and the version of fifoq that ran it.
 CREATE TABLE fifoq_store (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     migration INTEGER NOT NULL,
-    made_by TEXT NOT NULL,
-    now INTEGER NOT NULL,
-    ahead INTEGER NOT NULL,
-    commits INTEGER NOT NULL
+    made_by TEXT NOT NULL
 );
 
--- `counter` gives entries and seqs and is never set back, so no number is given twice, whatever is removed.
 CREATE TABLE fifoq_queues (
     queue INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    counter INTEGER NOT NULL DEFAULT 0,
-    fence INTEGER NOT NULL DEFAULT 0,
-    scheduled INTEGER NOT NULL DEFAULT 0,
-    waiting INTEGER NOT NULL DEFAULT 0,
-    running INTEGER NOT NULL DEFAULT 0,
-    succeeded INTEGER NOT NULL DEFAULT 0,
-    failed INTEGER NOT NULL DEFAULT 0,
-    cancelled INTEGER NOT NULL DEFAULT 0,
-    purged INTEGER NOT NULL DEFAULT 0
+    name TEXT NOT NULL UNIQUE
 );
 
--- A queue's own gate (`task` is '') and one for each of its tasks. `head`, of a task, is the smallest score that it would
--- offer, its own gate and the queue's set aside. `valued`: some job of the task had a value.
+-- A queue's own gate (`task` is '') and one for each of its tasks, in one table: a commit writes few pages.
+--   head     of a task: the smallest score that it would offer, its own gate and the queue's set aside
+--   valued   of a task: some job of it had a value
+-- and of a queue alone:
+--   version  counts the transactions that wrote to the queue
+--   now      the last time that was used; `ahead`: how far time runs ahead of the host's clock, because that was set
+--            back
+--   counter  the last number given out as an entry or a seq; it is never set back, so none is given twice
 CREATE TABLE fifoq_gates (
     gate INTEGER PRIMARY KEY AUTOINCREMENT,
     queue INTEGER NOT NULL,
@@ -39,7 +31,18 @@ CREATE TABLE fifoq_gates (
     live INTEGER NOT NULL DEFAULT 0,
     running INTEGER NOT NULL DEFAULT 0,
     head INTEGER,
-    valued INTEGER NOT NULL DEFAULT 0
+    valued INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0,
+    now INTEGER NOT NULL DEFAULT 0,
+    ahead INTEGER NOT NULL DEFAULT 0,
+    counter INTEGER NOT NULL DEFAULT 0,
+    fence INTEGER NOT NULL DEFAULT 0,
+    purged INTEGER NOT NULL DEFAULT 0,
+    scheduled INTEGER NOT NULL DEFAULT 0,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    succeeded INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    cancelled INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX fifoq_gates_task ON fifoq_gates (queue, task);
 

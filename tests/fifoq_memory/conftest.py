@@ -1,0 +1,33 @@
+"""A queue in memory, its book open to look into, on a clock that stands still."""
+
+from collections.abc import Iterator
+
+import pytest
+from fifoq_memory import MemoryBackend
+from fifoq_memory.book import Book
+from fifoq_memory.queue import MemoryQueue
+
+from fifoq.testing import Driver, ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def driver(clock: ManualClock) -> Iterator[Driver]:
+    driver = Driver(MemoryBackend("memory://", clock=clock))
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def queue(driver: Driver) -> MemoryQueue:
+    assert isinstance(driver.queue, MemoryQueue)
+    return driver.queue
+
+
+@pytest.fixture
+def book(queue: MemoryQueue) -> Book:
+    return queue._book

@@ -1,0 +1,95 @@
+"""What pages are read from: the register of numbers, the blocked keys, and the search for the oldest waiting job."""
+
+import random
+
+from fifoq_memory.blocked import CHUNK, Blocked
+from fifoq_memory.gates import TaskGate
+from fifoq_memory.job import Job, score_of
+from fifoq_memory.oldest import Oldest
+from fifoq_memory.register import Register
+
+from fifoq.state import State
+from fifoq.testing import spec
+
+TASK = TaskGate("task")
+
+
+def job(number: int) -> Job:
+    made = Job(spec(), number, TASK, 0)
+    made.score = score_of(0, number)
+    return made
+
+
+def test_a_register_is_read_from_any_number_on() -> None:
+    random.seed(1)
+    register, plain = Register(), dict[int, Job]()
+    for number in range(1, 5_000):
+        if random.random() < 0.7:
+            plain[number] = job(number)
+            register.add(number, plain[number])
+    for number in random.sample(sorted(plain), 2_000):
+        register.remove(number)
+        del plain[number]
+    for start in (0, 1, 511, 512, 513, 1_023, 4_000, 4_998, 4_999, 10_000):
+        assert list(register.after(start)) == [(number, one) for number, one in plain.items() if number > start]
+        assert register.get(start) is plain.get(start)
+
+
+def test_a_register_keeps_nothing_of_what_left() -> None:
+    register = Register()
+    for number in range(1, 2_000):
+        register.add(number, job(number))
+        if number > 1:
+            register.remove(number)
+    assert register.order == [0]
+    assert list(register.pages) == [0]
+    assert list(register.pages[0]) == [1]
+
+
+def test_blocked_keys_are_in_order_from_any_place_on() -> None:
+    random.seed(2)
+    blocked, plain = Blocked(), set[tuple[int, str]]()
+    for _ in range(20 * CHUNK):
+        item = (random.randrange(2_000), f"k{random.randrange(20)}")
+        if item in plain:
+            plain.remove(item)
+            blocked.remove(item)
+        else:
+            plain.add(item)
+            blocked.add(item)
+    assert list(blocked.after(None)) == sorted(plain)
+    for item in [*random.sample(sorted(plain), 50), (-1, ""), (500, "k0"), (5_000, "")]:
+        assert list(blocked.after(item)) == sorted(one for one in plain if one > item)
+    assert max(len(chunk) for chunk in blocked.chunks) < 2 * CHUNK
+    for item in plain:
+        blocked.remove(item)
+    assert blocked.chunks == []
+
+
+def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
+    random.seed(3)
+    register, oldest = Register(), Oldest()
+    jobs = [job(number) for number in range(1, 400)]
+    for one in jobs:
+        register.add(one.entry, one)
+    for step in range(3_000):
+        one = random.choice(jobs)
+        if one.state is State.WAITING:
+            one.state = State.RUNNING
+        elif random.random() < 0.5:
+            one.state = State.WAITING
+            oldest.came_back(one)
+        if step % 3 == 0:
+            expected = min((each for each in jobs if each.state is State.WAITING), key=lambda each: each.entry)
+            assert oldest.find(register) is expected
+
+
+def test_a_job_that_retries_for_ever_fills_nothing() -> None:
+    register, oldest = Register(), Oldest()
+    one = job(1)
+    register.add(1, one)
+    one.state = State.RUNNING
+    assert oldest.find(register) is None
+    for _ in range(100):
+        oldest.came_back(one)
+    assert len(oldest.returned) == 1

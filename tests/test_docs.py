@@ -1,0 +1,113 @@
+"""
+What the documents show is true: every block marked `python` runs, page by page, and prints what the page says.
+
+A block without `await` at its top level runs as a program. Otherwise what comes before the first `await` runs first,
+and the rest inside `async with tasks, tasks.worker():`, with the `tasks` of its page.
+"""
+
+import ast
+import asyncio
+import inspect
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [*PAGES, *ROOT.glob("*.md")]
+BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+
+
+class Program(NamedTuple):
+    """One block of a page, and what the page says that it prints."""
+
+    code: str
+    line: int
+    prints: str | None
+
+
+def programs(page: Path) -> Iterator[Program]:
+    text = page.read_text()
+    blocks = list(BLOCK.finditer(text))
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block["kind"] == "python":
+            line = text[: block.start("text")].count("\n")
+            prints = following["text"] if following is not None and following["kind"] == "text" else None
+            yield Program(block["text"], line, prints)
+
+
+async def run_inside(rest: ast.Module, module: types.ModuleType, file: str) -> None:
+    tasks = module.__dict__["tasks"]
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(tasks)
+        await stack.enter_async_context(tasks.worker())
+        code = compile(rest, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        done: Any = eval(code, module.__dict__)
+        if inspect.isawaitable(done):
+            await asyncio.wait_for(done, 60)
+
+
+def run(program: Program, module: types.ModuleType, page: Path) -> None:
+    # Empty lines in front, so that a traceback names the line of the page.
+    tree = ast.parse("\n" * program.line + program.code)
+    awaits = [number for number, part in enumerate(tree.body) if is_awaiting(part)]
+    first = awaits[0] if awaits else len(tree.body)
+    exec(compile(ast.Module(tree.body[:first], []), str(page), "exec"), module.__dict__)
+    if awaits:
+        asyncio.run(run_inside(ast.Module(tree.body[first:], []), module, str(page)))
+
+
+def is_awaiting(part: ast.stmt) -> bool:
+    """Whether a statement awaits at its own level, not inside a function that it defines."""
+    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return False
+    return any(isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith) for node in ast.walk(part))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_shows_runs_and_prints_what_it_says(
+    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType(f"page_{page.stem.replace('-', '_')}")
+    # Annotations are resolved in the module that a function comes from.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for program in programs(page):
+        run(program, module, page)
+        if program.prints is not None:
+            assert capsys.readouterr().out == program.prints, f"the block at line {program.line} of {page.name}"
+
+
+def test_the_suite_that_a_backend_begins_with_runs(tmp_path: Path) -> None:
+    first = next(programs(ROOT / "docs" / "writing-a-backend.md"))
+    (tmp_path / "test_mine.py").write_text(first.code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "retry or stale"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    broken: list[str] = []
+    for target in [match["target"] for match in LINK.finditer(document.read_text())]:
+        if not target.startswith("https://"):
+            name, _, anchor = target.partition("#")
+            file = (document.parent / name).resolve() if name else document
+            if not file.exists() or (anchor and anchor not in anchors(file)):
+                broken.append(target)
+    assert not broken
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that a document's headings make, as code hosts make them."""
+    titles = [match["title"] for match in HEADING.finditer(document.read_text())]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
