@@ -60,13 +60,15 @@ async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Paces]:
     Run all contestants in turn, `rounds` times, after one round that does not count.
 
     Turns, because the machine's speed drifts: what shares a round shares the weather. Garbage of one is collected
-    before the next begins, so that nobody pays for another.
+    before the next begins, and what is alive then (imported modules, above all) is frozen: nobody pays for another.
     """
     measured: dict[str, list[Pace]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
             gc.collect()
+            gc.freeze()
             pace = await run()
+            gc.unfreeze()
             if number:
                 measured[name].append(pace)
     return {

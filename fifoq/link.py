@@ -9,18 +9,28 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from fifoq.catalogue import Catalogue
 from fifoq.coalesce import Coalescer
 from fifoq.connect import connect
 from fifoq.errors import ConfigurationError
-from fifoq.portal import Portal, hop
+from fifoq.portal import LoopGone, Portal, hop
 from fifoq.queue import Backend, Queue, Setting
 from fifoq.settings import Settings
 
 R = TypeVar("R")
 Connect = Callable[[str], Backend]
+
+
+GUESTS_GRACE = 1.0
+"""Seconds for which closing waits for calls from other threads."""
+_ELSEWHERE = "This Fifoq is open on another event loop. Use the *_sync forms from here, or a Fifoq of your own."
+
+
+class _Elsewhere(ConfigurationError):
+    """It is open on another loop."""
 
 
 class Opening:
@@ -58,6 +68,10 @@ class Tenure:
         self.lock = asyncio.Lock()
         self.users = 0
         self.opening: Opening | None = None
+        self.held = False
+        """The portal's own use, which ends when another loop opens."""
+        self.guests: set[asyncio.Task[Any]] = set()
+        """Calls from other threads, at work on this loop."""
         self.over = asyncio.Event()
         """The last user has left."""
 
@@ -117,10 +131,7 @@ class Link:
         """Open, or use what is open on this loop. To be paired with `release`."""
         tenure = await self._take()
         try:
-            async with tenure.lock:
-                if tenure.opening is None:
-                    tenure.opening = await self._open()
-                return tenure.opening
+            return await self._ready(tenure)
         except BaseException:
             self._leave(tenure)
             raise
@@ -137,6 +148,8 @@ class Link:
             opening = tenure.opening
             try:
                 if tenure.users == 1 and opening is not None:
+                    if tenure.guests:
+                        await asyncio.wait(tenure.guests, timeout=GUESTS_GRACE)
                     tenure.opening = None
                     await opening.close()
             finally:
@@ -153,29 +166,61 @@ class Link:
 
     def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run `work()` on the loop that has this open, or on one in a thread of its own; return what it returns."""
-        tenure = self._tenure
-        if tenure is not None and not tenure.is_over and not self._portal.owns(tenure.loop):
-            if tenure.thread == threading.get_ident():
-                raise ConfigurationError(
-                    "A *_sync call on the thread of the event loop would block the loop it waits for. "
-                    "Use the form without _sync, with await."
-                )
-            return hop(tenure.loop, lambda: self._when_open(tenure, work))
-        return hop(self._portal.loop, lambda: self._on_portal(work))
+        while True:
+            tenure = self._tenure
+            try:
+                if tenure is None or tenure.is_over or self._portal.owns(tenure.loop):
+                    return hop(self._portal.loop, lambda: self._on_portal(work))
+                if tenure.thread == threading.get_ident():
+                    raise ConfigurationError(
+                        "A *_sync call on the thread of the event loop would block the loop it waits for. "
+                        "Use the form without _sync, with await."
+                    )
+                return hop(tenure.loop, partial(self._as_guest, tenure, work))
+            except LoopGone:
+                continue  # it was closed, or opened elsewhere, just now: nothing was done, so look again
 
-    async def _when_open(self, tenure: Tenure, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    async def _as_guest(self, tenure: Tenure, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        task = asyncio.current_task()
+        assert task is not None
+        await self._settled(tenure)
+        tenure.guests.add(task)
+        try:
+            return await work()
+        finally:
+            tenure.guests.discard(task)
+
+    async def _settled(self, tenure: Tenure) -> None:
+        """Wait until it is open, if it is opening or closing right now. Raises LoopGone if it is closed after that."""
+        try:
+            if tenure.opening is None:
+                async with tenure.lock:
+                    pass
+        except asyncio.CancelledError:
+            raise LoopGone from None
         if tenure.opening is None:
-            async with tenure.lock:
-                pass  # it is opening, or closing, right now
-        return await work()
+            raise LoopGone
 
     async def _on_portal(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        try:
+            tenure = await self._take()
+        except _Elsewhere as error:
+            raise LoopGone from error
         # The first use keeps it open: opening for each call would cost a connection each time.
-        tenure = self._tenure
-        if tenure is None or tenure.loop is not asyncio.get_running_loop():
-            await self.acquire()
-        async with self.opened():
+        if not tenure.held:
+            tenure.held = True
+            tenure.users += 1
+        try:
+            await self._ready(tenure)
             return await work()
+        finally:
+            await self.release()
+
+    async def _ready(self, tenure: Tenure) -> Opening:
+        async with tenure.lock:
+            if tenure.opening is None:
+                tenure.opening = await self._open()
+            return tenure.opening
 
     async def _take(self) -> Tenure:
         """Return this loop's tenure, with one user more."""
@@ -189,15 +234,15 @@ class Link:
                     tenure.users += 1
                     return tenure
             if not self._portal.owns(tenure.loop):
-                raise self._not_here(tenure)
+                raise _Elsewhere(_ELSEWHERE)
             # Sync calls opened it earlier, in a thread of their own: from here on they hop to this loop.
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(tenure), tenure.loop))
 
     async def _hand_over(self, tenure: Tenure) -> None:
         """On the portal's loop: give up what the first sync call holds, and return when the tenure is over."""
-        if self._tenure is not tenure:
-            return
-        await self.release()
+        if tenure.held:
+            tenure.held = False
+            await self.release()
         await tenure.over.wait()
 
     def _leave(self, tenure: Tenure) -> None:
@@ -228,6 +273,4 @@ class Link:
                 "This Fifoq is not open. Open it with `async with tasks:`, or in FastAPI with "
                 "lifespan=lifespan(tasks); from a thread or a script without a loop, use the *_sync forms."
             )
-        return ConfigurationError(
-            "This Fifoq is open on another event loop. Use the *_sync forms from here, or a Fifoq of your own."
-        )
+        return _Elsewhere(_ELSEWHERE)

@@ -4,24 +4,65 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
+from fifoq.errors import OutcomeUnknown
+
 R = TypeVar("R")
+
+
+LOOK = 0.5
+"""Seconds after which a thread that waits looks whether the loop is still there: one that was closed never answers."""
+
+
+class LoopGone(Exception):
+    """The loop ended before it began with the work: nothing was done."""
 
 
 def hop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
     """
     Run `work()` on `loop`, which another thread runs, and return what it returns.
 
-    When the caller is interrupted, the work is cancelled.
+    When the caller is interrupted, the work is cancelled. Raises LoopGone, or OutcomeUnknown if the loop ended midway.
     """
-    future = asyncio.run_coroutine_threadsafe(work(), loop)
+    begun = False
+
+    async def begin() -> R:
+        nonlocal begun
+        begun = True
+        return await work()
+
+    coroutine = begin()
     try:
-        return future.result()
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError as error:
+        coroutine.close()
+        raise LoopGone from error
+    try:
+        return _wait(future, loop)
+    except CancelledError as error:
+        if not begun:
+            coroutine.close()
+            raise LoopGone from error
+        raise OutcomeUnknown(
+            "The event loop ended while it worked on this call, which may have taken effect. It is safe to repeat with "
+            "the same job id."
+        ) from error
     except BaseException:
         future.cancel()
         raise
+
+
+def _wait(future: "Future[R]", loop: asyncio.AbstractEventLoop) -> R:
+    while True:
+        try:
+            return future.result(LOOK)
+        except TimeoutError:
+            if future.done():  # the work's own error, as it happens
+                raise
+            if loop.is_closed():
+                raise CancelledError from None
 
 
 class Portal:

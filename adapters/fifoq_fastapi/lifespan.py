@@ -1,6 +1,6 @@
 """The app's lifespan: opens the Fifoq, runs an embedded worker if asked to, and composes with the app's own."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, cast
 
@@ -34,7 +34,7 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
     """
 
     @asynccontextmanager
-    async def run(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+    async def run(app: FastAPI) -> AsyncGenerator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tasks)
             state = await stack.enter_async_context(then(app)) if then else None

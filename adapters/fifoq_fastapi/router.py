@@ -6,7 +6,7 @@ Declarations only: the OpenAPI document is made from them. What the routes do is
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.routing import Match
@@ -60,7 +60,7 @@ class TaskRouter(APIRouter):
         super().__init__(route_class=ProblemRoute, tags=["fifoq"])
         self._tasks, self._access = tasks, access
         self._counter = Counter(tasks)
-        self._exposed = None if expose == "all" else _own(tasks, cast("Sequence[AnyTask]", expose))
+        self._exposed = None if expose == "all" else _own(tasks, expose)
         self._routed = set[str]()
         self.add_api_route("/jobs/{id:path}", job_endpoint(self._counter, access), **_JOB)
         self.add_api_route("/tasks/{name:path}", unknown_task, methods=["POST"], include_in_schema=False)

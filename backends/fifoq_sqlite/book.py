@@ -94,6 +94,8 @@ class Book:
         self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own.running}
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own.id: own}
+        self.alarm = 0
+        """No timer is due before. Zero: not known."""
         self.now = 0
         """The time of the transaction. Zero: no call has asked for it."""
         self.changed: set[Gate] = set()
@@ -118,6 +120,10 @@ class Book:
     def peek(self, clock: Clock) -> int:
         """The queue's time, as a call that only looks reads it."""
         return run_on(clock.now(), self._last, self._ahead)[0]
+
+    def wake_by(self, time: int) -> None:
+        """A timer was set."""
+        self.alarm = min(self.alarm, time)
 
     def next_number(self) -> int:
         self.counter += 1

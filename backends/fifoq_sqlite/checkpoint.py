@@ -10,6 +10,9 @@ FEW = 10_000
 LARGE = 16 * 2**20
 """Bytes of the log at which a checkpoint is due whatever was changed, and at which the log is cut."""
 
+LOOK = 8
+"""The log's size is looked at after every so many commits."""
+
 
 class Checkpoints:
     """When to fold the log into the file, as the writing thread sees it after each commit, under the lock."""
@@ -17,12 +20,14 @@ class Checkpoints:
     def __init__(self, path: Path) -> None:
         self._log = f"{path}-wal"
         self._from = 0
+        self._commits = 0
         self._again = 0.0
         """When the log may be cut next: a long reader may be in the way."""
 
     def after_commit(self, connection: sqlite3.Connection) -> None:
         """Checkpoint if it is due. Waits for nobody; what a reader holds back is folded later."""
-        large = self._size() >= LARGE and time.monotonic() >= self._again
+        self._commits += 1
+        large = self._commits % LOOK == 0 and self._size() >= LARGE and time.monotonic() >= self._again
         if not large and connection.total_changes - self._from < FEW:
             return
         self._from = connection.total_changes

@@ -133,6 +133,7 @@ def _lease(
     start = f"{call.caller}.{call.number}."
     jobs = json.dumps([found[1] for _, _, found in chosen])
     session.change("jobs_lease", (now + terms.lease, start, first, now, terms.worker, jobs))
+    book.wake_by(now + terms.lease)
     _count(book, chosen)
     return tuple(
         _lease_of(gate.task, value, found, f"{start}{fence}", fence, now)

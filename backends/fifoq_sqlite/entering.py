@@ -166,12 +166,15 @@ class Entering:
             free.discard(spec.key)
         due_at = self._now + spec.delay if spec.delay > 0 else None
         expires_at = None if spec.expires is None else self._now + spec.expires
+        at = min((time for time in (due_at, expires_at) if time is not None), default=None)
+        if at is not None:
+            self._book.wake_by(at)
         return (
             self._book.number(entry), self._book.id, spec.id, gate.id, spec.key, spec.value, spec.priority,
             CODE[State.SCHEDULED if seq is None else State.WAITING], seq, line,
             score(spec.priority, entry) if head and due_at is None else None,
             self._now, spec.retain, spec.owner, spec.meta, spec.payload,
-            min((time for time in (due_at, expires_at) if time is not None), default=None),
+            at,
             self._now if line is not None and due_at is not None else None,
             spec.unique, due_at, expires_at, spec.delay, spec.in_line, spec.expires, spec.unique,
         )  # fmt: skip

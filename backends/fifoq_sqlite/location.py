@@ -34,7 +34,9 @@ class Location(NamedTuple):
                 "A SQLite URL has no host: three slashes before a relative path (sqlite:///jobs.db), "
                 "four before an absolute one (sqlite:////var/lib/jobs.db)."
             )
-        if "#" in url:
+        if url.endswith("?"):
+        raise ConfigurationError("A SQLite URL has parameters behind its ?, or no ?.")
+    if "#" in url:
             raise ConfigurationError("A SQLite URL has no fragment; write a # in the path as %23.")
         options = _options(parts.query)
         return cls(

@@ -53,14 +53,20 @@ class Lock:
                 os.close(descriptor)
 
 
-def prepare(path: Path) -> Path:
-    """Make the store's file and the folder beside it, for their owner only, if need be; return the folder."""
+def prepare(path: Path) -> tuple[Path, bool]:
+    """
+    Make the store's file, and the folder beside it, if they are not there: for their owner only.
+
+    Returns the folder, and whether the file is new.
+    """
     folder = path.with_name(f"{path.name}-fifoq")
+    new = False
     with contextlib.suppress(FileExistsError):
         # SQLite gives -wal and -shm the mode of the file. Not through a link: somebody else may have put it there.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        new = True
     folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return folder, new
 
 
 def _open(path: Path) -> int:

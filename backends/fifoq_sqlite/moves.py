@@ -73,6 +73,8 @@ class Moves:
         due_at = self._now + after if after > 0 else None
         since = self._now if due_at is not None and place.key is not None else None
         ready = ranked if due_at is None else None
+        if due_at is not None:
+            self._book.wake_by(due_at)
         self._back.append((due_at, since, self._rank(place, ready), error, int(refund), 0, place.job))
 
     def crash(self, place: Place, ranked: int) -> None:

@@ -12,9 +12,10 @@ from fifoq_sqlite.faults import busy, named
 from fifoq_sqlite.lane import Lane
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock, prepare
+from fifoq_sqlite.mark import Mark
 from fifoq_sqlite.reader import Reader
 from fifoq_sqlite.wake import Ear, Mouth, News
-from fifoq_sqlite.writer import Writer
+from fifoq_sqlite.writer import Beside, Writer
 
 Heard = Callable[[News], None]
 """Pass news on to those who wait."""
@@ -28,11 +29,14 @@ class Opened:
         self.path = location.path
         self._timeout = location.timeout
         self._heard = heard
-        folder = prepare(self.path)
+        folder, new = prepare(self.path)
         self._lock = Lock(folder)
+        self._mark = Mark(folder, flushes=location.synchronous == "full")
+        if new:
+            self._mark.clear()
         self._ear, self._mouth = _pipes(folder, heard)
         self._writes, self._reads = Connection(*location), Connection(*location)
-        self.writer = Writer(self._writes, location, self._lock, clock, self._mouth)
+        self.writer = Writer(self._writes, location, Beside(self._lock, self._mark, self._mouth), clock)
         self.writing = Lane(self.writer, self._timeout, self._busy, heard)
         self.reading = Lane(Reader(self._reads, location, clock), self._timeout, self._busy, heard)
 
@@ -68,8 +72,7 @@ class Opened:
             for connection in (self._reads, self._writes):
                 connection.abandon()
         finally:
-            self._lock.close()
-            self._mouth.close()
+            self._let_go()
             if self._ear is not None:
                 self._ear.close()
 
@@ -77,14 +80,17 @@ class Opened:
         """In a child after fork: keep hands off what is the parent's."""
         for connection in (self._reads, self._writes):
             connection.abandon()
-        self._lock.close()
-        self._mouth.close()
+        self._let_go()
         if self._ear is not None:
             self._ear.drop()
 
     async def changes(self) -> int:
         """A number that is another one whenever somebody has committed since."""
         return await self.reading.submit(lambda session: session.generation)
+
+    def _let_go(self) -> None:
+        for file in (self._lock, self._mark, self._mouth):
+            file.close()
 
     async def _connect(self) -> None:
         await self._writes

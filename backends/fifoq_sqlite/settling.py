@@ -26,6 +26,7 @@ def extend(session: Session, book: Book, extensions: Sequence[Extension]) -> tup
     held = _held(session, book, extensions)
     ends = {held[index].place.job: now + one.lease for index, one in enumerate(extensions) if index in held}
     if ends:
+        book.wake_by(min(ends.values()))
         session.change("jobs_extend", (json.dumps(list(ends.items())),))
     notes = [
         (one.progress, held[index].place.job)

@@ -1,40 +1,42 @@
 """What time alone does to jobs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from fifoq.queue import MAX_TIMERS
 from fifoq.state import State
-from fifoq_sqlite.book import STATES, Book, score
+from fifoq_sqlite.book import STATES, UNBOUNDED, Book, score
 from fifoq_sqlite.moves import End, Moves, Place
 from fifoq_sqlite.session import Session
 
 
 def fire(session: Session, book: Book, now: int) -> None:
     """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
-    due = session.run("timers_due", (book.id, now, MAX_TIMERS)).fetchall()
-    if not due:
+    # Nearly always known from the calls before, and nothing is looked up.
+    if now < book.alarm or now < _next(session, book):
         return
+    due = session.run("timers_due", (book.id, now, MAX_TIMERS)).fetchall()
     moves = Moves(session, book, now)
     for job, id, gate, key, value, retain, *rest in due:
         _fire(session, book, now, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
     moves.write()
+    book.alarm = 0
     session.woken.add(book.name)
 
 
 def next_timer(session: Session, book: Book, now: int) -> int | None:
     """Microseconds until the next timer, or the next token of a rate that has none."""
-    return min(_moments(session, book, now), default=None)
+    waits = [gate.token_in(now) for gate in (book.own, *book.tasks.values())]
+    first = _next(session, book)
+    if first < UNBOUNDED:
+        return min([max(0, first - now), *(wait for wait in waits if wait)])
+    return min((wait for wait in waits if wait), default=None)
 
 
-def _moments(session: Session, book: Book, now: int) -> Iterator[int]:
+def _next(session: Session, book: Book) -> int:
+    """When the earliest timer is set for."""
     row = session.run("timers_next", (book.id,)).fetchone()
-    if row is not None:
-        yield max(0, row[0] - now)
-    for gate in (book.own, *book.tasks.values()):
-        wait = gate.token_in(now)
-        if wait:
-            yield wait
+    book.alarm = row[0] if row else UNBOUNDED
+    return book.alarm
 
 
 def _fire(session: Session, book: Book, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 _MOST = 4_096
 """Bytes that a pipe takes as a whole or not at all."""
+_LOOK = 0.001
+"""Seconds between two looks at the folder: under load they would be some percent of the work."""
 _LISTING = 1.0
 """Seconds after which the list of pipes is read again even if the folder looks unchanged."""
 
@@ -107,6 +109,7 @@ class Mouth:
         self._pipes: dict[str, int] = {}
         self._seen = -1
         self._listed = 0.0
+        self._looked = 0.0
 
     def tell(self, news: News) -> None:
         self._list()
@@ -124,6 +127,9 @@ class Mouth:
     def _list(self) -> None:
         """Know the pipes that are there. A look at the folder's time costs a microsecond; a list is read if need be."""
         now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
         try:
             stamp = os.stat(self._folder).st_mtime_ns
             # Two changes within one tick of the file system's clock look like one.

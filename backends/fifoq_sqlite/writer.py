@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
@@ -11,22 +12,30 @@ from fifoq_sqlite.faults import named
 from fifoq_sqlite.lane import Batch, Done, Ticket
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock
+from fifoq_sqlite.mark import Mark
 from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import Mouth, News
 
 
+class Beside(NamedTuple):
+    """What lies beside the store's file, and is used by the writing thread alone."""
+
+    lock: Lock
+    mark: Mark
+    mouth: Mouth
+
+
 class Writer:
     """Runs batches on the one connection of this process that writes."""
 
-    def __init__(self, connection: Connection, location: Location, lock: Lock, clock: Clock, mouth: Mouth) -> None:
+    def __init__(self, connection: Connection, location: Location, beside: Beside, clock: Clock) -> None:
         self.replies = Replies()
         self._connection = connection
         self._location = location
-        self._lock = lock
+        self._lock, self._mark, self._mouth = beside
         self._clock = clock
-        self._mouth = mouth
         self._checkpoints = Checkpoints(location.path)
         self._session: Session | None = None
         self._flushes = location.synchronous == "full"
@@ -55,6 +64,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 migrate(connection)
+                self._mark.check(self._location.path, connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -106,6 +116,7 @@ class Writer:
                 self._save(session)
                 committing = True
                 session.commit()
+                self._acknowledge(session)
             self.replies.committed()
         except BaseException as error:
             self.replies.rolled_back()
@@ -124,6 +135,10 @@ class Writer:
     def _save(self, session: Session) -> None:
         self.replies.save(session)
         session.write()
+
+    def _acknowledge(self, session: Session) -> None:
+        for book in session.used()[-1:]:
+            self._mark.write(book.id, book.version)
 
     def _commit_lightly(self, session: Session) -> None:
         """

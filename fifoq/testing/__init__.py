@@ -35,12 +35,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the kit on first use: it alone needs pytest, and pytest is to explain its assertions."""
+    """Load the kit on first use: it alone needs pytest."""
     if name != "QueueContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
-
-    pytest.register_assert_rewrite("fifoq.testing.contract", "fifoq.testing.pair")
     from fifoq.testing.contract import QueueContract
 
     return QueueContract

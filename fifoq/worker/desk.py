@@ -8,7 +8,7 @@ from fifoq.caller import Caller
 from fifoq.clock import SECOND
 from fifoq.lease import Outcome
 from fifoq.queue import Queue
-from fifoq.worker.outage import Outage
+from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Place, Plan, Run
 from fifoq.worker.settler import Settler
 
@@ -16,19 +16,23 @@ FLOOR = 0.75
 """Seconds after which an idle worker asks again, whatever it was told: under a second with all that it takes."""
 WAIT = 5.0
 """Seconds for which a listener waits at a time."""
+PROBE = 0.2
+"""Seconds for which it waits after trouble, to know soon that it is over."""
 
 
 class Desk:
     """One queue, seen by one worker."""
 
-    def __init__(self, queue: Queue, plans: Mapping[str, Plan], lease: int, held: dict[str, Run]) -> None:
+    def __init__(
+        self, queue: Queue, plans: Mapping[str, Plan], lease: int, held: dict[str, Run], contact: Contact
+    ) -> None:
         self.name = queue.name
         self.queue = queue
         self.plans = plans
-        self.settler = Settler(queue, lease, held, self._put_back)
+        self.settler = Settler(queue, lease, held, contact, self._put_back)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self.caller = Caller()
-        self.outage = Outage(f"jobs of queue {queue.name!r} wait to be claimed")
+        self.outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
         self.asked_at = 0.0
         self.empty_at = 0.0
         """When the last claim was made that had no more to give than it was asked for (`time.monotonic()`)."""
@@ -43,7 +47,7 @@ class Desk:
         self._names: dict[frozenset[Place], frozenset[str]] = {}
         self._parked: asyncio.Future[None] | None = None
         self._heard: Callable[[], None] = lambda: None
-        self._trouble = Outage(f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
+        self._trouble = Outage(contact, f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
 
     def open_places(self) -> frozenset[Place]:
         """Where there is room for more."""
@@ -64,11 +68,6 @@ class Desk:
         """Become hot if it is time to ask again."""
         if now >= self.timer or now >= self.asked_at + FLOOR:
             self.hot = True
-
-    @property
-    def reaches(self) -> bool:
-        """Whether the backend answers, as far as is known here."""
-        return not self.outage.ongoing and not self._trouble.ongoing and not self.settler.outage.ongoing
 
     @property
     def not_before(self) -> float:
@@ -109,7 +108,7 @@ class Desk:
         while True:
             self.listening = True
             try:
-                news = await self.queue.wait(WAIT)
+                news = await self.queue.wait(PROBE if self._trouble.ongoing else WAIT)
             except Exception as error:
                 self.listening = False
                 await asyncio.sleep(self._trouble.failed(error))

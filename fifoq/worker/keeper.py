@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fifoq.clock import microseconds
 from fifoq.lease import Extension, Hold
 from fifoq.queue import Backend
-from fifoq.worker.outage import Outage
+from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run, Stop
 
 log = logging.getLogger("fifoq.worker")
@@ -50,7 +50,7 @@ class Keeper:
     `held` belongs to the worker's loop; this thread only looks at it. `tell` is called in this thread.
     """
 
-    def __init__(self, backend: Backend, held: Mapping[str, Run], lease: float, tell: Tell) -> None:
+    def __init__(self, backend: Backend, held: Mapping[str, Run], lease: float, contact: Contact, tell: Tell) -> None:
         self._backend = backend
         self._held = held
         self._lease = lease
@@ -61,14 +61,9 @@ class Keeper:
         self._nudging = False
         self._stopping = False
         self._ended: asyncio.Future[None] | None = None
-        self._outage = Outage("leases wait to be extended")
+        self._outage = Outage(contact, "leases wait to be extended")
         self.beat = time.monotonic()
         """When this thread was last seen alive."""
-
-    @property
-    def reaches(self) -> bool:
-        """Whether the backend takes its extensions, as far as it knows."""
-        return not self._outage.ongoing
 
     @property
     def alive(self) -> bool:

@@ -9,7 +9,7 @@ from fifoq.errors import BackendError
 from fifoq.lease import Extension, Outcome, Release, Retry, Settlement
 from fifoq.queue import Queue
 from fifoq.state import State
-from fifoq.worker.outage import Outage
+from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run
 
 log = logging.getLogger("fifoq.worker")
@@ -28,13 +28,15 @@ class Settler:
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
     """
 
-    def __init__(self, queue: Queue, lease: int, held: dict[str, Run], put_back: Callable[[int], None]) -> None:
+    def __init__(
+        self, queue: Queue, lease: int, held: dict[str, Run], contact: Contact, put_back: Callable[[int], None]
+    ) -> None:
         self._queue = queue
         self._lease = lease
         self._held = held
         self._put_back = put_back
         self._caller = Caller()
-        self.outage = Outage(f"outcomes of queue {queue.name!r} wait to be written")
+        self.outage = Outage(contact, f"outcomes of queue {queue.name!r} wait to be written")
         self._due: list[tuple[Run, Outcome]] = []
         self._sleeping: asyncio.Future[None] | None = None
         self.unwritten = 0

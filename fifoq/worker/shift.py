@@ -14,6 +14,7 @@ from fifoq.worker.desk import Desk
 from fifoq.worker.executor import Executor
 from fifoq.worker.keeper import Keeper, margin
 from fifoq.worker.loop import InLoop, Site
+from fifoq.worker.outage import Contact
 from fifoq.worker.processes import InProcesses, check_function
 from fifoq.worker.run import Place, Plan, Run, Stop
 from fifoq.worker.settings import WorkerSettings, Workplace
@@ -37,9 +38,10 @@ class Shift:
         self._lease = microseconds(settings.lease)
         self._held: dict[str, Run] = {}
         self._running = 0
+        self._contact = Contact()
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
-        self._keeper = Keeper(workplace.backend, self._held, settings.lease, self._tell)
+        self._keeper = Keeper(workplace.backend, self._held, settings.lease, self._contact, self._tell)
         site = Site(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
         self._places: dict[str, Place] = {
             "loop": InLoop(site),
@@ -70,10 +72,9 @@ class Shift:
             self._claiming is not None
             and not self._claiming.done()
             and not self.claims.stopping
-            and all(desk.reaches for desk in self.desks)
+            and not self._contact.lost
             and (flying is None or now - flying < self.settings.lease)
             and self._keeper.alive
-            and self._keeper.reaches
             and now - self._keeper.beat < self.settings.lease
         )
 
@@ -138,7 +139,7 @@ class Shift:
             if plan.definition.run_in == "process":
                 check_function(plan)
         queue = workplace.backend.queue(name)
-        return Desk(queue, plans, self._lease, self._held)
+        return Desk(queue, plans, self._lease, self._held, self._contact)
 
     def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(_keep_on(serve))

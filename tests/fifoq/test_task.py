@@ -112,7 +112,7 @@ async def test_a_key_of_the_same_text_is_the_same_key_whatever_its_type() -> Non
         (lambda match_id: [1], ("m",), "key", "gave a list"),
     ],
 )
-async def test_a_key_that_is_none_is_refused_at_enqueue(key: Any, args: Any, parameter: str, message: str) -> None:
+async def test_what_cannot_be_a_key_is_refused_at_enqueue(key: Any, args: Any, parameter: str, message: str) -> None:
     with pytest.raises(InvalidArguments, match=message) as caught:
         await put_one(task_of(play, key=key), *args)
     assert caught.value.parameter == parameter

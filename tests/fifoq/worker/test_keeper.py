@@ -137,7 +137,7 @@ async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(s
         job = await shop.ended(id)
         # It was handed back, and not left to its lease's end: no attempt, and no crash, is counted for the outage.
         assert (job.result, job.attempt, job.crashes) == (1, 1, 0)
-        assert worker.ready
+        await shop.until(lambda: worker.ready, 2.0)
 
 
 async def test_a_backend_that_hangs_is_as_good_as_gone(shop: Any, outages: Any) -> None:

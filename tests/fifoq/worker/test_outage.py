@@ -22,6 +22,7 @@ async def test_a_worker_goes_on_by_itself_when_the_backend_is_back(
 
     task = shop.task(quick)
     worker = shop.worker()
+    caplog.set_level(logging.INFO)
     async with worker:
         await shop.ended(await shop.put(task))
         outages.down = True
@@ -35,7 +36,9 @@ async def test_a_worker_goes_on_by_itself_when_the_backend_is_back(
         assert loop.time() - start < 2.0
         await shop.until(lambda: worker.ready, 2.0)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert len([text for text in told if "to be claimed" in text]) == 1, told
+    assert len(told) == 1, told
+    assert "needs no restart" in told[0]
+    assert [record for record in caplog.records if "answers again" in record.getMessage()]
 
 
 async def test_outcomes_are_written_after_an_outage(shop: Any, outages: Any) -> None:

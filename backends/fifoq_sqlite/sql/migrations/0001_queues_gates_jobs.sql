@@ -122,7 +122,9 @@ CREATE UNIQUE INDEX fifoq_jobs_id ON fifoq_jobs (queue, id);
 CREATE INDEX fifoq_jobs_ready ON fifoq_jobs (gate, value, ready) WHERE ready IS NOT NULL;
 CREATE INDEX fifoq_jobs_line ON fifoq_jobs (queue, key, line) WHERE line IS NOT NULL;
 CREATE INDEX fifoq_jobs_at ON fifoq_jobs (queue, at) WHERE at IS NOT NULL;
-CREATE INDEX fifoq_jobs_waiting ON fifoq_jobs (queue, seq) WHERE state = 1;
+-- The oldest waiting job is the first here or the first ready one of a task: most jobs need no entry for it.
+CREATE INDEX fifoq_jobs_waiting ON fifoq_jobs (queue, seq)
+WHERE state = 1 AND (ready IS NULL OR value IS NOT NULL OR priority <> 0);
 CREATE INDEX fifoq_jobs_since ON fifoq_jobs (queue, since, key) WHERE since IS NOT NULL;
 CREATE UNIQUE INDEX fifoq_jobs_held ON fifoq_jobs (queue, held) WHERE held IS NOT NULL;
 CREATE INDEX fifoq_jobs_kept ON fifoq_jobs (queue, kept_until) WHERE kept_until IS NOT NULL;
