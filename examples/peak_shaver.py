@@ -8,6 +8,7 @@ gateway's own process.
     FIFOQ_URL=memory:// uvicorn examples.peak_shaver:app
     curl localhost:8000/prime/2147483647
     curl localhost:8000/fibonacci/90
+    curl localhost:8000/load
 """
 
 import asyncio
@@ -50,3 +51,9 @@ async def prime(x: Annotated[int, Path(ge=0, lt=2**40)]) -> dict[str, bool]:
 @app.get("/fibonacci/{n}")
 async def nth_fibonacci(n: Annotated[int, Path(ge=0, le=1000)]) -> dict[str, int]:
     return {"fibonacci": await fibonacci.options(wait=30).call(n)}
+
+
+@app.get("/load")
+async def load() -> dict[str, int]:
+    stats = (await tasks.stats())["default"]
+    return {"waiting": stats.waiting, "running": stats.running, "done": stats.succeeded}

@@ -6,7 +6,7 @@ from typing import Any
 from fifoq.codec import MAX_PAYLOAD
 from fifoq.connection import Connection
 from fifoq.definition import Definition
-from fifoq.errors import ConfigurationError, InvalidArguments, UnknownTask
+from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_queue_name
 from fifoq.queue import Declare, Setting
@@ -90,13 +90,6 @@ class Catalogue:
             known = ", ".join(self.definitions) or "none"
             raise ConfigurationError(f"No task is in queue {unknown[0]!r}; the queues that have tasks are: {known}.")
         return {queue: self.definitions[queue] for queue in queues}
-
-    def task(self, name: str) -> AnyTask:
-        """Return the task of that name. Raises UnknownTask."""
-        found = self.tasks.get(name)
-        if found is None:
-            raise UnknownTask(f"No task {name!r} is registered here; there are: {', '.join(self.tasks) or 'none'}.")
-        return found
 
     def resolve(self, max_payload: int) -> None:
         """Resolve the annotations of all tasks, and set how large their payloads may be. Raises ConfigurationError."""

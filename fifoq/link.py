@@ -90,7 +90,7 @@ class Link:
         self._make = make
         self._guard = threading.Lock()
         self._tenure: Tenure | None = None
-        self._portal = Portal()
+        self._portal = Portal(self._leave_portal)
         self._backend: Backend | None = None
         self._url: str | None = None
 
@@ -141,9 +141,6 @@ class Link:
         tenure = self._tenure
         if tenure is None or tenure.loop is not asyncio.get_running_loop():
             raise self._not_here(tenure)
-        if tenure.users > 1:
-            tenure.users -= 1
-            return
         async with tenure.lock:
             opening = tenure.opening
             try:
@@ -239,11 +236,16 @@ class Link:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(tenure), tenure.loop))
 
     async def _hand_over(self, tenure: Tenure) -> None:
-        """On the portal's loop: give up what the first sync call holds, and return when the tenure is over."""
-        if tenure.held:
+        """On the portal's loop: let go of it, and return when the last sync call there has left."""
+        await self._leave_portal()
+        await tenure.over.wait()
+
+    async def _leave_portal(self) -> None:
+        """On the portal's loop: let go of what the first sync call holds."""
+        tenure = self._tenure
+        if tenure is not None and tenure.held and self._portal.owns(tenure.loop):
             tenure.held = False
             await self.release()
-        await tenure.over.wait()
 
     def _leave(self, tenure: Tenure) -> None:
         with self._guard:

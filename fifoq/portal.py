@@ -1,6 +1,7 @@
 """A way for threads into an event loop: into one that somebody else runs, or one in a thread of its own."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -14,6 +15,10 @@ R = TypeVar("R")
 
 LOOK = 0.5
 """Seconds after which a thread that waits looks whether the loop is still there: one that was closed never answers."""
+
+
+CLOSING = 10.0
+"""Seconds that the end of the process waits for the portal to close."""
 
 
 class LoopGone(Exception):
@@ -66,9 +71,15 @@ def _wait(future: "Future[R]", loop: asyncio.AbstractEventLoop) -> R:
 
 
 class Portal:
-    """An event loop in a daemon thread, started when it is first needed."""
+    """
+    An event loop in a daemon thread, started when it is first needed.
 
-    def __init__(self) -> None:
+    When the main thread has ended, `close` is run on it: what is open there may have threads of its own, and those
+    would keep the process from ending.
+    """
+
+    def __init__(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._close = close
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
@@ -79,11 +90,17 @@ class Portal:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = _start(), os.getpid()
+                threading.Thread(target=self._end, args=(self._loop,), name="fifoq-portal-end").start()
             return self._loop
 
     def owns(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether that is this portal's loop."""
         return loop is self._loop
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        threading.main_thread().join()
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(CLOSING)
 
 
 def _start() -> asyncio.AbstractEventLoop:

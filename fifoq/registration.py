@@ -61,6 +61,8 @@ class Registration:
     key: Reader | None
     value: Reader | None
     priority: int
+    ordered: bool
+    """Its queue is one line, so no job has a key of its own."""
     retain: int
     """Microseconds for which a job is kept, at least, whatever becomes of it."""
 
@@ -99,6 +101,7 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
         key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
         value=value_reader(_by(settings), signature.parameters, name),
         priority=_checked(check_priority, settings.get("priority", 0)),
+        ordered=ordered,
         retain=microseconds(RESULTS_KEPT if definition.retain is None else definition.retain),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, Self, Unpack, cast
+from uuid import UUID
 
 from typing_extensions import TypeVar
 from uuid_utils import uuid7
@@ -129,14 +130,14 @@ class Task(Generic[P, R_co, T_co]):
 
         Raises InvalidArguments, naming the option that is wrong.
         """
-        if "key" in options and self.registration.definition.promise.endswith("one line"):
+        if "key" in options and self.registration.ordered:
             raise ConfigurationError(
                 f"Queue {self.queue!r} is ordered: all its jobs are one line, and have no own key."
             )
         given = cast(TaskOptions, {**self._given, **options})
         return type(self)(self.registration, self._connection, given)
 
-    def handle(self, id: object) -> JobHandle[R_co]:
+    def handle(self, id: str | UUID) -> JobHandle[R_co]:
         """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
         return JobHandle(self._origin, str(id), False)
 

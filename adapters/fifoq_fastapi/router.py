@@ -91,12 +91,11 @@ class TaskRouter(APIRouter):
 
 
 def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
-    exposed = tuple(expose)
+    exposed = tuple(dict.fromkeys(expose))
     for task in exposed:
-        if tasks.tasks.get(task.name) is not task:
-            raise ConfigurationError(
-                f"router() cannot expose {task.name!r}: it is no task of the Fifoq it is made for."
-            )
+        name = str(getattr(task, "name", task))
+        if tasks.tasks.get(name) is not task:
+            raise ConfigurationError(f"router() cannot expose {name!r}: it is no task of the Fifoq it is made for.")
     return exposed
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from fifoq.clock import Clock, HostClock
-from fifoq.errors import BackendError, ConfigurationError
+from fifoq.errors import ConfigurationError
 from fifoq_sqlite.checking import advice
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.opened import Opened
@@ -110,20 +110,15 @@ class SqliteBackend:
             self._glancing = asyncio.create_task(self._glance(self._opened_now()))
 
     async def _glance(self, opened: Opened) -> None:
-        seen, glances = -1, 0
-        while any(queue.watch.waiting for queue in self._queues.values()):
-            try:
-                changes = await opened.changes()
-            except BackendError:
-                changes = seen
-            if changes != seen:
-                seen = changes
-                for queue in self._queues.values():
-                    queue.watch.changed()
+        glances = 0
+        while names := [name for name, queue in self._queues.items() if queue.watch.waiting]:
             glances += 1
-            if glances % GLANCES_TO_END == 0:
-                for queue in self._queues.values():
-                    queue.watch.anything_ended()
+            for name, version in (await opened.versions(names)).items():
+                watch = self._queues[name].watch
+                if watch.know(version):
+                    watch.changed()
+                if glances % GLANCES_TO_END == 0:
+                    watch.anything_ended()
             await asyncio.sleep(GLANCE)
         self._glancing = None
 
@@ -140,6 +135,9 @@ class SqliteBackend:
 
     def _heard(self, news: News) -> None:
         """Pass news on to those who wait."""
+        for name, version in news.versions.items():
+            if name in self._queues:
+                self._queues[name].watch.know(version)
         for name in news.woken:
             if name in self._queues:
                 self._queues[name].watch.changed()

@@ -10,6 +10,8 @@ FEW = 10_000
 LARGE = 16 * 2**20
 """Bytes of the log at which a checkpoint is due whatever was changed, and at which the log is cut."""
 
+PAUSE = 0.5
+"""Seconds after which a log that could not be cut is tried again."""
 LOOK = 8
 """The log's size is looked at after every so many commits."""
 
@@ -33,22 +35,21 @@ class Checkpoints:
         self._from = connection.total_changes
         try:
             _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if large:
-                self._again = time.monotonic() + 0.5
-                if frames == folded:
-                    self._cut(connection)
+            if large and not (frames == folded and self._cut(connection)):
+                self._again = time.monotonic() + PAUSE
         except sqlite3.OperationalError:
             # No room in the file, or a lock: the commits are safe in the log, and the next checkpoint may do it.
-            self._again = time.monotonic() + 0.5
+            self._again = time.monotonic() + PAUSE
 
-    def _cut(self, connection: sqlite3.Connection) -> None:
-        """Cut the log to nothing, unless a reader is still in it."""
+    def _cut(self, connection: sqlite3.Connection) -> bool:
+        """Cut the log to nothing, unless a reader is still in it; return whether it was."""
         timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
         connection.execute("PRAGMA busy_timeout = 0")
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(timeout)}")
+        return not busy
 
     def _size(self) -> int:
         try:

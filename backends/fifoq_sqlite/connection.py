@@ -7,6 +7,7 @@ knows aiosqlite's inside, and the version is pinned for it.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import sqlite3
 import warnings
@@ -48,11 +49,36 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, function: Callable[[sqlite3.Connection], R]) -> R:
         """Run `function` in the connection's thread: one hop."""
-        return await self._execute(function, self._conn)  # pyright: ignore[reportUnknownMemberType]
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+
+        def settle(value: R | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(cast("R", value))
+
+        def call(connection: sqlite3.Connection) -> None:
+            value, error = None, None
+            try:
+                value = function(connection)
+            except BaseException as caught:
+                error = caught
+            # The loop may be closed by now: then nobody waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, value, error)
+
+        self.post(call)
+        return await future
 
     async def leave(self, lock: AbstractContextManager[None]) -> None:
         """Close the connection, holding `lock`, and end the thread. Idempotent."""
         if self._connection is None:
+            if not self._running and self._thread.is_alive():
+                # It could not be opened: aiosqlite has asked the thread to end, and it answers to this loop.
+                self._thread.join(1.0)
             return
 
         def close(connection: sqlite3.Connection) -> None:

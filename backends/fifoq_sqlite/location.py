@@ -34,10 +34,11 @@ class Location(NamedTuple):
                 "A SQLite URL has no host: three slashes before a relative path (sqlite:///jobs.db), "
                 "four before an absolute one (sqlite:////var/lib/jobs.db)."
             )
-        if url.endswith("?"):
-        raise ConfigurationError("A SQLite URL has parameters behind its ?, or no ?.")
-    if "#" in url:
-            raise ConfigurationError("A SQLite URL has no fragment; write a # in the path as %23.")
+        if "#" in url or url.endswith("?") or not url.isprintable():
+            raise ConfigurationError(
+                "A SQLite URL has no fragment, no empty query and no control characters; "
+                "in the path, write # as %23 and ? as %3F."
+            )
         options = _options(parts.query)
         return cls(
             _path(parts.path[1:]),

@@ -19,9 +19,10 @@ def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None
 
 
 def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) -> Records:
-    """Look at the next `MAX_PAGE` jobs, and show those that match."""
+    """Look at the next `MAX_PAGE` jobs, or `limit` if all match, and show those that match."""
     first, last = book.number(cursor), book.number((1 << ENTRY_BITS) - 1)
-    read, end = session.run("jobs_window", (first, last, MAX_PAGE)).fetchone()
+    limit = min(limit, MAX_PAGE)
+    read, end = session.run("jobs_window", (first, last, MAX_PAGE if any(filter) else limit)).fetchone()
     if not read:
         return Records((), None)
     gate = filter.task and book.tasks.get(filter.task)
@@ -30,9 +31,9 @@ def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) 
     else:
         state = None if filter.state is None else CODE[filter.state]
         wanted = (state, gate and gate.id, filter.key, filter.owner)
-        rows = session.run("jobs_find", (first, end, *wanted, min(limit, MAX_PAGE))).fetchall()
+        rows = session.run("jobs_find", (first, end, *wanted, limit)).fetchall()
     page = tuple(_record(book, row) for row in rows)
-    behind = rows[-1][0] if len(page) >= min(limit, MAX_PAGE) else end
+    behind = rows[-1][0] if len(page) == limit else end
     more = session.run("jobs_window", (behind, last, 1)).fetchone()[0]
     return Records(page, _entry(behind) if more else None)
 

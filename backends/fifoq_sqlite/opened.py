@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fifoq.clock import Clock
-from fifoq.errors import BackendBusy, BackendUnavailable
+from fifoq.errors import BackendBusy, BackendError, BackendUnavailable
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import busy, named
 from fifoq_sqlite.lane import Lane
@@ -14,6 +14,7 @@ from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock, prepare
 from fifoq_sqlite.mark import Mark
 from fifoq_sqlite.reader import Reader
+from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import Ear, Mouth, News
 from fifoq_sqlite.writer import Beside, Writer
 
@@ -43,6 +44,8 @@ class Opened:
     @classmethod
     async def make(cls, location: Location, clock: Clock, heard: Heard) -> "Opened":
         """Open the store, or leave nothing open. Raises errors of fifoq alone."""
+        if location.path.is_symlink() and not location.path.exists():
+            raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
         location = location._replace(path=location.path.resolve())
         opened: Opened | None = None
         try:
@@ -69,8 +72,7 @@ class Opened:
             gone = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
             for lane in (self.reading, self.writing):
                 lane.fail(gone)
-            for connection in (self._reads, self._writes):
-                connection.abandon()
+            self._give_up()
         finally:
             self._let_go()
             if self._ear is not None:
@@ -78,15 +80,21 @@ class Opened:
 
     def abandon(self) -> None:
         """In a child after fork: keep hands off what is the parent's."""
-        for connection in (self._reads, self._writes):
-            connection.abandon()
+        self._give_up()
         self._let_go()
         if self._ear is not None:
             self._ear.drop()
 
-    async def changes(self) -> int:
-        """A number that is another one whenever somebody has committed since."""
-        return await self.reading.submit(lambda session: session.generation)
+    async def versions(self, names: Sequence[str]) -> dict[str, int]:
+        """How often each of these queues has been changed; nothing while the store cannot be read."""
+        try:
+            return await self.reading.submit(lambda session: _versions(session, names))
+        except BackendError:
+            return {}
+
+    def _give_up(self) -> None:
+        for connection in (self._reads, self._writes):
+            connection.abandon()
 
     def _let_go(self) -> None:
         for file in (self._lock, self._mark, self._mouth):
@@ -94,7 +102,12 @@ class Opened:
 
     async def _connect(self) -> None:
         await self._writes
-        await self.writer.prepare()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self.writer.prepare()
+        except TimeoutError:
+            self._give_up()
+            raise self._busy() from None
         await self._reads
 
     def _busy(self) -> BackendBusy:
@@ -108,3 +121,8 @@ def _pipes(folder: Path, heard: Heard) -> tuple[Ear | None, Mouth]:
     except (OSError, NotImplementedError):
         return None, Mouth(folder, "")
     return ear, Mouth(folder, ear.name)
+
+
+def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
+    books = {name: session.book(name) for name in names}
+    return {name: book.version if book else 0 for name, book in books.items()}

@@ -45,37 +45,32 @@ class SqliteQueue:
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         def work(session: Session) -> tuple[PutReply, ...]:
-            return self._once(
-                session, "put", call, lambda: entering.put(session, session.make_book(self.name), batches)
-            )
+            return entering.put(session, session.make_book(self.name), batches)
 
-        return await self._store.write(work)
+        return await self._once("put", call, work)
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
         terms = claiming.Terms(worker, n, lease, tasks)
 
         def work(session: Session) -> Claimed:
-            def apply() -> Claimed:
-                book = session.book(self.name)
-                return claiming.claim(session, book, call, terms) if book else Claimed((), None)
-
-            return self._once(session, "claim", call, apply)
+            book = session.book(self.name)
+            return claiming.claim(session, book, call, terms) if book else Claimed((), None)
 
         self.watch.claiming()
-        return await self._store.write(work)
+        return await self._once("claim", call, work)
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
         def work(session: Session) -> tuple[State | None, ...]:
-            def apply() -> tuple[State | None, ...]:
-                book = session.book(self.name)
-                return settling.settle(session, book, settlements) if book else (None,) * len(settlements)
+            book = session.book(self.name)
+            return settling.settle(session, book, settlements) if book else (None,) * len(settlements)
 
-            return self._once(session, "settle", call, apply)
+        return await self._once("settle", call, work)
 
-        return await self._store.write(work)
-
-    def _once(self, session: Session, verb: str, call: Call, apply: Callable[[], R]) -> R:
-        return self._store.replies.once(session, self.name, verb, call, apply)
+    async def _once(self, verb: str, call: Call, work: Callable[[Session], R]) -> R:
+        replies = self._store.replies
+        return await self._store.write(
+            lambda session: replies.once(session, self.name, verb, call, lambda: work(session))
+        )
 
     # ---- calls that may be repeated
 

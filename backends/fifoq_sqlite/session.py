@@ -61,7 +61,7 @@ class Session:
             if book.changed:
                 self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
                 book.changed.clear()
-            book.version += 1
+            book.version += self.changes
             self.run("queue_write", book.row())
 
     def commit(self) -> None:

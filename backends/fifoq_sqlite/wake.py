@@ -22,37 +22,42 @@ _LISTING = 1.0
 
 
 class News(NamedTuple):
-    """What a transaction changed that somebody may wait for."""
+    """What transactions changed that somebody may wait for."""
 
     woken: set[str]
     """Queues in which something may have become claimable."""
     ended: list[tuple[str, str]]
     """(queue, id) of jobs that ended or were removed."""
+    versions: dict[str, int]
+    """The version of each queue that was changed, or of those woken, as others are told."""
 
     @classmethod
     def of(cls, parts: "Iterable[News]") -> "News":
-        news = cls(set(), [])
+        news = cls(set(), [], {})
         for part in parts:
             news.woken.update(part.woken)
             news.ended.extend(part.ended)
+            news.versions.update(part.versions)
         return news
 
     def lines(self) -> Iterator[bytes]:
         """The news as lines. Names and ids have no control characters."""
         for queue in self.woken:
-            yield f"w{queue}\n".encode()
+            yield f"w{self.versions.get(queue, 0)}\t{queue}\n".encode()
         for queue, id in self.ended:
             yield f"e{queue}\t{id}\n".encode()
 
     @classmethod
     def read(cls, data: bytes) -> "News":
-        news = cls(set(), [])
+        """The news of whole lines; what makes no sense is passed over."""
+        news = cls(set(), [], {})
         for line in data.decode("utf-8", "replace").split("\n"):
-            if line.startswith("w"):
-                news.woken.add(line[1:])
-            elif line.startswith("e") and "\t" in line:
-                queue, id = line[1:].split("\t", 1)
-                news.ended.append((queue, id))
+            first, tab, second = line[1:].partition("\t")
+            if tab and line[0] == "e":
+                news.ended.append((first, second))
+            elif tab and line[0] == "w" and first.isdecimal():
+                news.woken.add(second)
+                news.versions[second] = int(first)
         return news
 
 

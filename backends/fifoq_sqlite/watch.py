@@ -11,6 +11,8 @@ class Watch:
     def __init__(self) -> None:
         self._changes = 0
         self._seen = 0
+        self._version = -1
+        """The newest version of the queue that was heard of."""
         self._idle: set[Bell] = set()
         self._ends: dict[str, set[Bell]] = {}
 
@@ -47,6 +49,11 @@ class Watch:
             bells.discard(bell)
             if not bells and self._ends.get(id) is bells:
                 del self._ends[id]
+
+    def know(self, version: int) -> bool:
+        """The queue has come to this version; return whether that is news."""
+        before, self._version = self._version, max(self._version, version)
+        return -1 < before < version
 
     def changed(self) -> None:
         """Something may have become claimable."""

@@ -82,7 +82,7 @@ class Writer:
             if session.changes:
                 self._checkpoints.after_commit(connection)
         # Outside the lock: whoever is woken wants it next.
-        if news is not None:
+        if news is not None and (news.woken or news.ended):
             self._mouth.tell(news)
         return news
 
@@ -102,7 +102,9 @@ class Writer:
             for ticket in tickets:
                 ticket.error = known or error
             return None
-        return News(session.woken, session.ended) if session.woken or session.ended else None
+        if not session.changes:
+            return None
+        return News(session.woken, session.ended, {book.name: book.version for book in session.used()})
 
     def _attempt(self, session: Session, tickets: Sequence[Ticket]) -> None:
         committing = False

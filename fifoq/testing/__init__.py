@@ -19,7 +19,7 @@ from fifoq.testing.model import Model
 from fifoq.testing.model_backend import ModelBackend, ModelStore
 
 if TYPE_CHECKING:
-    from fifoq.testing.contract import QueueContract
+    from fifoq.testing.contract import ProcessContract, QueueContract
 
 __all__ = [
     "Driver",
@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "ModelBackend",
     "ModelStore",
+    "ProcessContract",
     "QueueContract",
     "spec",
 ]
@@ -36,8 +37,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the kit on first use: it alone needs pytest."""
-    if name != "QueueContract":
+    if name not in ("ProcessContract", "QueueContract"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fifoq.testing.contract import QueueContract
+    from fifoq.testing import contract
 
-    return QueueContract
+    return getattr(contract, name)

@@ -56,10 +56,14 @@ def _rule(operation: Callable[[operations.Draw, Pair], None], number: int) -> An
     return rule(data=st.data())(step)
 
 
-for _operation, _weight in operations.OPERATIONS.items():
-    for _number in range((_weight + 2) // 3):  # Hypothesis weighs its rules alike: the frequent ones stand there twice.
-        _step = _rule(_operation, _number)
-        setattr(QueueMachine, f"{_operation.__name__}_{_number}", _step)
+def _add_rules() -> None:
+    """Hypothesis weighs its rules alike: the frequent operations stand there several times."""
+    for operation, weight in operations.OPERATIONS.items():
+        for number in range((weight + 2) // 3):
+            setattr(QueueMachine, f"{operation.__name__}_{number}", _rule(operation, number))
+
+
+_add_rules()
 
 
 def run_machine(make_backend: MakeBackend, clock: ManualClock) -> None:

@@ -94,7 +94,7 @@ class Claims:
         for desk in desks:
             if not desk.hot:
                 desk.warm(now)
-        return [desk for desk in desks if desk.hot and now >= desk.not_before]
+        return [desk for desk in desks if desk.hot and desk.may_be_asked(now)]
 
     async def _ask(self, desk: Desk) -> bool:
         """Claim what there is room for; return whether to ask once more, now that somebody listens."""
@@ -113,7 +113,7 @@ class Claims:
 
         Of all its tasks no more than each place has room for: a claimed sync job never waits for a thread.
         """
-        while places := desk.open_places():
+        while not self.stopping and (places := desk.open_places()):
             n = self._fits(places)
             if n <= 0:
                 self.hungry = True
@@ -132,7 +132,7 @@ class Claims:
     async def _fill(self, desk: Desk, places: frozenset[Place]) -> bool:
         """Claim for the rest of the room without the narrowest places: they would make for many small claims."""
         rest = sorted(places, key=lambda place: place.width - place.taken)
-        while rest := rest[1:]:
+        while not self.stopping and (rest := rest[1:]):
             n = self._fits(rest)
             if n > 0 and await self._claim(desk, n, desk.names(frozenset(rest))) is None:
                 return False
@@ -163,7 +163,8 @@ class Claims:
 
     async def _rest(self) -> None:
         """Sleep until something is heard, there is room again, or it is time to ask."""
-        self._set_alarm(min([desk.due for desk in self._desks], default=time.monotonic() + FLOOR))
+        now = time.monotonic()
+        self._set_alarm(min([desk.due(now) for desk in self._desks], default=now + FLOOR))
         self._resting = resting = self._loop.create_future()
         await resting
 

@@ -8,7 +8,7 @@ from fifoq.caller import Caller
 from fifoq.clock import SECOND
 from fifoq.lease import Outcome
 from fifoq.queue import Queue
-from fifoq.worker.outage import Contact, Outage
+from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
 from fifoq.worker.run import Place, Plan, Run
 from fifoq.worker.settler import Settler
 
@@ -69,19 +69,21 @@ class Desk:
         if now >= self.timer or now >= self.asked_at + FLOOR:
             self.hot = True
 
-    @property
-    def not_before(self) -> float:
+    def may_be_asked(self, now: float) -> bool:
         """
-        Before which moment there is no use in asking (`time.monotonic()`).
+        Whether there is any use in asking.
 
-        A queue that takes no outcomes is not asked for more jobs: their outcomes would pile up here.
+        A queue that takes no outcomes is asked for no more jobs: their outcomes would pile up here.
         """
-        return max(self.outage.until, self.settler.outage.until)
+        return not self.settler.outage.ongoing and now >= self.outage.until
 
-    @property
-    def due(self) -> float:
+    def due(self, now: float) -> float:
         """When to ask again if nothing is heard (`time.monotonic()`)."""
-        return max(self.not_before, min(self.timer, self.asked_at + FLOOR))
+        if self.settler.outage.ongoing:
+            return now + FLOOR  # or when it is over: the settler says so
+        if self.outage.ongoing:
+            return max(self.outage.until, self.asked_at + FIRST_PAUSE)
+        return min(self.timer, self.asked_at + FLOOR)
 
     def asked(self, now: float) -> None:
         """Note that it is asked now: cold, with no timer, until something else is heard or answered."""

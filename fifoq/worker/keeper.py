@@ -181,7 +181,7 @@ class Keeper:
             extensions.append(Extension(run.lease.spec.id, run.lease.token, lease, news))
         try:
             # A call that hangs must not outlast the leases: the next one may find a better connection.
-            async with asyncio.timeout(self._lease / 2):
+            async with asyncio.timeout(self._lease / 3):
                 holds = await twin.queue(queue).extend(extensions)
         except Exception as error:
             for run, extension in zip(runs, extensions, strict=True):

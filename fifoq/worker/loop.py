@@ -48,7 +48,8 @@ class InLoop:
     async def perform(self, run: Run) -> bytes:
         plan = run.plan
         args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
-        run.begin()
+        if plan.timeout is not None:
+            run.begin()
         if plan.takes_context:
             value = await plan.function(self._site.context(run), *args, **kwargs)
         else:

@@ -7,7 +7,7 @@ from fifoq.errors import BackendError
 
 log = logging.getLogger("fifoq.worker")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 """Seconds between two tries, doubled from the first to the longest: a worker goes on within 2 s of the return."""
 
 

@@ -58,13 +58,17 @@ class Plan:
         "encode",
         "failures_kept",
         "function",
+        "name",
         "place",
         "results_kept",
         "takes_context",
+        "timeout",
     )
 
     def __init__(self, definition: Definition, place: Place) -> None:
         self.definition = definition
+        self.name = definition.name
+        self.timeout = definition.timeout
         self.place = place
         self.function: Callable[..., Any] = definition.function
         self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
@@ -110,7 +114,7 @@ class Run:
 
     def begin(self) -> None:
         """The function starts now: so does its timeout."""
-        timeout = self.plan.definition.timeout
+        timeout = self.plan.timeout
         if timeout is not None and not self.ended:
             self.timer = asyncio.get_running_loop().call_later(timeout, self.stop, Stop.TIMEOUT)
 
@@ -130,4 +134,4 @@ class Run:
             self.timer.cancel()
 
     def __repr__(self) -> str:
-        return f"<Run of job {self.lease.spec.id} of task {self.plan.definition.name!r} in {self.desk.name!r}>"
+        return f"<Run of job {self.lease.spec.id} of task {self.plan.name!r} in {self.desk.name!r}>"

@@ -23,7 +23,7 @@ class Settler:
     The outcomes of one queue on their way to the store.
 
     `held` are the runs whose leases are kept: those whose outcome is written are taken out. `put_back` is told of each
-    job that goes back to its place, and in how many microseconds it may run again.
+    job that goes back to its place, and in how many microseconds it may run again; and after an outage.
 
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
     """
@@ -73,7 +73,9 @@ class Settler:
                 await asyncio.sleep(self.outage.failed(error))
             else:
                 break
-        self.outage.over()
+        if self.outage.ongoing:
+            self.outage.over()
+            self._put_back(0)
         for (run, outcome), state in zip(batch, states, strict=True):
             self._held.pop(run.lease.token, None)
             if state is State.WAITING and isinstance(outcome, Retry | Release):
@@ -102,5 +104,5 @@ def _log_lost(run: Run) -> None:
         "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this happens "
         "often, the task holds up the process for longer than the lease.",
         run.lease.spec.id,
-        run.plan.definition.name,
+        run.plan.name,
     )

@@ -125,7 +125,7 @@ class Shift:
             log.warning(
                 "Job %s of task %r did not stop in time. It is released%s.",
                 run.lease.spec.id,
-                run.plan.definition.name,
+                run.plan.name,
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
             )
             run.end()
@@ -194,7 +194,7 @@ class Shift:
         if why is Stop.LOST:
             del self._held[run.lease.token]
         if run.stopped is None and why is not Stop.CANCEL:
-            log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.definition.name, why.value)
+            log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value)
         run.stop(why)
 
     async def _check_keeper(self) -> None:

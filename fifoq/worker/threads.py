@@ -115,7 +115,7 @@ class InThreads:
             "Task %r is to stop (%s), but it is a sync function, and a thread cannot be stopped: job %s holds its key "
             "and its place in its limits until the function returns. Check ctx.cancelled in it, give what it calls a "
             'timeout, or use run_in="process".',
-            run.plan.definition.name,
+            run.plan.name,
             why.value,
             run.lease.spec.id,
         )

@@ -3,10 +3,10 @@
 from uuid import uuid4
 
 import pytest
-from fifoq_memory import MemoryBackend
 
 from fifoq.testing import MakeBackend
 from fifoq.testing.mutation import MakeStore
+from fifoq_memory import MemoryBackend
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """The in-memory backend keeps the contract."""
 
 import pytest
-from fifoq_memory import agenda, blocked, ready, register
 
 from fifoq.testing import MakeBackend, QueueContract
 from fifoq.testing.contract.model import ModelCases
 from fifoq.testing.mutation import MakeStore
+from fifoq_memory import agenda, blocked, ready, register
 
 
 class TestMemory(QueueContract):

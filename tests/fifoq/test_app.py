@@ -3,6 +3,9 @@
 import asyncio
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fifoq_memory import MemoryBackend
 
 from fifoq import (
     Context,
@@ -26,11 +28,11 @@ from fifoq import (
     QueueFull,
     ResultTimeout,
     State,
-    UnknownTask,
 )
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq.testing.clock import ManualClock
+from fifoq_memory import MemoryBackend
 
 
 def make(**settings: Any) -> Fifoq:
@@ -516,11 +518,6 @@ async def test_check_reaches_the_backend(tasks: Fifoq) -> None:
         assert all(isinstance(sentence, str) for sentence in await tasks.check())
 
 
-def test_an_unknown_task_is_named(tasks: Fifoq) -> None:
-    with pytest.raises(UnknownTask, match=r"'nothing'.*append, double, fail"):
-        tasks._catalogue.task("nothing")
-
-
 # -- workers -----------------------------------------------------------------------------------------------------------
 
 
@@ -620,6 +617,33 @@ async def test_a_thread_hops_to_the_loop_that_opened_it(tasks: Fifoq) -> None:
             assert await asyncio.to_thread(lambda: handle.result_sync(30)) == 8
 
 
+async def test_closing_waits_for_calls_from_threads() -> None:
+    happened: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryBackend):
+        async def queues(self) -> tuple[str, ...]:
+            begun.set()
+            await go_on.wait()
+            happened.append("looked")
+            return ()
+
+        async def check(self) -> tuple[str, ...]:
+            return await self.queues()
+
+        async def close(self) -> None:
+            happened.append("closed")
+
+    tasks = make()
+    tasks._link._make = Slow
+    async with tasks:
+        look = asyncio.create_task(asyncio.to_thread(lambda: tasks._link.run(tasks.check)))
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.01, go_on.set)
+    assert happened == ["looked", "closed"]
+    assert await look == ()
+
+
 async def test_a_sync_call_on_the_loops_own_thread_raises(tasks: Fifoq) -> None:
     async with tasks:
         for call in (lambda: tasks.tasks["double"].enqueue_sync(1), tasks.stats_sync):
@@ -686,11 +710,13 @@ async def test_a_sync_task_may_enqueue(tasks: Fifoq) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_does_not_use_its_parents_opening(tasks: Fifoq) -> None:
     double = tasks.tasks["double"]
     double.enqueue_sync(1)
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)
         try:
             double.enqueue_sync(2)
             os._exit(0 if tasks.stats_sync()["default"].waiting == 2 else 1)
@@ -732,3 +758,27 @@ async def test_a_call_of_the_seam_is_numbered_per_opening(tasks: Fifoq) -> None:
             await tasks.tasks["double"].enqueue(1)
     assert [call.number for call in seen] == [1, 2, 1, 2]
     assert len({call.caller for call in seen}) == 2
+
+
+SCRIPT = """
+import sys, threading
+from fifoq import Fifoq
+from fifoq_memory import MemoryBackend
+
+class WithThread(MemoryBackend):
+    async def open(self):
+        self.done = threading.Event()
+        threading.Thread(target=self.done.wait).start()
+    async def close(self):
+        self.done.set()
+
+tasks = Fifoq("memory://")
+tasks._link._make = WithThread
+task = tasks.task(name="t")(lambda: None)
+print(task.enqueue_sync().created, flush=True)
+"""
+
+
+def test_a_script_ends_although_its_backend_has_threads() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")

@@ -230,9 +230,11 @@ async def test_a_body_that_is_announced_too_long_is_413_before_any_of_it_came(se
             b"POST /queue/tasks/ship HTTP/1.1\r\nhost: x\r\n"
             b"content-type: application/json\r\ncontent-length: 100000000\r\n\r\n"
         )
-        async with asyncio.timeout(10):
-            assert b" 413 " in await reader.readline()
-        writer.close()
+        try:
+            async with asyncio.timeout(10):
+                assert b" 413 " in await reader.readline()
+        finally:
+            writer.close()
 
 
 async def test_unknown_tasks_jobs_and_methods_are_problems(serve, shop: Shop) -> None:
@@ -351,8 +353,9 @@ async def test_a_task_of_another_fifoq_is_not_exposed() -> None:
     @other.task
     async def foreign() -> None: ...
 
-    with pytest.raises(ConfigurationError, match="foreign"):
-        router(Fifoq("memory://"), expose=[foreign], public=True)
+    for thing in (foreign, foreign.function, foreign.options(priority=1)):
+        with pytest.raises(ConfigurationError, match="foreign"):
+            router(Fifoq("memory://"), expose=[thing], public=True)
 
 
 async def test_types_of_arguments_may_be_defined_after_the_router(serve) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+
+from fifoq.testing import Driver, ManualClock
 from fifoq_memory import MemoryBackend
 from fifoq_memory.book import Book
 from fifoq_memory.queue import MemoryQueue
-
-from fifoq.testing import Driver, ManualClock
 
 
 @pytest.fixture

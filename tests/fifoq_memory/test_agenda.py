@@ -1,8 +1,9 @@
 """An agenda gives what is due by (time, entry), each once, at its newest time."""
 
-from fifoq_memory.agenda import SLACK, Agenda
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fifoq_memory.agenda import SLACK, Agenda
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["set", "set", "set", "clear", "due"]), st.integers(1, 5), st.integers(0, 20))

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from fifoq_memory.book import Book
-from fifoq_memory.gates import ValueGate
-from fifoq_memory.line import Line
 
 from fifoq.limits import Limit, Rate
 from fifoq.state import State
 from fifoq.testing import Driver, ManualClock, spec
+from fifoq_memory.book import Book
+from fifoq_memory.gates import ValueGate
+from fifoq_memory.line import Line
 
 HOUR = 3_600_000_000
 
@@ -89,6 +89,7 @@ CORRUPTIONS: dict[str, Callable[[Book], object]] = {
     "a token without a lease": lambda book: setattr(book.jobs["unkeyed"], "token", "x"),
     "a lease without a token": lambda book: setattr(book.jobs["running"], "token", None),
     "a waiting job without a seq": lambda book: setattr(book.jobs["second"], "score", 0),
+    "a scheduled job with a seq": lambda book: setattr(book.jobs["scheduled"], "score", 1),
     "an unkeyed job that halts": lambda book: setattr(book.jobs["ended"], "halted", True),
     "an end of one that waits": lambda book: setattr(book.jobs["unkeyed"], "finished_at", 1),
     "a number of nobody": lambda book: book.register.add(book.number + 1, book.jobs["unkeyed"]),

@@ -4,7 +4,6 @@ import logging
 from uuid import uuid4
 
 import pytest
-from fifoq_memory import MemoryBackend, backend
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from fifoq.clock import ProcessClock
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.queue import Backend, Call, Queue
 from fifoq.testing import Driver, ManualClock, spec
+from fifoq_memory import MemoryBackend, backend
 
 
 def test_it_is_a_backend_and_its_queues_are_queues() -> None:
@@ -173,3 +173,9 @@ class Driverless:
 
     async def waiting(self) -> int:
         return (await self.queue.stats()).waiting
+
+
+@pytest.mark.parametrize("cursor", ["", "k", "12", ":k", "-1:k", "x:k"])
+async def test_a_cursor_that_no_page_gave_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidArguments, match="cursor"):
+        await MemoryBackend("memory://").queue("queue").blocked_keys(cursor, 10)

@@ -2,14 +2,13 @@
 
 import random
 
+from fifoq.state import State
+from fifoq.testing import spec
 from fifoq_memory.blocked import CHUNK, Blocked
 from fifoq_memory.gates import TaskGate
 from fifoq_memory.job import Job, score_of
 from fifoq_memory.oldest import Oldest
 from fifoq_memory.register import Register
-
-from fifoq.state import State
-from fifoq.testing import spec
 
 TASK = TaskGate("task")
 

@@ -1,12 +1,12 @@
 """A ready set gives its smallest, whatever came and went, and keeps no more than twice what is in it."""
 
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import Job
-from fifoq_memory.ready import END, SLACK, Ready
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fifoq.testing import spec
+from fifoq_memory.gates import TaskGate
+from fifoq_memory.job import Job
+from fifoq_memory.ready import END, SLACK, Ready
 
 JOB = Job(spec(), 1, TaskGate("task"), 0)
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "add", "discard", "pop", "bound"]), st.integers(1, 30)))

@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from fifoq_memory import MemoryBackend
-from fifoq_memory.queue import MemoryQueue
 
 from fifoq.lease import Extension, Release, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare
 from fifoq.testing import spec
+from fifoq_memory import MemoryBackend
+from fifoq_memory.queue import MemoryQueue
 
 LEASE = 60_000_000
 THREADS, JOBS = 4, 400

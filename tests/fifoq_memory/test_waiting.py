@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from fifoq_memory import MemoryBackend
-from fifoq_memory.queue import MemoryQueue
 
 from fifoq.errors import JobNotFound
 from fifoq.lease import Retry, Settlement, Succeed
@@ -16,6 +14,8 @@ from fifoq.queue import Call, Declare
 from fifoq.record import JobSpec, Record
 from fifoq.state import State
 from fifoq.testing import ManualClock, spec
+from fifoq_memory import MemoryBackend
+from fifoq_memory.queue import MemoryQueue
 
 LONG = 30.0
 """Seconds: a waiter that is not woken fails the test instead of hanging it."""
@@ -123,6 +123,7 @@ async def test_a_waiter_whose_loop_is_gone_harms_nobody(line: Line) -> None:
 
     def begin_and_go() -> None:
         loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # It would tell of the task that is destroyed while it waits.
         kept.append(loop.create_task(line.queue.wait(LONG)))
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
@@ -200,3 +201,14 @@ async def test_one_who_gives_up_does_not_stop_the_others(line: Line) -> None:
     record = await patient
     assert record is not None
     assert record.reason == "asked"
+
+
+def test_a_call_may_be_made_where_no_loop_runs() -> None:
+    queue = MemoryBackend("memory://").queue("queue")
+    waiting = asyncio.new_event_loop()
+    task = waiting.create_task(queue.wait(LONG))
+    waiting.run_until_complete(asyncio.sleep(0))
+    with pytest.raises(StopIteration):
+        queue.put(Call("caller", 1), [[spec()]]).send(None)
+    assert waiting.run_until_complete(task) is True
+    waiting.close()

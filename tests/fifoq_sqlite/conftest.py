@@ -66,6 +66,12 @@ async def backend(url: str) -> AsyncIterator[SqliteBackend]:
 
 
 @pytest.fixture
+def line_of() -> Callable[[SqliteBackend], Line]:
+    """A function that gives a caller's view of the queue of any backend."""
+    return lambda backend: Line(backend.queue("queue"))
+
+
+@pytest.fixture
 def line(backend: SqliteBackend) -> Line:
     return Line(backend.queue("queue"))
 
@@ -84,4 +90,7 @@ def start() -> Iterator[Start]:
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait(LONG)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()

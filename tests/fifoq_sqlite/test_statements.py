@@ -15,7 +15,7 @@ LOOKS_AT_ALL = {"audit_jobs", "audit_values"}
 """They are to look at everything of a queue."""
 IN_ORDER = {"timers_next", "jobs_oldest"}
 """They take the first one of a whole queue, in the order of an index."""
-FEW = ("fifoq_store", "fifoq_queues", "sqlite_master", "fifoq_gates", "g ", "fifoq_paused_keys", "fifoq_replies")
+FEW = ("fifoq_store", "fifoq_queues", "sqlite_master", "fifoq_gates", "g ", "s ", "fifoq_paused_keys", "fifoq_replies")
 """Tables without a backlog: searched by queue alone they give its tasks, its paused keys, its callers."""
 
 

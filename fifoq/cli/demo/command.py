@@ -17,7 +17,7 @@ from fifoq.connect import redacted
 from fifoq.errors import ConfigurationError
 from fifoq.settings import Settings
 
-GAMES = 48
+GAMES = 60
 """As many games as take some ten seconds in all on two cores."""
 MEAN_WORK = 0.02
 """Seconds that the job of one move takes, on average."""
@@ -42,7 +42,7 @@ def demo(
     """
     for module in ("fastapi", "uvicorn"):
         if find_spec(module) is None:
-            raise ConfigurationError(f'fifoq demo needs {module}: pip install "fifoq[all]"')
+            raise ConfigurationError(f'fifoq demo needs {module}: pip install "fifoq[cli]"')
     report = asyncio.run(_run(games, url, seed))
     if json:
         typer.echo(as_json(report))

@@ -23,7 +23,10 @@ async def server(url: str | None, command: list[str]) -> AsyncGenerator[Address]
     """Run the server on the backend at `url` (None: FIFOQ_URL, or memory) and give its address."""
     # The URL may hold a password: the environment shows it to fewer eyes than the command line.
     environment = os.environ if url is None else os.environ | {"FIFOQ_URL": url}
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
+    # In a session of its own: Ctrl-C is for the demo, which then ends the server.
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
+    )
     try:
         yield Address("127.0.0.1", await _port(process))
     finally:

@@ -94,15 +94,17 @@ def tally(performance: Performance) -> Tally:
 
 
 def claims(seen: Tally) -> list[Claim]:
-    """Return what fifoq claims, each checked against `seen`."""
-    return [*_order(seen), *_retries(seen), *_parallel(seen)]
+    """Return what fifoq claims, each checked against `seen`. Of moves that were never made nothing is true."""
+    made = seen.moves > seen.lost
+    checked = (*_order(seen), *_retries(seen), *_parallel(seen))
+    return [claim._replace(holds=claim.holds and made) for claim in checked]
 
 
 def _order(seen: Tally) -> Iterator[Claim]:
     yield Claim(
         "no move was lost, none was made twice",
         f"{seen.moves:,} sent, {seen.lost:,} lost, {seen.repeated:,} twice",
-        seen.moves > 0 and seen.lost == 0 and seen.repeated == 0,
+        seen.lost == 0 and seen.repeated == 0,
     )
     yield Claim(
         "each game was played in order",
@@ -131,7 +133,7 @@ def _parallel(seen: Tally) -> Iterator[Claim]:
         yield Claim(
             "games were played side by side",
             f"{seen.most_at_once} at once at most, {seen.mean_at_once:.1f} on average",
-            seen.most_at_once > 1 and seen.speed_up > 1,
+            seen.most_at_once > 1,
         )
 
 

@@ -1,7 +1,8 @@
 """
 The conformance kit: what every backend must pass, as named cases and one state machine.
 
-Each part is a class of cases whose names are sentences of the contract; QueueContract is all of them.
+Each part is a class of cases whose names are sentences of the contract. QueueContract is all of them; ProcessContract
+is for stores that several processes share.
 """
 
 import pkgutil
@@ -11,6 +12,7 @@ import pytest
 # Before the parts are imported: pytest then explains their assertions in a stranger's suite as well.
 pytest.register_assert_rewrite(*(f"{__name__}.{part.name}" for part in pkgutil.iter_modules(__path__)))
 
+from fifoq.testing.contract.processes import ProcessContract  # noqa: E402
 from fifoq.testing.contract.suite import QueueContract  # noqa: E402
 
-__all__ = ["QueueContract"]
+__all__ = ["ProcessContract", "QueueContract"]

@@ -4,6 +4,7 @@ import pytest
 
 from fifoq.clock import SECOND
 from fifoq.queue import MAX_TIMERS
+from fifoq.record import Filter
 from fifoq.state import State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
@@ -110,6 +111,15 @@ class DelayCases(Cases):
         assert driver.stats().scheduled == 10
         driver.claim_reply(1)
         assert driver.stats().scheduled == 0
+
+    def test_of_too_many_timers_the_earliest_fire_first(self, driver: Driver, clock: ManualClock) -> None:
+        half = MAX_TIMERS * 6 // 10
+        driver.put(*(spec(id=f"late {number:03}", delay=2) for number in range(half)))
+        driver.put(*(spec(id=f"early {number:03}", delay=1) for number in range(half)))
+        clock.advance(5)
+        driver.claim(tasks=["another"])
+        left = [record.spec.id for record in driver.find(Filter(state=State.SCHEDULED), MAX_TIMERS)]
+        assert left == [f"late {number:03}" for number in range(MAX_TIMERS - half, half)]
 
     def test_the_next_timer_is_told_and_never_too_late(self, driver: Driver, clock: ManualClock) -> None:
         assert driver.claim_reply().next_timer is None

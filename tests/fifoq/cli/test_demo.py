@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,24 @@ def test_a_server_that_does_not_start_is_a_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["fifoq", "demo", "--games", "1"])
     assert commands.run() == 1
     assert "did not start: it ended with status 3" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server's process by /proc")
+def test_ctrl_c_ends_the_demo_and_its_server_without_a_traceback() -> None:
+    demo = subprocess.Popen([*SCRIPT, "demo", "--games", "200"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not (servers := children(demo.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    demo.send_signal(signal.SIGINT)
+    _, said = demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    assert b"Traceback" not in said
+    assert servers
+    assert not any(Path(f"/proc/{server}").exists() for server in servers)
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

@@ -72,7 +72,7 @@ def test_random_runs_reach_every_kind_of_reply(monkeypatch: pytest.MonkeyPatch) 
         return reply
 
     monkeypatch.setattr(Pair, "do", do)
-    for seed in range(15):
+    for seed in range(20):
         clock = ManualClock()
         store = ModelStore(clock)
         run(Pair(lambda _, store=store: ModelBackend(store), clock), seed, 250)

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fifoq_memory import MemoryBackend
 
 from fifoq.caller import Caller
 from fifoq.definition import Definition
@@ -18,6 +17,7 @@ from fifoq.record import JobSpec
 from fifoq.signature import Signature
 from fifoq.state import State
 from fifoq.worker import Worker, WorkerSettings, Workplace
+from fifoq_memory import MemoryBackend
 
 
 class Shop:

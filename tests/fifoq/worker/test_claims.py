@@ -76,6 +76,7 @@ async def test_sync_jobs_take_no_more_than_the_threads_and_leave_the_rest_to_oth
         for id in free:  # they are behind all the sync ones, and still run
             await shop.ended(id)
         assert (await shop.states())[State.RUNNING] == 3
+        await shop.until(lambda: now == 3)
         go.set()
         for id in blocked:
             await shop.ended(id)

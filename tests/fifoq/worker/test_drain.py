@@ -43,6 +43,15 @@ async def test_drain_waits_for_back_offs_and_tokens(shop: Any) -> None:
     assert await shop.states() == {State.SUCCEEDED: 10, State.FAILED: 1}
 
 
+async def test_drain_waits_for_back_offs_without_rates(shop: Any) -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    await shop.put(shop.task(fail, retry=Retry(2, backoff=0.3, jitter=False)))
+    await shop.worker().drain()
+    assert await shop.states() == {State.FAILED: 1}
+
+
 async def test_drain_leaves_what_is_scheduled_paused_halted_delayed_or_unknown(shop: Any) -> None:
     async def quick() -> None: ...
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from fifoq.caller import Caller
+from fifoq.codec import pack
 from fifoq.context import Context
 from fifoq.job import Progress
 from fifoq.lease import Extension
 from fifoq.retry import Retry
 from fifoq.state import State
 from fifoq.worker.keeper import Keeper
+from fifoq.worker.outage import Contact
+from fifoq.worker.run import Plan, Run
 
 
 async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) -> None:
@@ -71,7 +74,7 @@ async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
 
     id = await shop.put(shop.task(slow))
     queue = shop.backend.queue("default")
-    worker = shop.worker(lease=0.3)
+    worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await started.wait()
         # The lease is made to end by the hand of the test: shortened behind the keeper's back, and taken by another.
@@ -87,6 +90,32 @@ async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
     assert any("'slow'" in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
 
 
+async def test_a_job_that_returns_after_its_lease_was_lost_settles_nothing(shop: Any, outages: Any) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.set()
+        return "old"
+
+    id = await shop.put(shop.task(stubborn))
+    queue = shop.backend.queue("default")
+    worker = shop.worker(lease=0.3, concurrency=1)
+    async with worker:
+        await started.wait()
+        (run,) = worker._shift._held.values()
+        await queue.extend([Extension(id, run.lease.token, 1)])
+        await asyncio.sleep(0.001)
+        await Caller().attempt(lambda call: queue.claim(call, "other", 1, 60_000_000, ["stubborn"]))
+        await stopped.wait()
+        await shop.until(lambda: worker._shift.idle)
+    assert outages.calls.count("settle") == 0
+    assert (await shop.job(id)).worker == "other"
+
+
 async def test_a_stale_outcome_is_refused(shop: Any, caplog: pytest.LogCaptureFixture) -> None:
     started, go = threading.Event(), threading.Event()
 
@@ -97,7 +126,7 @@ async def test_a_stale_outcome_is_refused(shop: Any, caplog: pytest.LogCaptureFi
 
     id = await shop.put(shop.task(slow))
     queue = shop.backend.queue("default")
-    worker = shop.worker(lease=0.3)
+    worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await asyncio.to_thread(started.wait)
         (run,) = worker._shift._held.values()
@@ -207,6 +236,41 @@ async def test_progress_is_written_in_few_calls(shop: Any, outages: Any) -> None
         await shop.ended(id)
     seconds = (await shop.job(id)).finished_at - (await shop.job(id)).started_at
     assert outages.calls.count("extend") <= 3 + seconds.total_seconds() / 0.1
+
+
+async def test_progress_that_comes_before_the_keeper_is_ready_is_written_soon(shop: Any) -> None:
+    async def slow() -> None: ...
+
+    task = shop.task(slow)
+    id = await shop.put(task)
+    queue = shop.backend.queue("default")
+    claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 60_000_000, ["slow"]))
+    run = Run(queue, Plan(task, None), claimed.leases[0], time.monotonic() + 60.0)  # type: ignore[arg-type]
+    keeper = Keeper(shop.backend, {"token": run}, 60.0, Contact(), lambda run, why: None)
+    keeper.report(run, pack([1, 2, ""]))
+    keeper.start()
+    await shop.until_job(id, lambda job: job.progress == Progress(1, 2, ""))
+    await keeper.stop(5.0)
+    assert not keeper.alive
+
+
+async def test_one_extension_that_hangs_costs_no_lease(shop: Any, outages: Any) -> None:
+    go, stopped = asyncio.Event(), []
+
+    async def slow(ctx: Context) -> None:
+        await go.wait()
+        stopped.append(ctx.cancelled)
+
+    id = await shop.put(shop.task(slow))
+    async with shop.worker(lease=1.5):
+        await shop.until_job(id, lambda job: job.attempt)
+        outages.hangs = True
+        await shop.until(lambda: "extend" in outages.calls)
+        outages.hangs = False
+        await asyncio.sleep(1.5)
+        go.set()
+        job = await shop.ended(id)
+    assert (job.attempt, job.crashes, stopped) == (1, 0, [False])
 
 
 async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,29 @@ async def test_a_claim_on_its_way_hands_its_jobs_back(shop: Any, monkeypatch: py
     assert (job.state, job.attempt, job.crashes, ran) == (State.WAITING, 0, 0, [])
 
 
+async def test_a_worker_that_stops_goes_on_with_no_claim(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    await shop.put_all([shop.spec(task) for _ in range(50)])
+    queue = shop.backend.queue("default")
+    claim, claims, begun, go = queue.claim, [], asyncio.Event(), asyncio.Event()
+
+    async def slow_claim(*args: Any) -> Claimed:
+        reply = await claim(*args)
+        claims.append(len(reply.leases))
+        begun.set()
+        await go.wait()
+        return reply
+
+    monkeypatch.setattr(queue, "claim", slow_claim)
+    async with shop.worker(concurrency=5):
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.02, go.set)
+    assert claims == [5]
+    assert await shop.states() == {State.WAITING: 50}
+
+
 async def test_what_was_claimed_too_late_is_not_run(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply was long on its way, or the loop was blocked: the lease has ended, and another may have the job."""
     starts, late = [], asyncio.Event()

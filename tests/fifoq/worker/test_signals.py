@@ -29,6 +29,10 @@ async def in_loop() -> None:
     print("running", flush=True)
     await asyncio.sleep(SECONDS)
 
+async def blocking() -> None:
+    print("running", flush=True)
+    time.sleep(SECONDS)
+
 def in_thread() -> None:
     print("running", flush=True)
     time.sleep(SECONDS)
@@ -37,7 +41,7 @@ def in_process() -> None:
     print("running", flush=True)
     time.sleep(SECONDS)
 
-PLACES = {"in_loop": "loop", "in_thread": "thread", "in_process": "process"}
+PLACES = {"blocking": "loop", "in_loop": "loop", "in_thread": "thread", "in_process": "process"}
 
 async def main() -> None:
     backend = MemoryBackend("memory://")
@@ -109,6 +113,16 @@ def test_the_second_signal_releases_and_ends_at_once(tmp_path: Path, kind: str) 
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert end(process) == "waiting 0"
+
+
+def test_the_third_signal_ends_even_a_process_whose_loop_is_blocked(tmp_path: Path) -> None:
+    process = start(tmp_path, "blocking", 3600.0, 3600.0)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10.0) == -signal.SIGTERM
 
 
 def test_a_signal_while_the_worker_opens_is_an_orderly_end(tmp_path: Path) -> None:

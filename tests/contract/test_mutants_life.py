@@ -1,0 +1,232 @@
+"""
+The ways in which ids, records, clocks, pauses and wake-ups go wrong, planted in the in-memory backend one at a time.
+Each is caught by the named cases of the kit.
+"""
+
+from typing import Any
+
+import pytest
+
+from fifoq.testing.contract import wait
+from fifoq.testing.contract.clocks import ClockCases
+from fifoq.testing.contract.identity import IdentityCases
+from fifoq.testing.contract.pages import PageCases
+from fifoq.testing.contract.pause import PauseCases
+from fifoq.testing.contract.retention import RetentionCases
+from fifoq.testing.contract.wait import FinishedCases, WaitCases
+from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
+from fifoq_memory import claiming, firing, looking, operating, putting, settling
+from fifoq_memory.bell import Bell
+from fifoq_memory.book import WAITING, Book
+from fifoq_memory.job import Job
+from fifoq_memory.queue import MemoryQueue
+
+bugs = Mutants()
+
+
+@bugs.caught_by(
+    IdentityCases.test_a_unique_text_is_held_while_scheduled_waiting_backing_off_and_running,
+    IdentityCases.test_a_halted_job_holds_its_unique_text_until_it_is_skipped,
+)
+def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
+    """procrastinate: recovery then raises for a job that is there twice."""
+    real = putting._same_unique
+
+    def same_unique(book: Book, *rest: Any) -> Any:
+        spec = rest[-1]
+        holder = book.uniques.get(spec.unique)
+        return None if holder is not None and holder.state is not WAITING else real(book, *rest)
+
+    patch.setattr(putting, "_same_unique", same_unique)
+
+
+@bugs.caught_by(IdentityCases.test_an_id_is_taken_in_every_state_as_long_as_its_job_is_kept)
+def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
+    real = putting._same_id
+
+    def same_id(book: Book, fresh: Any, id: str) -> Any:
+        job = book.jobs.get(id)
+        return None if job is not None and job.state.ended else real(book, fresh, id)
+
+    patch.setattr(putting, "_same_id", same_id)
+
+
+@bugs.caught_by(IdentityCases.test_an_id_with_another_payload_is_a_conflict)
+def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
+    real = putting._put_batch
+
+    def put_batch(book: Book, now: int, batch: Any) -> Any:
+        reply = real(book, now, batch)
+        if hasattr(reply, "id"):
+            real(book, now, [spec for spec in batch if spec.id != reply.id])
+        return reply
+
+    patch.setattr(putting, "_put_batch", put_batch)
+
+
+@bugs.caught_by(IdentityCases.test_a_requeue_against_a_unique_text_is_refused)
+def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
+    real = operating.requeue
+
+    def requeue(book: Book, id: str) -> Any:
+        holder = book.uniques.pop(book.jobs[id].spec.unique or "", None)
+        reply = real(book, id)
+        if holder is not None:
+            book.uniques[holder.spec.unique or ""] = holder
+        return reply
+
+    patch.setattr(operating, "requeue", requeue)
+
+
+@bugs.caught_by(RetentionCases.test_a_halted_job_is_never_purged)
+def a_halted_job_is_purged(patch: pytest.MonkeyPatch) -> None:
+    def then(book: Book, job: Job, _: Any, now: int, retain: int) -> None:
+        if job.halted:
+            book.purges.set(job.entry, now + retain)
+
+    after(patch, Book, "end", then)
+
+
+@bugs.caught_by(RetentionCases.test_a_job_is_kept_for_the_longer_time)
+def a_job_is_kept_for_the_shorter_time(patch: pytest.MonkeyPatch) -> None:
+    real = Book.leave
+
+    def leave(book: Book, job: Job, now: int) -> None:
+        job.retain = min(job.retain, job.spec.retain)
+        real(book, job, now)
+
+    patch.setattr(Book, "leave", leave)
+
+
+@bugs.caught_by(RetentionCases.test_a_skipped_job_is_kept_from_its_skip)
+def a_skipped_job_is_kept_from_its_failure(patch: pytest.MonkeyPatch) -> None:
+    real = operating.skip
+    patch.setattr(operating, "skip", lambda book, now, id: real(book, book.jobs[id].finished_at or now, id))
+
+
+@bugs.caught_by(RetentionCases.test_a_requeued_job_is_not_purged_for_its_earlier_end)
+def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> None:
+    """arq, RQ: what expires is removed, whatever has become of it."""
+    real, real_remove = operating._come_back, Book.remove
+
+    def come_back(book: Book, job: Job) -> None:
+        end = book.purges.times.get(job.entry)
+        real(book, job)
+        if end is not None:
+            book.purges.set(job.entry, end)
+
+    def remove(book: Book, job: Job) -> None:
+        if job.state.ended:
+            real_remove(book, job)
+        else:
+            del book.jobs[job.spec.id]
+
+    patch.setattr(operating, "_come_back", come_back)
+    patch.setattr(Book, "remove", remove)
+
+
+@bugs.caught_by(RetentionCases.test_accepted_is_the_sum_of_all_the_others_at_every_instant)
+def what_is_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    after(patch, Book, "leave", lambda book, job, _: setattr(book, "purged", book.purged - (job.retain == 0)))
+
+
+@bugs.caught_by(PageCases.test_pages_show_every_record_once_in_order_of_entry)
+def a_page_skips_the_record_at_its_edge(patch: pytest.MonkeyPatch) -> None:
+    real = looking.find
+
+    def find(book: Book, filter: Any, cursor: int, limit: int) -> Any:
+        page = real(book, filter, cursor, limit)
+        return page._replace(cursor=page.cursor + 1) if page.cursor else page
+
+    patch.setattr(looking, "find", find)
+
+
+@bugs.caught_by(
+    ClockCases.test_set_back_it_runs_on_from_the_last_time_used,
+    ClockCases.test_set_back_it_neither_ends_leases_early_nor_keeps_them,
+)
+def time_goes_back_with_the_clock(patch: pytest.MonkeyPatch) -> None:
+    """After a step of two hours a lock of one second lasted for two hours."""
+    patch.setattr(MemoryQueue, "_tick", lambda queue: queue._clock.now())
+
+
+@bugs.caught_by(
+    ClockCases.test_set_back_it_runs_on_from_the_last_time_used,
+    ClockCases.test_set_back_it_neither_ends_leases_early_nor_keeps_them,
+)
+def time_stands_still_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -> None:
+    def tick(queue: MemoryQueue) -> int:
+        queue._last = max(queue._last, queue._clock.now())
+        return queue._last
+
+    patch.setattr(MemoryQueue, "_tick", tick)
+
+
+@bugs.caught_by(PauseCases.test_a_pause_blocks_only_claims)
+def a_pause_stops_the_timers(patch: pytest.MonkeyPatch) -> None:
+    real = firing.fire
+    patch.setattr(claiming, "fire", lambda book, now: None if book.gate.paused else real(book, now))
+
+
+@bugs.caught_by(
+    PauseCases.test_a_key_may_be_paused_before_it_has_jobs,
+    PauseCases.test_a_retry_on_a_paused_key_waits_for_the_resume,
+)
+def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
+    def offer(book: Book, job: Job) -> None:
+        if job.due_at is None and job.state is WAITING:
+            job.task.offer(job)
+
+    patch.setattr(Book, "offer", offer)
+
+
+@bugs.caught_by(PauseCases.test_a_pause_keeps_the_time_of_its_beginning)
+def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
+    def then(book: Book, key: str, now: int) -> None:
+        book.lines[key].paused_since = now
+        book.mark(book.lines[key])
+
+    after(patch, operating, "_pause", then)
+
+
+@bugs.caught_by(WaitCases.test_a_put_wakes_who_waits, WaitCases.test_a_raised_limit_wakes_who_waits)
+def nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(wait, "PATIENCE", 0.05)
+    patch.setattr(Bell, "ring", lambda _: None)
+
+
+@bugs.caught_by(WaitCases.test_each_put_wakes_who_waits_again)
+def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
+    """Lost wake-ups: a marker that is set already, a future that is resolved already."""
+    patch.setattr(wait, "PATIENCE", 0.05)
+    rung: set[int] = set()
+    real = Bell.ring
+
+    def ring(bell: Bell) -> None:
+        if bell.waiters and id(bell) not in rung:
+            rung.add(id(bell))
+            real(bell)
+
+    patch.setattr(Bell, "ring", ring)
+
+
+@bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_who_waits)
+def only_a_put_wakes_who_waits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(wait, "PATIENCE", 0.05)
+    after(patch, settling, "settle", lambda book, *_: setattr(book, "roused", False))
+
+
+@bugs.caught_by(FinishedCases.test_who_waits_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
+def the_end_of_a_job_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(wait, "PATIENCE", 0.05)
+    after(patch, Book, "end", lambda book, *_: book.seen.clear())
+
+
+@bugs.caught_by(FinishedCases.test_a_retry_is_no_end)
+def any_end_of_a_lease_is_told_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
+    after(patch, Book, "free", lambda book, job: book.seen.append(job.record()))
+
+
+@pytest.mark.parametrize("mutant", bugs.all, ids=repr)
+def test_a_named_case_catches_that(mutant: Mutant, make_store: MakeStore) -> None:
+    check(mutant, make_store)

@@ -1,0 +1,172 @@
+"""
+The ways in which jobs come into the line at a wrong place or time, or leave it wrongly, planted in the in-memory
+backend one at a time. Each is caught by the named cases of the kit.
+"""
+
+from typing import Any
+
+import pytest
+
+from fifoq.record import JobSpec
+from fifoq.state import State
+from fifoq.testing.contract.delay import DelayCases
+from fifoq.testing.contract.entry import EntryCases
+from fifoq.testing.contract.removal import RemovalCases
+from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
+from fifoq_memory import claiming, firing, operating, settling
+from fifoq_memory.agenda import Agenda
+from fifoq_memory.book import Book
+from fifoq_memory.job import Job
+from fifoq_memory.line import Line
+
+bugs = Mutants()
+
+
+def entering(patch: pytest.MonkeyPatch, change: Any) -> None:
+    """Let jobs enter as if their specs were changed so, though their records do not show it."""
+    real = Book.enter
+
+    def enter(book: Book, spec: JobSpec, now: int) -> None:
+        real(book, change(spec), now)
+        book.jobs[spec.id].spec = spec
+
+    patch.setattr(Book, "enter", enter)
+
+
+@bugs.caught_by(
+    DelayCases.test_a_delayed_job_is_scheduled_outside_the_line,
+    DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due,
+)
+def a_delayed_job_holds_the_line(patch: pytest.MonkeyPatch) -> None:
+    """procrastinate: a job of tomorrow blocks all of its lock today."""
+    entering(patch, lambda spec: spec._replace(in_line=True))
+
+
+@bugs.caught_by(
+    DelayCases.test_in_line_a_delayed_job_holds_its_place,
+    DelayCases.test_a_delayed_job_behind_others_in_line_waits_for_both,
+)
+def a_delayed_head_goes_in_the_order_of_due_times(patch: pytest.MonkeyPatch) -> None:
+    entering(patch, lambda spec: spec._replace(in_line=False))
+
+
+@bugs.caught_by(DelayCases.test_delayed_jobs_enter_by_due_time_and_then_by_entry)
+def delayed_jobs_enter_in_the_order_of_their_puts(patch: pytest.MonkeyPatch) -> None:
+    real = Agenda.due
+    patch.setattr(Agenda, "due", lambda agenda, now, limit: sorted(real(agenda, now, limit)))
+
+
+@bugs.caught_by(DelayCases.test_of_too_many_timers_the_earliest_fire_first)
+def of_too_many_timers_those_of_the_oldest_jobs_fire_first(patch: pytest.MonkeyPatch) -> None:
+    def due(agenda: Agenda, now: int, limit: int) -> list[int]:
+        entries = sorted(entry for entry, at in agenda.times.items() if at <= now)[:limit]
+        for entry in entries:
+            agenda.clear(entry)
+        return entries
+
+    patch.setattr(Agenda, "due", due)
+
+
+@bugs.caught_by(DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due)
+def a_delayed_job_enters_at_the_place_of_its_put(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Book, "arrive_late", lambda book, job: book.arrive(job, job.entry))
+
+
+@bugs.caught_by(DelayCases.test_one_call_fires_so_many_timers_and_the_next_goes_on)
+def a_claim_fires_all_timers(patch: pytest.MonkeyPatch) -> None:
+    """199,000 jobs due at once stop the store for three seconds."""
+    patch.setattr(firing, "MAX_TIMERS", 10**9)
+
+
+@bugs.caught_by(
+    DelayCases.test_the_next_timer_is_told_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
+)
+def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(claiming, "_next_timer", lambda *_: None)
+
+
+@bugs.caught_by(DelayCases.test_a_claimed_job_no_longer_expires)
+def a_released_job_still_expires(patch: pytest.MonkeyPatch) -> None:
+    real = Book.put_back
+
+    def put_back(book: Book, job: Job, now: int, wait: int) -> None:
+        real(book, job, now, wait)
+        if job.spec.expires is not None:
+            job.expires_at = job.created_at + job.spec.expires
+            book.set_timer(job)
+
+    patch.setattr(Book, "put_back", put_back)
+
+
+@bugs.caught_by(DelayCases.test_a_job_due_and_expired_at_once_is_expired)
+def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
+    def fire(book: Book, now: int) -> None:
+        for entry in book.timers.due(now, 1_000):
+            job = book.register.get(entry)
+            assert job is not None
+            if job.due_at is not None:
+                firing._fall_due(book, job)
+            else:
+                job.reason = "expired"
+                book.end(job, State.CANCELLED, now, 0)
+
+    patch.setattr(claiming, "fire", fire)
+
+
+@bugs.caught_by(
+    EntryCases.test_a_number_is_never_given_out_again_after_its_job_was_removed,
+    EntryCases.test_the_last_number_is_not_given_out_again_after_the_last_job_was_cancelled,
+)
+def numbers_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
+    """SQLite without AUTOINCREMENT: the number of a removed last row is used again."""
+    real = Book.enter
+
+    def enter(book: Book, spec: JobSpec, now: int) -> None:
+        book.number = max((job.seq or job.entry for job in book.jobs.values()), default=0)
+        real(book, spec, now)
+
+    patch.setattr(Book, "enter", enter)
+
+
+@bugs.caught_by(RemovalCases.test_cancelling_a_running_job_only_asks)
+def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
+    def then(book: Book, _: int, id: str, __: str) -> None:
+        job = book.jobs.get(id)
+        if job is not None and job.cancel_requested and job.line is not None:
+            book.depart(job, job.line)
+
+    after(patch, operating, "cancel", then)
+
+
+@bugs.caught_by(
+    RemovalCases.test_cancelling_a_waiting_head_lets_its_successor_go_at_once,
+    RemovalCases.test_cancelling_a_head_that_backs_off_frees_the_key,
+)
+def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
+    real = Book.depart
+
+    def depart(book: Book, job: Job, line: Line) -> None:
+        if job.state is State.CANCELLED:
+            line.leave(job)
+        else:
+            real(book, job, line)
+
+    patch.setattr(Book, "depart", depart)
+
+
+@bugs.caught_by(
+    RemovalCases.test_a_retry_of_a_job_asked_to_cancel_ends_it_cancelled,
+    RemovalCases.test_a_release_of_a_job_asked_to_cancel_ends_it_cancelled,
+)
+def a_retry_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "_put_back", lambda book, now, job, wait, _: book.put_back(job, now, wait))
+
+
+@bugs.caught_by(RemovalCases.test_the_end_of_the_lease_of_a_job_asked_to_cancel_ends_it)
+def a_crash_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(firing, "_end_lease", lambda book, job, now: book.put_back(job, now, 0))
+
+
+@pytest.mark.parametrize("mutant", bugs.all, ids=repr)
+def test_a_named_case_catches_that(mutant: Mutant, make_store: MakeStore) -> None:
+    check(mutant, make_store)

@@ -1,0 +1,181 @@
+"""
+Starts workers and producers at the seam, quickly: it imports all once, and forks one for each line it reads.
+
+    python nursery.py URL LOG_DIRECTORY
+
+It reads "worker NAME POINT NTH" and "producer NAME FIRST COUNT KEYS POINT NTH", and prints "started NAME PID" and
+"died NAME CODE TIME". A point is a place at which the process kills itself with SIGKILL, when it gets there for the NTH
+time; "nowhere" is none.
+"""
+
+import asyncio
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from fifoq.lease import Extension, Lease, Settlement, Succeed
+from fifoq.queue import Call
+from fifoq.record import JobSpec
+from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
+from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite.session import Session
+from fifoq_sqlite.writer import Writer
+
+LEASE = 2_000_000
+QUEUE = "queue"
+
+
+class Points:
+    """Places at which this process may die."""
+
+    def __init__(self, point: str, nth: int) -> None:
+        self._point = point
+        self._left = nth
+
+    def reach(self, point: str) -> None:
+        if point == self._point:
+            self._left -= 1
+            if self._left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def plant(self) -> None:
+        """Let transactions pass these places too, in the writing thread."""
+        commit, acknowledge = Session.commit, Writer._acknowledge
+
+        def watched_commit(session: Session) -> None:
+            if session.changes:
+                self.reach("before commit")
+            commit(session)
+
+        def watched_acknowledge(writer: Writer, session: Session) -> None:
+            self.reach("after commit")
+            acknowledge(writer, session)
+            self.reach("before reply")
+
+        Session.commit = watched_commit
+        Writer._acknowledge = watched_acknowledge
+
+
+class Caller:
+    """Numbered calls of this process."""
+
+    def __init__(self, name: str) -> None:
+        self._caller, self._number = f"{name}-{os.getpid()}", 0
+
+    def call(self) -> Call:
+        self._number += 1
+        return Call(self._caller, self._number)
+
+
+async def work(url: str, log: FileLog, name: str, points: Points) -> None:
+    backend = SqliteBackend(url)
+    await backend.open()
+    queue, caller = backend.queue(QUEUE), Caller(name)
+    while True:
+        points.reach("before claim")
+        claimed = await queue.claim(caller.call(), name, random.randint(1, 4), LEASE, ["task"])
+        points.reach("after claim")
+        if not claimed.leases:
+            await queue.wait(0.2 if claimed.next_timer is None else min(0.2, claimed.next_timer / 1e6))
+            continue
+        for lease in claimed.leases:
+            _begin(log, name, lease)
+            points.reach("in task")
+            log.write(Effect(stamp(), QUEUE, lease.spec.id, lease.fence))
+            log.write(Ended(stamp(), QUEUE, lease.spec.id, lease.fence, How.RETURNED))
+        points.reach("before extend")
+        await queue.extend([Extension(one.spec.id, one.token, LEASE, b"half") for one in claimed.leases])
+        points.reach("before settle")
+        asked_at = stamp()
+        settlements = [Settlement(one.spec.id, one.token, Succeed(b"", 10**12)) for one in claimed.leases]
+        states = await queue.settle(caller.call(), settlements)
+        for one, state in zip(claimed.leases, states, strict=True):
+            log.write(Settled(stamp(), QUEUE, one.spec.id, one.fence, asked_at, state))
+        points.reach("after settle")
+
+
+def _begin(log: FileLog, name: str, lease: Lease) -> None:
+    id, fence, attempt, task, seq = lease.spec.id, lease.fence, lease.attempt, lease.spec.task, lease.seq
+    log.write(Started(stamp(), QUEUE, id, fence, name, attempt, task, None, seq, lease.started_at))
+
+
+async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, points: Points) -> None:
+    backend = SqliteBackend(url)
+    await backend.open()
+    queue, caller = backend.queue(QUEUE), Caller(name)
+
+    async def put(number: int) -> None:
+        id, key = f"{name}-{number}", f"k{number % keys}"
+        log.write(Asked(stamp(), QUEUE, id, key, name, number))
+        points.reach("before put")
+        ((receipt,),) = await queue.put(caller.call(), [[JobSpec(id, "task", b"x" * 50, key, retain=10**12)]])
+        points.reach("after put")
+        answer = Answer.ACCEPTED if receipt.created else Answer.REPEATED
+        log.write(Answered(stamp(), QUEUE, id, name, number, answer))
+
+    for first in range(jobs.start, jobs.stop, 5):
+        await asyncio.gather(*map(put, range(first, min(first + 5, jobs.stop))))
+    await backend.close()
+
+
+def run(main: Callable[[Points], Coroutine[Any, Any, None]], point: str, nth: int) -> None:
+    """In a child: run to the end or to the point."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    points = Points(point, nth)
+    points.plant()
+    if point == "anywhere":
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.2))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    status = 1
+    try:
+        asyncio.run(main(points))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def fork(url: str, directory: Path, words: list[str]) -> int:
+    kind, name, *rest = words
+    pid = os.fork()
+    if pid:
+        return pid
+    log = FileLog(directory)
+    if kind == "worker":
+        point, nth = rest
+        run(lambda points: work(url, log, name, points), point.replace("_", " "), int(nth))
+    first, count, keys, point, nth = rest
+    jobs = range(int(first), int(first) + int(count))
+    run(lambda points: produce(url, log, name, jobs, int(keys), points), point.replace("_", " "), int(nth))
+    raise AssertionError("a child does not get here")
+
+
+def main() -> None:
+    url, directory = sys.argv[1], Path(sys.argv[2])
+    names: dict[int, str] = {}
+    rest = ""
+    while True:
+        if select.select([sys.stdin], [], [], 0.002)[0]:
+            data = os.read(sys.stdin.fileno(), 65536).decode()
+            if not data:
+                break
+            *lines, rest = (rest + data).split("\n")
+            for line in lines:
+                pid = fork(url, directory, line.split())
+                names[pid] = line.split()[1]
+                print("started", names[pid], pid, flush=True)
+        while names:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            print("died", names.pop(pid), os.waitstatus_to_exitcode(status), time.monotonic_ns(), flush=True)
+    for pid in names:
+        os.kill(pid, signal.SIGKILL)
+
+
+main()

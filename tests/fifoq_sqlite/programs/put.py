@@ -1,0 +1,92 @@
+"""
+Puts jobs one by one until told otherwise: `python put.py URL COUNT END`. Prints the id of each that was acknowledged.
+
+END is "close"; "die" (SIGKILL: the log stays as it is); "exit" (leave without closing); "full" (a file size limit of
+300 kB; prints "BackendFull" when it is met, lifts it, puts one more); "fork" (fork, and see what a child may do); or
+"orphan" (fork a child that lives on, and go on putting).
+"""
+
+# ruff: noqa: ASYNC222, ASYNC251 -- it blocks its own loop on purpose
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+
+from fifoq.errors import BackendFull, ConfigurationError
+from fifoq.queue import Call
+from fifoq.record import JobSpec
+from fifoq_sqlite import SqliteBackend
+
+url, count, end = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+CALLER = f"caller-{os.getpid()}"
+BODY = b"x" * 500
+
+
+async def put(backend: SqliteBackend, number: int) -> None:
+    id = f"{os.getpid()}-{number}"
+    await backend.queue("queue").put(Call(f"{CALLER}-{os.getpid()}", number), [[JobSpec(id, "task", BODY, "k")]])
+    print(id, flush=True)
+
+
+async def fill(backend: SqliteBackend) -> None:
+    """Run into the limit, and out of it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    number = count + 1
+    try:
+        while True:
+            await put(backend, number)
+            number += 1
+    except BackendFull as error:
+        print(type(error).__name__, flush=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await put(backend, number + 1)
+
+
+async def in_child(backend: SqliteBackend) -> None:
+    try:
+        await put(backend, 1_000)
+        print("the parent's connection was used", flush=True)
+    except ConfigurationError:
+        print("refused", flush=True)
+    await backend.open()
+    await put(backend, 1_000)
+    await backend.close()
+
+
+async def main() -> None:
+    backend = SqliteBackend(url)
+    await backend.open()
+    if end == "orphan":
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        for number in range(1, 10**9):
+            await put(backend, number)
+    for number in range(1, count + 1):
+        await put(backend, number)
+    if end == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end == "full":
+        await fill(backend)
+    if end == "fork":
+        child = os.fork()
+        if child == 0:
+            os._exit(child_of(backend))
+        print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        await put(backend, count + 1)
+    if end != "exit":
+        await backend.close()
+
+
+def child_of(backend: SqliteBackend) -> int:
+    asyncio.events._set_running_loop(None)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    asyncio.get_event_loop().run_until_complete(in_child(backend))
+    return 0
+
+
+asyncio.run(main())

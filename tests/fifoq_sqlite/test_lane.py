@@ -1,0 +1,125 @@
+"""Group commit: calls made together share a transaction, and one that fails fails alone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fifoq.errors import OutcomeUnknown
+from fifoq.lease import Settlement, Succeed
+from fifoq.queue import Call, Receipt
+from fifoq.state import State
+from fifoq.testing import spec
+from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite.session import Session
+
+LONG = 30.0
+"""Seconds: a test that waits in vain fails instead of hanging."""
+
+
+def commits(session: Session) -> int:
+    """How many transactions have written to the queue."""
+    book = session.book("queue")
+    return book.version if book else 0
+
+
+async def test_calls_of_one_turn_share_one_transaction(backend: SqliteBackend, line: Any) -> None:
+    await line.put(spec())
+    before = await backend.read(commits)
+    await asyncio.gather(*(line.put(spec()) for _ in range(100)))
+    assert await backend.read(commits) == before + 1
+
+
+async def test_calls_made_during_a_transaction_share_the_next(backend: SqliteBackend, line: Any) -> None:
+    await line.put(spec())
+    before = await backend.read(commits)
+
+    async def later(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await line.put(spec())
+
+    await asyncio.gather(*(later(number % 10) for number in range(100)))
+    assert await backend.read(commits) <= before + 12
+
+
+async def test_a_settle_and_the_next_claim_share_one_transaction(backend: SqliteBackend, line: Any) -> None:
+    await line.put(*(spec("k") for _ in range(3)))
+    (first,) = await line.claim()
+    before = await backend.read(commits)
+    settled, claimed = await asyncio.gather(line.succeed(first), line.claim())
+    assert settled == (State.SUCCEEDED,)
+    assert len(claimed) == 1
+    assert await backend.read(commits) == before + 1
+
+
+async def test_calls_enter_in_the_order_in_which_they_are_made(line: Any) -> None:
+    specs = [spec("k") for _ in range(50)]
+    await asyncio.gather(*(line.put(one) for one in specs))
+    records = await line.queue.get([one.id for one in specs])
+    assert [record and record.entry for record in records] == list(range(1, 51))
+
+
+async def test_a_call_that_cannot_be_stored_fails_alone(line: Any) -> None:
+    wrong: Any = spec(payload="not bytes", owner=object())
+    good = [spec() for _ in range(4)]
+    replies = await asyncio.gather(*map(line.put, [*good[:2], wrong, *good[2:]]), return_exceptions=True)
+    assert isinstance(replies.pop(2), Exception)
+    assert replies == [((Receipt(one.id, True),),) for one in good]
+    stats = await line.queue.stats()
+    assert (stats.waiting, stats.accepted) == (4, 4)
+    assert (await line.queue.audit()).differences == ()
+
+
+async def test_a_refused_call_leaves_the_others_of_its_transaction_alone(line: Any) -> None:
+    await line.queue.put(Call("late", 5), [[spec()]])
+    overtaken = line.queue.put(Call("late", 4), [[spec()]])
+    replies = await asyncio.gather(line.put(spec()), overtaken, line.put(spec()), return_exceptions=True)
+    assert [type(reply) for reply in replies] == [tuple, OutcomeUnknown, tuple]
+    assert (await line.queue.stats()).waiting == 3
+
+
+async def test_a_call_cancelled_before_its_turn_does_nothing(line: Any) -> None:
+    await line.put(spec())
+    claiming = asyncio.ensure_future(line.claim())
+    await asyncio.sleep(0)
+    claiming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    assert len(await line.claim()) == 1
+
+
+async def test_a_call_cancelled_on_its_way_takes_effect_once_and_tells_it_when_repeated(line: Any) -> None:
+    await line.put(spec(), spec())
+    call = line.call()
+    claiming = asyncio.ensure_future(line.queue.claim(call, "worker", 1, 15_000_000, ["task"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    claiming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    claimed = await line.queue.claim(call, "worker", 1, 15_000_000, ["task"])
+    again = await line.queue.claim(call, "worker", 1, 15_000_000, ["task"])
+    assert len(claimed.leases) == 1
+    assert claimed == again
+    assert (await line.queue.stats()).running == 1
+
+
+async def test_closing_waits_for_what_is_under_way(url: str, line_of: Any) -> None:
+    backend = SqliteBackend(url)
+    await backend.open()
+    line = line_of(backend)
+    puts = [asyncio.ensure_future(line.put(spec())) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.wait_for(backend.close(), LONG)
+    assert len(await asyncio.gather(*puts)) == 20
+
+
+async def test_an_idle_look_writes_no_more_than_its_reply(backend: SqliteBackend, line: Any) -> None:
+    await line.put(spec())
+    (lease,) = await line.claim()
+    first = await line.look()
+    assert first.leases == ()
+    settled = await line.queue.settle(line.call(), [Settlement("nobody", "nothing", Succeed(b"", 0))])
+    assert settled == (None,)
+    assert await line.succeed(lease) == (State.SUCCEEDED,)

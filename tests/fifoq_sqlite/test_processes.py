@@ -1,0 +1,189 @@
+"""Many processes on one file, raced and killed: the history checker finds every promise kept."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifoq.record import Filter, Record
+from fifoq.testing.history import Doubted, FileLog, Final, check, read_logs, stamp
+from fifoq_sqlite import SqliteBackend
+
+LONG = 120.0
+POINTS = (
+    "before_claim", "after_claim", "in_task", "before_extend", "before_settle", "after_settle",
+    "before_commit", "after_commit", "before_reply", "anywhere",
+)  # fmt: skip
+KILLS = int(os.environ.get("FIFOQ_KILLS", "200"))
+
+
+class Nursery:
+    """Starts processes, and writes down when they are killed."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: FileLog) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        self._log = log
+        self._stdout = process.stdout
+        self.running: dict[str, int] = {}
+        self.killed = 0
+        self._rest = ""
+        os.set_blocking(self._stdout.fileno(), False)
+
+    def start(self, *words: object) -> None:
+        self._stdin.write(" ".join(map(str, words)) + "\n")
+        self._stdin.flush()
+        self.running[str(words[1])] = 0
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._stdout.fileno(), 1 << 16).decode()
+        except BlockingIOError:
+            return ""
+
+    def look(self) -> list[tuple[str, int]]:
+        """Who has died since, with the exit code."""
+        died: list[tuple[str, int]] = []
+        *lines, self._rest = (self._rest + self._read()).split("\n")
+        for line in lines:
+            match line.split():
+                case ["started", name, pid]:
+                    self.running[name] = int(pid)
+                case ["died", name, code, at]:
+                    del self.running[name]
+                    died.append((name, int(code)))
+                    if int(code) < 0:
+                        self.killed += 1
+                        self._log.write(Doubted(int(at), name))
+                case words:
+                    raise AssertionError(words)
+        return died
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    folder = tmp_path / "history"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def nursery(start: Any, url: str, history: Path) -> Iterator[Nursery]:
+    log = FileLog(history)
+    process = start("nursery.py", url, history)
+    nursery = Nursery(process, log)
+    yield nursery
+    for pid in nursery.running.values():
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+    process.stdin.close()
+    process.wait(30)
+    log.close()
+
+
+async def records(backend: SqliteBackend) -> AsyncIterator[Record]:
+    cursor: int | None = 0
+    while cursor is not None:
+        page = await backend.queue("queue").find(Filter(), cursor, 1_000)
+        cursor = page.cursor
+        for record in page.records:
+            yield record
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(LONG):
+        while not await condition():  # noqa: ASYNC110 -- what is waited for happens in other processes
+            await asyncio.sleep(0.01)
+
+
+async def prove(backend: SqliteBackend, history: Path, jobs: int) -> None:
+    """The whole history keeps every promise, and the store is sound."""
+    with FileLog(history) as log:
+        async for record in records(backend):
+            log.write(Final("queue", record.spec.id, record.state, record.halted, record.entry))
+    audit = await backend.queue("queue").audit()
+    assert audit.differences == ()
+    assert audit.jobs == jobs
+    report = check(read_logs(history))
+    assert report.ok, str(report)
+
+
+async def test_four_producers_and_four_workers_share_a_file(
+    backend: SqliteBackend, nursery: Nursery, history: Path
+) -> None:
+    for number in range(4):
+        nursery.start("worker", f"w{number}", "nowhere", 1)
+        nursery.start("producer", f"p{number}", 0, 250, 7, "nowhere", 1)
+
+    async def done() -> bool:
+        assert all(code == 0 for _, code in nursery.look())
+        return (await backend.queue("queue").stats()).succeeded == 1_000
+
+    await until(done)
+    await prove(backend, history, 1_000)
+
+
+async def test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing(
+    backend: SqliteBackend, nursery: Nursery, history: Path
+) -> None:
+    jobs, names, points = 3_000, iter(range(10**6)), random.Random(5)
+    for number in range(3):
+        nursery.start("producer", f"p{number}", 0, jobs // 3, 150, "nowhere", 1)
+
+    async def step() -> bool:
+        nursery.look()
+        workers = [name for name in nursery.running if name.startswith("w")]
+        stats = await backend.queue("queue").stats()
+        for _ in range(4 - len(workers)):
+            if nursery.killed < KILLS:
+                nursery.start("worker", f"w{next(names)}", points.choice(POINTS), points.randint(1, 5))
+            else:
+                nursery.start("worker", f"w{next(names)}", "nowhere", 1)
+        if nursery.killed < KILLS and stats.waiting + stats.running < 300:
+            nursery.start("producer", f"p{next(names)}", 0, 300, 150, "nowhere", 1)
+        return nursery.killed >= KILLS and stats.waiting + stats.running == 0 and stats.succeeded >= jobs
+
+    await until(step)
+    stats = await backend.queue("queue").stats()
+    await prove(backend, history, stats.succeeded)
+    print(json.dumps({"killed": nursery.killed, "jobs": stats.succeeded, "fences": "all ascend"}))
+
+
+async def test_a_killed_producer_leaves_whole_puts_and_its_successor_repeats_the_last_by_id(
+    backend: SqliteBackend, nursery: Nursery, history: Path
+) -> None:
+    count, rounds = 40, 12
+    points = ("before_put", "after_put", "before_commit", "after_commit", "before_reply")
+    nursery.start("worker", "w", "nowhere", 1)
+    for number in range(rounds):
+        nursery.start("producer", f"p{number}", 0, count, 3, points[number % len(points)], number % 7 + 1)
+
+    async def dead() -> bool:
+        nursery.look()
+        return list(nursery.running) == ["w"]
+
+    await until(dead)
+    assert nursery.killed == rounds
+    again = stamp()
+    for number in range(rounds):
+        # The same ids again, as a caller does who does not know what became of them.
+        nursery.start("producer", f"p{number}", 0, count, 3, "nowhere", 1)
+    await until(dead)
+
+    async def done() -> bool:
+        return (await backend.queue("queue").stats()).succeeded == rounds * count
+
+    await until(done)
+    stats = await backend.queue("queue").stats()
+    assert (stats.accepted, stats.succeeded) == (rounds * count, rounds * count)
+    assert (await backend.queue("queue").audit()).differences == ()
+    runs = [event for event in read_logs(history) if type(event).__name__ == "Started"]
+    assert len({run.job for run in runs}) == len(runs) == rounds * count, again
