@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextvars import copy_context
+from typing import Any
 
 from fifoq.clock import SECOND
 from fifoq.lease import Fail, Outcome, Retry, Succeed
@@ -15,17 +17,44 @@ Ended = Callable[[Run, Outcome | None], None]
 
 
 class Executor:
-    """Runs jobs, each in an asyncio task of its own, and says of each how it ended."""
+    """Runs jobs, each in an asyncio task of its own from where it first suspends, and says of each how it ended."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
 
-    def start(self, run: Run) -> None:
-        """Begin with a run. `ended` is called once it is through, with None if the outcome is not this worker's."""
-        # A task for each job: 0.9 µs more than a fixed set of tasks that take turns, and in return a job has its own
-        # context variables, and a late cancel or a timeout can never hit the job that comes after it.
-        run.task = asyncio.Task(self._work(run), loop=self._loop, name=run.plan.definition.name)
+    def start(self, runs: Sequence[Run]) -> None:
+        """Begin with runs, in order. `ended` is called for each that is through, with None for a lost lease."""
+        if len(runs) == 1:
+            self._start_each(runs)
+            return
+        task = asyncio.Task(self._carry(runs), loop=self._loop, name=runs[0].plan.definition.name)
+        for run in runs:
+            run.task = task
+
+    def _start_each(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            run.task = asyncio.Task(self._work(run), loop=self._loop, name=run.plan.definition.name)
+
+    async def _carry(self, runs: Sequence[Run]) -> None:
+        """
+        Run jobs one after the other as long as they end without suspending.
+
+        The first that suspends keeps this task for itself, and each of the rest gets its own: so a cancel or a timeout
+        can never hit another job, and a job that needs no task costs none (3 of 11 µs).
+        """
+        left = iter(runs)
+        carrier = asyncio.current_task(self._loop)
+        assert carrier is not None
+        try:
+            for run in left:
+                alone = FirstSteps(self._work(run), lambda: self._start_each(left))
+                await alone
+                # A job may have cancelled its own task: that is not for the next one.
+                if alone.suspended or carrier.cancelling():
+                    return
+        finally:
+            self._start_each(left)
 
     async def _work(self, run: Run) -> None:
         run.started = True
@@ -45,6 +74,33 @@ class Executor:
         if run.timer is not None:
             run.timer.cancel()
         self._ended(run, None if run.stopped is Stop.LOST else outcome)
+
+
+class FirstSteps:
+    """Awaits a coroutine in a context of its own, and calls `on_suspend` once it first suspends."""
+
+    __slots__ = ("_coroutine", "_on_suspend", "suspended")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_suspend: Callable[[], object]) -> None:
+        self._coroutine = coroutine
+        self._on_suspend = on_suspend
+        self.suspended = False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        step = copy_context().run
+        try:
+            awaited = step(self._coroutine.send, None)
+            self.suspended = True
+            self._on_suspend()
+            while True:
+                try:
+                    value = yield awaited
+                except BaseException as error:
+                    awaited = step(self._coroutine.throw, error)
+                else:
+                    awaited = step(self._coroutine.send, value)
+        except StopIteration:
+            return
 
 
 def _log(run: Run, error: BaseException, outcome: Outcome | None) -> None:

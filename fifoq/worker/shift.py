@@ -153,6 +153,7 @@ class Shift:
         """Start what was claimed; hand back at once what comes too late, or is more than there is room for."""
         deadline = sent_at + self.settings.lease
         late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
+        starting: list[Run] = []
         for lease in leases:
             plan = desk.plans.get(lease.spec.task)
             if plan is None:
@@ -167,7 +168,9 @@ class Shift:
                 continue
             self._running += 1
             place.taken += 1
-            self._executor.start(run)
+            starting.append(run)
+        if starting:
+            self._executor.start(starting)
 
     def _ended(self, run: Run, outcome: Outcome | None) -> None:
         self._running -= 1
