@@ -1,7 +1,7 @@
 """Enqueue and run no-op jobs until all have run, in one process: fifoq on memory against taskiq's in-memory broker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -63,19 +63,19 @@ class Side(NamedTuple):
 
 
 @asynccontextmanager
-async def fifoq_side(shape: Shape, tally: Tally, concurrency: int) -> Any:
+async def fifoq_side(shape: Shape, tally: Tally, concurrency: int) -> AsyncGenerator[Side]:
     tasks = Fifoq("memory://")
     retain = None if shape.kept else 0.0
-    if shape.arguments:
 
-        @tasks.task(retain=retain, key="match" if shape.keyed else None)
-        async def noop(match: str, tick: int, goals: int) -> None:
-            tally.count()
-    else:
+    @tasks.task(retain=retain)
+    async def plain() -> None:
+        tally.count()
 
-        @tasks.task(retain=retain)
-        async def noop() -> None:
-            tally.count()
+    @tasks.task(retain=retain, key="match" if shape.keyed else None)
+    async def given(match: str, tick: int, goals: int) -> None:
+        tally.count()
+
+    noop: Any = given if shape.arguments else plain
 
     async def batch(calls: list[tuple[Any, ...]]) -> None:
         await tasks.enqueue_many([noop.bind(*call) for call in calls])
@@ -85,20 +85,20 @@ async def fifoq_side(shape: Shape, tally: Tally, concurrency: int) -> Any:
 
 
 @asynccontextmanager
-async def taskiq_side(shape: Shape, tally: Tally, concurrency: int) -> Any:
+async def taskiq_side(shape: Shape, tally: Tally, concurrency: int) -> AsyncGenerator[Side]:
     broker = InMemoryBroker(max_async_tasks=concurrency)
     if not shape.kept:
         broker = broker.with_result_backend(DummyResultBackend())
-    if shape.arguments:
 
-        @broker.task
-        async def noop(match: str, tick: int, goals: int) -> None:
-            tally.count()
-    else:
+    @broker.task
+    async def plain() -> None:
+        tally.count()
 
-        @broker.task
-        async def noop() -> None:
-            tally.count()
+    @broker.task
+    async def given(match: str, tick: int, goals: int) -> None:
+        tally.count()
+
+    noop: Any = given if shape.arguments else plain
 
     async def batch(calls: list[tuple[Any, ...]]) -> None:
         # It has no batches: this is the cheapest way of its own.

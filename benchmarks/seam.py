@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from fifoq_memory import MemoryBackend
-
 from benchmarks.measure import Spread, table
 from fifoq.clock import SECOND
 from fifoq.lease import Lease, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare, Queue
 from fifoq.record import JobSpec
+from fifoq_memory import MemoryBackend
 
 TASK = "t"
 TASKS = [TASK]

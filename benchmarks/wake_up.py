@@ -3,17 +3,32 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 
 from benchmarks.measure import percentile, table
 from fifoq import Fifoq
-from fifoq.queue import Call, Queue
+from fifoq.codec import EMPTY_CALL
+from fifoq.queue import Call
 from fifoq.record import JobSpec
+from fifoq_memory import MemoryBackend
 
-PAUSE = 0.001
+Put = Callable[[], Awaitable[object]]
+Pause = Callable[[], Awaitable[object]]
+
+
+async def some_turns() -> None:
+    """Let the worker go idle, and the processor stay warm."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def a_millisecond() -> None:
+    """Let the processor rest too: what runs next has to be fetched into its caches again."""
+    await asyncio.sleep(0.001)
 
 
 async def wake_ups(samples: int) -> str:
-    """Return the table of latencies in microseconds, by where the job is put."""
+    """Return the table of latencies in microseconds, by where the job is put, and by what was before."""
     tasks = Fifoq("memory://wake-up")
     started: list[int] = []
     woken = asyncio.Event()
@@ -23,42 +38,34 @@ async def wake_ups(samples: int) -> str:
         started.append(time.perf_counter_ns())
         woken.set()
 
+    async def sample(put: Put, pause: Pause) -> list[float]:
+        taken: list[float] = []
+        for _ in range(samples):
+            await pause()
+            woken.clear()
+            begin = time.perf_counter_ns()
+            await put()
+            await woken.wait()
+            taken.append((started[-1] - begin) / 1_000)
+        return taken
+
+    rows: list[list[str]] = []
     async with tasks, tasks.worker(concurrency=100):
-
-        async def sample(put: object) -> list[float]:
-            taken: list[float] = []
-            for _ in range(samples):
-                await asyncio.sleep(PAUSE)  # so that the worker has gone back to sleep
-                woken.clear()
-                begin = time.perf_counter_ns()
-                await put()  # type: ignore[operator]
-                await woken.wait()
-                taken.append((started[-1] - begin) / 1_000)
-            return taken
-
-        rows: list[list[str]] = []
         for name, put in (("enqueue() called", noop.enqueue), ("Queue.put called", at_the_seam("noop"))):
-            await sample(put)
-            taken = await sample(put)
-            rows.append([name, *(f"{percentile(taken, percent):.1f}" for percent in (50, 90, 99))])
-    return table(["from", "p50 µs", "p90 µs", "p99 µs"], rows)
+            for before, pause in (("some turns of the loop", some_turns), ("1 ms of sleep", a_millisecond)):
+                await sample(put, pause)
+                taken = await sample(put, pause)
+                rows.append([name, before, *(f"{percentile(taken, percent):.1f}" for percent in (50, 90, 99))])
+    return table(["from", "after", "p50 µs", "p90 µs", "p99 µs"], rows)
 
 
-def at_the_seam(task: str) -> object:
+def at_the_seam(task: str) -> Put:
     """Return a function that puts one job straight into the queue, past the client."""
-    from fifoq_memory import MemoryBackend
-
-    from fifoq.codec import EMPTY_CALL
-
     backend = MemoryBackend("memory://wake-up")
     caller, numbers = secrets.token_hex(16), iter(range(1, 10**9))
-    queue: Queue | None = None
+    queue = backend.queue("default")
 
     async def put() -> None:
-        nonlocal queue
-        if queue is None:
-            await backend.open()
-            queue = backend.queue("default")
         number = next(numbers)
         await queue.put(Call(caller, number), [[JobSpec(f"{caller}-{number}", task, EMPTY_CALL)]])
 

@@ -153,5 +153,6 @@ def _unwrap(nesting: int, code: int, data: bytes) -> Any:
 _WRAP = [partial(_wrap, nesting) for nesting in range(MAX_NESTING + 1)]
 _UNWRAP = [partial(_unwrap, nesting) for nesting in range(MAX_NESTING + 1)]
 
+NONE = pack(None)
 EMPTY_CALL = pack([[], {}])
 """The payload of a call without arguments."""

@@ -115,7 +115,8 @@ class Link:
     def intake(self, queue: str) -> Coalescer:
         """Return where jobs of that queue are put."""
         opening = self.opening()
-        return opening.coalescers.get(queue) or opening.coalescer(queue)
+        coalescer = opening.coalescers.get(queue)
+        return opening.coalescer(queue) if coalescer is None else coalescer
 
     def queue(self, name: str) -> Queue:
         """Return the queue itself, to look and to operate."""

@@ -86,6 +86,8 @@ class Signature:
     def encode_result(self, value: Any) -> bytes:
         """Return what to store of a result. Raises InvalidArguments if it does not fit or cannot be sent."""
         result = (self._resolved or self.resolve()).result
+        if value is None and result.takes_none:
+            return codec.NONE
         try:
             data = codec.pack(result.dump(result.check(value)))
             if not (result.is_plain or result.is_any):

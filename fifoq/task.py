@@ -1,6 +1,6 @@
 """A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, ParamSpec, Self, Unpack, cast
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from fifoq.detached import DetachedContext
 from fifoq.errors import ConfigurationError
 from fifoq.handle import JobHandle, Origin
 from fifoq.options import Options, TaskOptions, read_options, seconds_until
+from fifoq.queue import Receipt
 from fifoq.record import JobSpec
 from fifoq.registration import Registration
 from fifoq.signature import Signature
@@ -96,7 +97,8 @@ class Task(Generic[P, R_co, T_co]):
         """
         if self._options.wait is not None:
             raise _needless_wait(self.name)
-        return await self._enqueue(args, kwargs, 0)
+        (receipt,) = await self._put(self._spec(args, kwargs, 0))
+        return JobHandle(self._origin, receipt.id, receipt.created)
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """
@@ -105,8 +107,8 @@ class Task(Generic[P, R_co, T_co]):
         `options(wait=…)` bounds the wait in seconds, `options(enqueue_timeout=…)` that for room. Raises what `enqueue`
         and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
         """
-        handle = await self._enqueue(args, kwargs, AWAITED)
-        return await handle.result(self._options.wait)
+        (receipt,) = await self._put(self._spec(args, kwargs, AWAITED))
+        return await JobHandle(self._origin, receipt.id, receipt.created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
         """Check a call and return it for `enqueue_many`. Raises InvalidArguments or PayloadTooLarge."""
@@ -141,30 +143,27 @@ class Task(Generic[P, R_co, T_co]):
         """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
         return JobHandle(self._origin, str(id), False)
 
-    async def _enqueue(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobHandle[R_co]:
-        spec = self._spec(args, kwargs, retain)
-        intake = self._connection.intake(self.queue)
-        (receipt,) = await intake.put((spec,), self._options.enqueue_timeout)
-        return JobHandle(self._origin, receipt.id, receipt.created)
+    def _put(self, spec: JobSpec) -> Awaitable[tuple[Receipt, ...]]:
+        return self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
         registration, options = self.registration, self._options
         payload, by_name = registration.definition.signature.encode(args, kwargs)
         read_key, read_value = registration.key, registration.value
-        key = None if read_key is None or options.has_key else read_key(by_name)
+        key = options.key if options.has_key or read_key is None else read_key(by_name)
         return JobSpec(
             options.id or str(uuid7()),
             self.name,
             payload,
-            options.key if options.has_key else key,
+            key,
             None if read_value is None else read_value(by_name),
             registration.priority if options.priority is None else options.priority,
             options.delay if options.at is None else microseconds(seconds_until(options.at)),
             options.in_line,
             options.expires,
             options.unique,
-            max(registration.retain, retain),
+            retain if retain > registration.retain else registration.retain,
             options.owner,
             options.meta,
         )

@@ -23,11 +23,13 @@ SCALARS = frozenset(
 class Value:
     """The type of one parameter or result. `what` names it in errors."""
 
-    __slots__ = ("_dump", "_read", "is_any", "is_plain")
+    __slots__ = ("_dump", "_read", "is_any", "is_plain", "takes_none")
 
     def __init__(self, what: str, type_: Any) -> None:
         self.is_any = type_ is Any or type_ is object
         self.is_plain = _is_plain(type_)
+        self.takes_none = self.is_any or type_ is None or type_ is type(None)
+        """None is one of its values, for certain: nothing has to be asked."""
         with warnings.catch_warnings():
             # A parameter's alias means something to the validator of the whole call only.
             warnings.filterwarnings("ignore", message=".*'alias' attribute")

@@ -22,6 +22,7 @@ from fifoq_memory.bell import Bell, Waiter, wake, within
 from fifoq_memory.book import Book
 from fifoq_memory.replies import Replies
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 
@@ -46,24 +47,21 @@ class MemoryQueue:
     # ---- jobs in, out and through
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
-        def apply(now: int) -> tuple[PutReply, ...]:
-            self.made = True
-            return putting.put(self._book, now, batches)
-
-        return self._once(self._puts, call, apply)
+        self.made = True
+        return self._once(self._puts, call, putting.put, batches)
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
-        def apply(now: int) -> Claimed:
+        def apply(book: Book, now: int, tasks: Collection[str]) -> Claimed:
             terms = claiming.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
-            return claiming.claim(self._book, terms, n, tasks)
+            return claiming.claim(book, terms, n, tasks)
 
-        return self._once(self._claims, call, apply)
+        return self._once(self._claims, call, apply, tasks)
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
         return self._change(lambda now: settling.extend(self._book, now, extensions))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        return self._once(self._settles, call, lambda now: settling.settle(self._book, now, settlements))
+        return self._once(self._settles, call, settling.settle, settlements)
 
     # ---- waiting
 
@@ -166,13 +164,13 @@ class MemoryQueue:
             self._tell()
             return reply
 
-    def _once(self, replies: Replies, call: Call, apply: Callable[[int], R]) -> R:
+    def _once(self, replies: Replies, call: Call, apply: Callable[[Book, int, A], R], argument: A) -> R:
         """Apply a call, or repeat its reply, or refuse it as overtaken."""
         with self._lock:
             reply = replies.recall(call)
             if reply is None:
                 now = self._tick()
-                reply = apply(now)
+                reply = apply(self._book, now, argument)
                 replies.keep(call, reply, now)
                 self._tell()
             return reply

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
+from types import coroutine
 from typing import Any
 
 from fifoq.clock import SECOND
@@ -48,10 +49,9 @@ class Executor:
         assert carrier is not None
         try:
             for run in left:
-                alone = FirstSteps(self._work(run), lambda: self._start_each(left))
-                await alone
+                suspended = await _first_steps(self._work(run), lambda: self._start_each(left))
                 # A job may have cancelled its own task: that is not for the next one.
-                if alone.suspended or carrier.cancelling():
+                if suspended or carrier.cancelling():
                     return
         finally:
             self._start_each(left)
@@ -76,31 +76,24 @@ class Executor:
         self._ended(run, None if run.stopped is Stop.LOST else outcome)
 
 
-class FirstSteps:
-    """Awaits a coroutine in a context of its own, and calls `on_suspend` once it first suspends."""
-
-    __slots__ = ("_coroutine", "_on_suspend", "suspended")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], on_suspend: Callable[[], object]) -> None:
-        self._coroutine = coroutine
-        self._on_suspend = on_suspend
-        self.suspended = False
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        step = copy_context().run
-        try:
-            awaited = step(self._coroutine.send, None)
-            self.suspended = True
-            self._on_suspend()
-            while True:
-                try:
-                    value = yield awaited
-                except BaseException as error:
-                    awaited = step(self._coroutine.throw, error)
-                else:
-                    awaited = step(self._coroutine.send, value)
-        except StopIteration:
-            return
+@coroutine
+def _first_steps(work: Coroutine[Any, Any, None], on_suspend: Callable[[], None]) -> Generator[Any, Any, bool]:
+    """Await `work` in a context of its own; call `on_suspend` once it first suspends. Return whether it did."""
+    step = copy_context().run
+    suspended = False
+    try:
+        awaited = step(work.send, None)
+        suspended = True
+        on_suspend()
+        while True:
+            try:
+                value = yield awaited
+            except BaseException as error:
+                awaited = step(work.throw, error)
+            else:
+                awaited = step(work.send, value)
+    except StopIteration:
+        return suspended
 
 
 def _log(run: Run, error: BaseException, outcome: Outcome | None) -> None:

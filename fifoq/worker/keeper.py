@@ -83,6 +83,8 @@ class Keeper:
         ended = self._ended
         if ended is not None:
             await asyncio.wait([ended], timeout=patience)
+            if self._thread is not None and ended.done():
+                self._thread.join(patience)  # it has nothing left to do but to end
 
     def report(self, run: Run, progress: bytes) -> None:
         """Take a job's progress, from any thread. It is written within PROGRESS_PAUSE, or so."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fifoq import connect
+from fifoq.clock import Clock
 from fifoq.queue import Backend, BackendFactory
 from fifoq.testing.history import MemoryLog
 
@@ -29,11 +30,14 @@ def log() -> MemoryLog:
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Backend], Any]], None]:
     """A function that puts a wrapper of the test between each Fifoq made from now on and its store."""
-    find: Callable[..., BackendFactory] = connect._load
+    find: Callable[..., BackendFactory] = connect._load  # pyright: ignore[reportPrivateUsage]
 
     def wrap(wrapper: Callable[[Backend], Any]) -> None:
         def load(*found: Any) -> Callable[..., Any]:
-            return lambda url, *, clock=None: wrapper(find(*found)(url, clock=clock))
+            def make(url: str, *, clock: Clock | None = None) -> Any:
+                return wrapper(find(*found)(url, clock=clock))
+
+            return make
 
         monkeypatch.setattr(connect, "_load", load)
 

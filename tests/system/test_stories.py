@@ -9,7 +9,7 @@ import pytest
 
 from fifoq import Context, Fifoq, JobFailed, Limit, QueueFull, Rate, ResultTimeout, Retry
 from fifoq.limits import GateSettings
-from fifoq.testing.history import MemoryLog, Producer, attempt, check, write_finals
+from fifoq.testing.history import Bounds, MemoryLog, Producer, attempt, check, write_finals
 
 MATCHES, TICKS = 20, 25
 
@@ -143,7 +143,7 @@ async def test_a_rate_holds_in_every_window(url: str, log: MemoryLog) -> None:
             await producer.enqueue("slow", str(x), None, lambda job=job, x=x: job.enqueue(x))
         await tasks.worker(concurrency=100).drain()
         await write_finals(log, tasks.jobs())
-    bounds = {
+    bounds: Bounds = {
         ("slow", None): GateSettings.of(rate=Rate(400, burst=20)),
         ("slow", "limited"): GateSettings.of(rate=task_rate),
     }

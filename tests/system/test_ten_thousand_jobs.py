@@ -9,7 +9,18 @@ import pytest
 
 from fifoq import Context, Fifoq, GiveUp, Limit, Retry, RetryAfter
 from fifoq.limits import GateSettings
-from fifoq.testing.history import Asked, Ended, Event, MemoryLog, Producer, Started, attempt, check, write_finals
+from fifoq.testing.history import (
+    Asked,
+    Bounds,
+    Ended,
+    Event,
+    MemoryLog,
+    Producer,
+    Started,
+    attempt,
+    check,
+    write_finals,
+)
 
 JOBS, KEYS, SLOTS, TENANTS = 10_000, 100, 100, 20
 
@@ -73,7 +84,7 @@ async def test_order_and_limits_hold_through_random_work_failures_and_retries(ur
         await tasks.worker(concurrency=SLOTS).drain()
         await write_finals(log, tasks.jobs())
 
-    bounds = {
+    bounds: Bounds = {
         ("league", None): GateSettings.of(80),
         ("league", "play"): GateSettings.of(limits),
         ("league", "report"): GateSettings.of(30),

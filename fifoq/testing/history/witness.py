@@ -106,16 +106,25 @@ class WatchedBackend:
         self._log = log
         self._queues: dict[str, Queue] = {}
 
+    async def open(self) -> None:
+        await self._backend.open()
+
+    async def close(self) -> None:
+        await self._backend.close()
+
+    def twin(self) -> "WatchedBackend":
+        return WatchedBackend(self._backend.twin(), self._log)
+
     def queue(self, name: str) -> Queue:
         if name not in self._queues:
             self._queues[name] = cast("Queue", _WatchedQueue(self._backend.queue(name), self._log))
         return self._queues[name]
 
-    def twin(self) -> "WatchedBackend":
-        return WatchedBackend(self._backend.twin(), self._log)
+    async def queues(self) -> tuple[str, ...]:
+        return await self._backend.queues()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+    async def check(self) -> tuple[str, ...]:
+        return await self._backend.check()
 
 
 class _WatchedQueue:

@@ -21,6 +21,7 @@ async def test_a_worker_goes_on_by_itself_when_the_backend_is_back(
     async def quick() -> None: ...
 
     task = shop.task(quick)
+    shop.task(quick, queue="another")
     worker = shop.worker()
     caplog.set_level(logging.INFO)
     async with worker:

@@ -124,7 +124,8 @@ async def test_a_cancelled_error_of_its_own_is_an_error_like_any_other(shop: Any
     assert (await outcome(shop, cancels, retry=SOON)).result == 2
 
 
-async def test_a_cancel_of_its_own_hits_no_other_job(shop: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 10])
+async def test_a_cancel_of_its_own_hits_no_other_job(shop: Any, concurrency: int) -> None:
     async def cancels_and_leaves() -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -135,9 +136,10 @@ async def test_a_cancel_of_its_own_hits_no_other_job(shop: Any) -> None:
         return 1
 
     await shop.put(shop.task(cancels_and_leaves, retry=RetryPolicy(1)))
-    id = await shop.put(shop.task(fine))
-    async with shop.worker(concurrency=1):
-        assert (await shop.ended(id)).result == 1
+    task = shop.task(fine, retry=RetryPolicy(1))
+    ids = [await shop.put(task) for _ in range(3)]
+    async with shop.worker(concurrency=concurrency):
+        assert [(await shop.ended(id)).result for id in ids] == [1, 1, 1]
 
 
 async def test_a_result_that_cannot_be_sent_fails_the_job_clearly(shop: Any) -> None:

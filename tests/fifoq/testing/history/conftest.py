@@ -22,9 +22,6 @@ from fifoq.testing.history import (
 Q = "q"
 
 
-Q = "q"
-
-
 class Story:
     """A history told step by step: each step is one tick later than the one before, unless it says when."""
 

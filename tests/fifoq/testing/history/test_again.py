@@ -14,9 +14,6 @@ from fifoq.testing.history import (
 Q = "q"
 
 
-Q = "q"
-
-
 def assert_only(report: Report, *rules: Rule) -> None:
     assert report.rules == set(rules), str(report)
 

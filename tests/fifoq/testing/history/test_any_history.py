@@ -15,6 +15,7 @@ from fifoq.testing.history import (
     Answer,
     Answered,
     Asked,
+    Bounds,
     Doubted,
     Effect,
     Ended,
@@ -26,9 +27,6 @@ from fifoq.testing.history import (
     Started,
     check,
 )
-
-Q = "q"
-
 
 Q = "q"
 
@@ -221,7 +219,7 @@ FAULTS: dict[Callable[[list[Event], random.Random], None], Rule] = {
     plant_falling_fence: Rule.FENCE,
     plant_stale_settlement: Rule.SETTLE,
 }
-BOUNDS = {(Q, None): GateSettings(limit=4), (Q, "t"): GateSettings(limit=4)}
+BOUNDS: Bounds = {(Q, None): GateSettings(limit=4), (Q, "t"): GateSettings(limit=4)}
 
 
 @given(rng=st.randoms(use_true_random=False), jobs=st.integers(0, 40))
