@@ -8,8 +8,11 @@ from typing import TypeVar
 
 from fifoq.errors import BackendBusy, BackendFull, BackendReadOnly, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
+from fifoq.quick import quick
 
 R = TypeVar("R")
+
+_call = quick(Call)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""
@@ -41,7 +44,7 @@ class Caller:
         """
         was_doubtful = self.doubtful
         if not was_doubtful:
-            self._call = Call(self._call.caller, self._call.number + 1)
+            self._call = _call((self._call.caller, self._call.number + 1))
             self.sent_at = time.monotonic()
         self.doubtful = True
         try:

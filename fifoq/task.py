@@ -14,6 +14,7 @@ from fifoq.errors import ConfigurationError
 from fifoq.handle import JobHandle, Origin
 from fifoq.options import Options, TaskOptions, read_options, seconds_until
 from fifoq.queue import Receipt
+from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.registration import Registration
 from fifoq.signature import Signature
@@ -25,6 +26,7 @@ T_co = TypeVar("T_co", covariant=True, default=Any)
 AWAITED = 60 * SECOND
 """How long a job that somebody waits for is kept, at least: also one of a task with `retain=0`."""
 _NO_OPTIONS = Options()
+_job_spec = quick(JobSpec)
 
 
 class NewJob(Generic[R_co]):
@@ -152,20 +154,22 @@ class Task(Generic[P, R_co, T_co]):
         payload, by_name = registration.definition.signature.encode(args, kwargs)
         read_key, read_value = registration.key, registration.value
         key = options.key if options.has_key or read_key is None else read_key(by_name)
-        return JobSpec(
-            options.id or str(uuid7()),
-            self.name,
-            payload,
-            key,
-            None if read_value is None else read_value(by_name),
-            registration.priority if options.priority is None else options.priority,
-            options.delay if options.at is None else microseconds(seconds_until(options.at)),
-            options.in_line,
-            options.expires,
-            options.unique,
-            retain if retain > registration.retain else registration.retain,
-            options.owner,
-            options.meta,
+        return _job_spec(
+            (
+                options.id or str(uuid7()),
+                self.name,
+                payload,
+                key,
+                None if read_value is None else read_value(by_name),
+                registration.priority if options.priority is None else options.priority,
+                options.delay if options.at is None else microseconds(seconds_until(options.at)),
+                options.in_line,
+                options.expires,
+                options.unique,
+                retain if retain > registration.retain else registration.retain,
+                options.owner,
+                options.meta,
+            )
         )
 
     def __reduce__(self) -> str:

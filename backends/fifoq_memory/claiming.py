@@ -5,11 +5,11 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from fifoq.lease import Claimed, Lease
+from fifoq.quick import quick
 from fifoq_memory.book import RUNNING, Book
 from fifoq_memory.firing import fire
 from fifoq_memory.gates import TaskGate
 from fifoq_memory.job import SEQ_MASK
-from fifoq_memory.quick import quick
 from fifoq_memory.ready import END
 
 _lease = quick(Lease)

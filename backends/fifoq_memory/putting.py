@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
+from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq_memory.book import Book
 from fifoq_memory.firing import fire
-from fifoq_memory.quick import quick
 
 _receipt = quick(Receipt)
 

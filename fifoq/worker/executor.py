@@ -9,10 +9,13 @@ from typing import Any
 
 from fifoq.clock import SECOND
 from fifoq.lease import Fail, Outcome, Retry, Succeed
+from fifoq.quick import quick
 from fifoq.worker.run import Run, Stop
 from fifoq.worker.verdict import before_start, message_of, verdict
 
 log = logging.getLogger("fifoq.worker")
+
+_succeed = quick(Succeed)
 
 Ended = Callable[[Run, Outcome | None], None]
 
@@ -61,7 +64,7 @@ class Executor:
         outcome = before_start(run) if run.lease.crashes or run.stopped is not None else None
         if outcome is None and run.stopped is None:
             try:
-                outcome = Succeed(await run.plan.place.perform(run), run.plan.results_kept)
+                outcome = _succeed((await run.plan.place.perform(run), run.plan.results_kept))
             except GeneratorExit:
                 return  # somebody closed the coroutine: there is nobody left to tell
             except BaseException as error:

@@ -8,11 +8,14 @@ from fifoq.caller import Caller
 from fifoq.errors import BackendError
 from fifoq.lease import Extension, Outcome, Release, Retry, Settlement
 from fifoq.queue import Queue
+from fifoq.quick import quick
 from fifoq.state import State
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run
 
 log = logging.getLogger("fifoq.worker")
+
+_settlement = quick(Settlement)
 
 MAX_BATCH = 1_000
 """Settlements in one write."""
@@ -64,7 +67,7 @@ class Settler:
             await self._write(batch)
 
     async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
-        settlements = [Settlement(run.lease.spec.id, run.lease.token, outcome) for run, outcome in batch]
+        settlements = [_settlement((run.lease.spec.id, run.lease.token, outcome)) for run, outcome in batch]
         await self._write_progress(batch)
         while True:
             try:
