@@ -268,8 +268,9 @@ class Queue(Protocol):
         """
         Return True as soon as something may have become claimable since this call began, or False after `timeout`.
 
-        Only a hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time alone
-        (a timer, a token) does not end it: `Claimed.next_timer` tells of those. Real seconds, under any clock.
+        A call that sets a timer earlier than all others counts too: who sleeps until the next one has to know. Only a
+        hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time alone (a timer, a
+        token) does not end it: `Claimed.next_timer` tells of those. Real seconds, under any clock.
         """
         ...
 

@@ -51,7 +51,7 @@ def quick_steps() -> Iterator[Step]:
 
 def long_steps() -> Iterator[Step]:
     yield Step("wheel", pytest(PACKAGING))
-    yield Step("tests", pytest(f"--ignore={PACKAGING}"))
+    yield Step("tests", pytest(f"--ignore={PACKAGING}", "--maxfail=10"))
 
 
 def steps_of_other_pythons() -> Iterator[Step]:
@@ -62,7 +62,7 @@ def steps_of_other_pythons() -> Iterator[Step]:
         if version != mine:
             folder = ROOT / ".check" / version
             yield Step(f"environment {version}", ["sh", "tools/environment", "check", str(folder), "dev", interpreter])
-            yield Step(f"tests {version}", [str(folder / "bin" / "python"), "-m", "pytest"])
+            yield Step(f"tests {version}", [str(folder / "bin" / "python"), "-m", "pytest", "--maxfail=10"])
 
 
 def environment() -> dict[str, str]:

@@ -249,3 +249,5 @@ class Book:
             self.timers.clear(job.entry)
         else:
             self.timers.set(job.entry, at)
+            # Who sleeps until the next timer it was told of must hear of an earlier one.
+            self.roused = self.roused or self.timers.next() == at

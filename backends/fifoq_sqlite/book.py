@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fifoq.clock import Clock, run_on
 from fifoq.limits import GateSettings
@@ -17,6 +18,7 @@ _STORED = tuple(state for state in State if state is not State.RUNNING)
 
 ENTRY_BITS = 40
 """Of a job's number: enough for a million entries a second for twelve days, in each of eight million queues."""
+LAST_ENTRY = (1 << ENTRY_BITS) - 1
 LEVEL = 2**48
 """The distance of two priorities in a score."""
 UNBOUNDED = 2**62
@@ -83,6 +85,18 @@ class Gate:
         return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.id
 
 
+class Unfiled(NamedTuple):
+    """A job that was put alone: it is stored, but in no index yet."""
+
+    job: int
+    gate: Gate
+    key: str | None
+    value: str | None
+    priority: int
+    caller: str
+    number: int
+
+
 class Book:
     """One queue: its time, its numbers, its gates, and what a transaction has touched of them."""
 
@@ -92,8 +106,15 @@ class Book:
         self.own = own
         self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers
         self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own.running}
+        self.written_ahead = self._ahead
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own.id: own}
+        self.unfiled: dict[str, Unfiled] = {}
+        """Jobs that were put alone since anything else was done to the queue, by id, in order of entry."""
+        self.filed = self.number(self.counter)
+        """The last job that is filed."""
+        self.plain = True
+        """The open transaction has only put jobs alone."""
         self.alarm = 0
         """No timer is due before. Zero: not known."""
         self.now = 0
@@ -107,6 +128,14 @@ class Book:
         """Know this task."""
         self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
+
+    def leave_unfiled(self, id: str, one: Unfiled, now: int) -> None:
+        """Know a job that was put alone."""
+        self.unfiled[id] = one
+        self.counter = self.entry(one.job)
+        self.version += 1
+        self._last = max(self._last, now)
+        self.count(one.gate, State.WAITING, 1)
 
     # ---- time and numbers
 
@@ -133,6 +162,14 @@ class Book:
         """The job with this entry."""
         return self.id << ENTRY_BITS | entry
 
+    def entry(self, job: int) -> int:
+        return job & LAST_ENTRY
+
+    @property
+    def set_back(self) -> bool:
+        """Whether the clock was set back since what is stored of it was."""
+        return self._ahead != self.written_ahead
+
     # ---- moves of jobs
 
     def count(self, gate: Gate, state: State, jobs: int) -> None:
@@ -141,6 +178,14 @@ class Book:
         self.own.live += jobs
         gate.live += jobs
         self.changed.add(gate)
+
+    def enter(self, gate: Gate, value: str | None, ready: int | None) -> None:
+        """A job has come into the line, and is offered if it has a score."""
+        self.changed.add(gate)
+        if value is not None:
+            gate.valued = True
+        if ready is not None:
+            self.offer(gate, value, ready)
 
     def start(self, gate: Gate, jobs: int) -> None:
         """So many waiting jobs of `gate` are running, each with a slot and a token of either gate."""
@@ -176,6 +221,10 @@ class Book:
         elif gate.head is None or score < gate.head:
             gate.head = score
             self.changed.add(gate)
+
+    def stored(self) -> None:
+        """It is stored as it is."""
+        self.filed, self.written_ahead = self.number(self.counter), self._ahead
 
     def row(self) -> tuple[int, ...]:
         """What is stored of the queue."""

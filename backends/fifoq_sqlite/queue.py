@@ -11,6 +11,7 @@ from fifoq.record import Filter, JobSpec, Record, Records
 from fifoq.state import State
 from fifoq_sqlite import auditing, claiming, entering, looking, operating, settling
 from fifoq_sqlite.book import Book
+from fifoq_sqlite.filing import filed, filed_or_made
 from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.watch import Watch
@@ -53,7 +54,7 @@ class SqliteQueue:
         terms = claiming.Terms(worker, n, lease, tasks)
 
         def work(session: Session) -> Claimed:
-            book = session.book(self.name)
+            book = filed(session, self.name)
             return claiming.claim(session, book, call, terms) if book else Claimed((), None)
 
         self.watch.claiming()
@@ -61,7 +62,7 @@ class SqliteQueue:
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
         def work(session: Session) -> tuple[State | None, ...]:
-            book = session.book(self.name)
+            book = filed(session, self.name)
             return settling.settle(session, book, settlements) if book else (None,) * len(settlements)
 
         return await self._once("settle", call, work)
@@ -95,7 +96,7 @@ class SqliteQueue:
         )
 
     async def configure(self, settings: Sequence[Setting]) -> None:
-        await self._store.write(lambda session: operating.configure(session, session.make_book(self.name), settings))
+        await self._store.write(lambda session: operating.configure(session, filed_or_made(session, self.name), settings))
 
     async def purge(self, limit: int) -> int:
         return await self._write(lambda session, book: operating.purge(session, book, limit), 0)
@@ -144,14 +145,18 @@ class SqliteQueue:
 
     async def _write(self, work: Callable[[Session, Book], R], otherwise: R) -> R:
         def apply(session: Session) -> R:
-            book = session.book(self.name)
+            book = filed(session, self.name)
             return work(session, book) if book else otherwise
 
         return await self._store.write(apply)
 
     async def _read(self, look: Callable[[Session, Book], R], otherwise: R) -> R:
-        def apply(session: Session) -> R:
+        def apply(session: Session) -> tuple[bool, R]:
             book = session.book(self.name)
-            return look(session, book) if book else otherwise
+            if book is not None and book.unfiled:
+                return False, otherwise
+            return True, look(session, book) if book else otherwise
 
-        return await self._store.read(apply)
+        seen, found = await self._store.read(apply)
+        # Jobs that are not filed yet can be seen by whoever may file them.
+        return found if seen else await self._write(look, otherwise)

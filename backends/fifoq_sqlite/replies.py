@@ -54,10 +54,10 @@ class Replies:
         return reply
 
     def save(self, session: Session) -> None:
-        """Write the new ones."""
+        """Write the new ones, but of jobs put alone: as long as they are not filed, they tell of their put."""
         for (queue, verb, caller), one in self._new.items():
             book = session.book(queue)
-            if book is not None:
+            if book is not None and not book.unfiled:
                 body = encode(verb, one.reply)
                 session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
 
@@ -84,7 +84,13 @@ class Replies:
     def _read(self, session: Session, who: Who) -> Remembered | None:
         queue, verb, caller = who
         book = session.book(queue)
-        row = book and session.run("replies_read", (book.id, caller, verb)).fetchone()
+        if book is None:
+            return None
+        puts = [(id, one) for id, one in book.unfiled.items() if one.caller == caller and verb == "put"]
+        if puts:
+            number = puts[-1][1].number
+            return Remembered(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
+        row = session.run("replies_read", (book.id, caller, verb)).fetchone()
         return Remembered(row[0], decode(verb, row[1])) if row else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fifoq.clock import Clock
 from fifoq.limits import GateSettings
-from fifoq_sqlite.book import Book, Gate
+from fifoq_sqlite.book import LAST_ENTRY, Book, Gate, Unfiled
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
 
@@ -49,6 +49,7 @@ class Session:
             self._version = version
         for book in self._books.values():
             book.now = 0
+            book.plain = True
 
     def used(self) -> list[Book]:
         """The books whose time a call has asked for."""
@@ -57,12 +58,15 @@ class Session:
     def write(self) -> None:
         """Write the books that were used."""
         for book in self.used():
+            if book.unfiled:
+                continue  # jobs were put alone, and nothing else was done
             self.show(book)
             if book.changed:
                 self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
                 book.changed.clear()
             book.version += self.changes
             self.run("queue_write", book.row())
+            book.stored()
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")
@@ -142,6 +146,10 @@ class Session:
         book = Book(name, queue, Gate(id, "", own[:6]), own[6:])
         for id, task, *state in tasks:
             book.add(Gate(id, task, state[:6]))
+        for job, id, gate, key, value, priority, now, caller, number in self.run(
+            "unfiled_read", (book.filed, book.number(LAST_ENTRY))
+        ):
+            book.leave_unfiled(id, Unfiled(job, book.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
             setattr(book.by_id[gate], "override" if override else "declared", GateSettings(*settings))
         return book

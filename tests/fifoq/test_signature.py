@@ -128,7 +128,7 @@ def round_trip(annotation: Any, value: Any) -> Any:
     ],
 )
 def test_a_value_arrives_with_its_type(annotation: Any, value: Any) -> None:
-    sent = "[1,2]" if annotation is Json[list[int]] else value
+    sent = "[1,2]" if annotation == Json[list[int]] else value
     arrived = round_trip(annotation, sent)
     assert arrived == value
     assert type(arrived) is type(value)

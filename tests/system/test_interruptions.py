@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable
 from typing import Any
 from uuid import uuid4
@@ -125,3 +126,26 @@ async def test_the_status_page_shows_sync_work_in_the_order_in_which_it_came(url
     for states in seen:
         assert [rank[state] for state in states] == sorted(rank[state] for state in states)
         assert states.count(State.RUNNING) <= 1
+
+
+async def test_a_task_that_blocks_the_loop_for_three_leases_runs_once(url: str, log: MemoryLog) -> None:
+    tasks = Fifoq(url, lease=0.3)
+
+    @tasks.task(key="match")
+    async def block(ctx: Context, match: str, seconds: float) -> None:
+        with attempt(log, ctx) as effect:
+            time.sleep(seconds)  # noqa: ASYNC251  # that is what this is about
+            effect()
+
+    producer = Producer(log)
+    async with tasks:
+        for number, seconds in enumerate([0.9, 0.0, 0.9]):
+            job = block.options(id=str(number))
+            await producer.enqueue(
+                "default", str(number), "m", lambda job=job, seconds=seconds: job.enqueue("m", seconds)
+            )
+        await tasks.worker(concurrency=10).drain()
+        await write_finals(log, tasks.jobs())
+    outcome = check(log.events)
+    assert outcome.ok, str(outcome)
+    assert outcome.attempts == 3

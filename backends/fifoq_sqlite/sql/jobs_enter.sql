@@ -4,4 +4,4 @@ INSERT INTO fifoq_jobs (
     job, queue, id, gate, key, value, priority, state, seq, line, ready, created_at, retain, owner, meta, payload
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (queue, id) DO NOTHING;
+ON CONFLICT (queue, id) WHERE queue IS NOT NULL DO NOTHING;

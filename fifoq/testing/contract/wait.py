@@ -54,6 +54,12 @@ class WaitCases(Cases):
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True
         assert len(driver.claim()) == 1
 
+    def test_a_timer_earlier_than_all_others_wakes_who_waits(self, driver: Driver) -> None:
+        driver.put(spec(delay=60_000_000))
+        sooner = spec(delay=1_000_000)
+        assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(sooner)) is True
+        assert driver.claim_reply().next_timer is not None
+
     def test_each_put_wakes_who_waits_again(self, driver: Driver) -> None:
         for _ in range(5):
             assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True

@@ -77,9 +77,13 @@ CREATE INDEX fifoq_values_head ON fifoq_values (gate, head) WHERE head IS NOT NU
 --   since       while its key may be blocked by it: since when it is halted or its due_at was set
 --   held        its unique text, while it holds it
 --   kept_until  when it may be purged
+--
+-- A job that was put alone is not filed at once. It has no queue, state 6, no place in any index, and tells which call
+-- put it. Its put writes this one page; whoever next does anything else to the queue files all such jobs together.
+-- They are the ones behind the queue's counter, and what the queue's and the tasks' gates count leaves them out.
 CREATE TABLE fifoq_jobs (
     job INTEGER PRIMARY KEY,
-    queue INTEGER NOT NULL,
+    queue INTEGER,
     id TEXT NOT NULL,
     gate INTEGER NOT NULL,
     key TEXT,
@@ -116,9 +120,11 @@ CREATE TABLE fifoq_jobs (
     result BLOB,
     error BLOB,
     progress BLOB,
-    reason TEXT
+    reason TEXT,
+    caller TEXT,
+    number INTEGER
 );
-CREATE UNIQUE INDEX fifoq_jobs_id ON fifoq_jobs (queue, id);
+CREATE UNIQUE INDEX fifoq_jobs_id ON fifoq_jobs (queue, id) WHERE queue IS NOT NULL;
 CREATE INDEX fifoq_jobs_ready ON fifoq_jobs (gate, value, ready) WHERE ready IS NOT NULL;
 CREATE INDEX fifoq_jobs_line ON fifoq_jobs (queue, key, line) WHERE line IS NOT NULL;
 CREATE INDEX fifoq_jobs_at ON fifoq_jobs (queue, at) WHERE at IS NOT NULL;

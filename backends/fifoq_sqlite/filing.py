@@ -1,0 +1,68 @@
+"""Filing: the jobs that were put alone get their places in line, ready set and indexes, all together."""
+
+import json
+from itertools import groupby
+
+from fifoq.queue import Receipt
+from fifoq_sqlite.book import Book, Unfiled, score
+from fifoq_sqlite.replies import encode
+from fifoq_sqlite.session import Session
+
+
+def filed(session: Session, name: str) -> Book | None:
+    """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
+    book = session.book(name)
+    if book is not None and book.unfiled:
+        file(session, book)
+    return book
+
+
+def filed_or_made(session: Session, name: str) -> Book:
+    """The same, of a queue that is made if there is none."""
+    return filed(session, name) or session.make_book(name)
+
+
+def file(session: Session, book: Book) -> None:
+    """File what is not."""
+    jobs = list(book.unfiled.items())
+    book.unfiled.clear()
+    session.tick(book)
+    free = free_keys(session, book, {one.key for _, one in jobs if one.key is not None})
+    ready = [_ready(book, one, free) for _, one in jobs]
+    places = [(one.job, at) for (_, one), at in zip(jobs, ready, strict=True)]
+    session.change("unfiled_file", (book.id, json.dumps(places)))
+    for (_, one), at in zip(jobs, ready, strict=True):
+        book.enter(one.gate, one.value, at)
+    _remember(session, book, jobs)
+    session.woken.add(book.name)
+
+
+def free_keys(session: Session, book: Book, keys: set[str]) -> set[str]:
+    """Those of `keys` that have nobody in line and are not paused: the next job is offered as it comes."""
+    if not keys:
+        return set()
+    (found,) = session.run("lines_free", (book.id, json.dumps(list(keys)))).fetchone()
+    return set(json.loads(found))
+
+
+def _ready(book: Book, one: Unfiled, free: set[str]) -> int | None:
+    """The score of a job that is offered."""
+    if one.key is not None:
+        if one.key not in free:
+            return None
+        free.remove(one.key)
+    return score(one.priority, book.entry(one.job))
+
+
+def _remember(session: Session, book: Book, jobs: list[tuple[str, Unfiled]]) -> None:
+    """Store the reply of each caller's last put: until now the jobs themselves told it."""
+    for caller, puts in groupby(sorted(jobs, key=lambda job: job[1].caller), key=lambda job: job[1].caller):
+        number, ids = last_put(list(puts))
+        reply = tuple((Receipt(id, True),) for id in ids)
+        session.run("replies_write", (book.id, "put", caller, number, book.now, encode("put", reply)))
+
+
+def last_put(jobs: list[tuple[str, Unfiled]]) -> tuple[int, list[str]]:
+    """The number of a caller's last put, and the ids of its jobs."""
+    number = jobs[-1][1].number
+    return number, [id for id, one in jobs if one.number == number]
