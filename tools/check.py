@@ -25,12 +25,16 @@ class Step(NamedTuple):
     name: str
     command: list[str]
 
+    def __str__(self) -> str:
+        """The command as one would type it at the root."""
+        return shlex.join(part.removeprefix(f"{ROOT}/") for part in self.command)
+
 
 class Failed(Exception):
     """A step failed."""
 
     def __init__(self, step: Step, status: int) -> None:
-        super().__init__(f"{step.name} FAILED with status {status}. To repeat it alone: {shlex.join(step.command)}")
+        super().__init__(f"{step.name} FAILED with status {status}. To repeat it alone: {step}")
         self.status = status
 
 
@@ -77,7 +81,7 @@ def environment() -> dict[str, str]:
 
 def run(step: Step) -> float:
     """Run one step, let it print what it prints, and return the seconds it took. Raises Failed."""
-    print(f"\n=== {step.name}: {shlex.join(step.command)}", flush=True)
+    print(f"\n=== {step.name}: {step}", flush=True)
     start = time.monotonic()
     status = subprocess.run(step.command, cwd=ROOT, env=environment()).returncode
     if status:
@@ -108,7 +112,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ncheck: interrupted", flush=True)
         return 130
-    print("\n" + "\n".join(f"check: {name:<18} {taken:7.1f} s" for name, taken in seconds.items()))
+    print()
+    for name, taken in seconds.items():
+        print(f"check: {name:<18} {taken:7.1f} s")
     print(
         f"check: all good on CPython {platform.python_version()}: {len(seconds)} steps in {sum(seconds.values()):.1f} s"
     )

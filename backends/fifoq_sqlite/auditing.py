@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
 from fifoq.state import State
-from fifoq_sqlite.book import COUNTED, ENTRY_BITS, STATES, Book, score
+from fifoq_sqlite.book import COUNTED, LAST_ENTRY, STATES, Book, score
 from fifoq_sqlite.session import Session
 
 MOST = 100
@@ -113,7 +113,7 @@ def _numbers(book: Book, jobs: list[Kept]) -> Iterator[str]:
     for state, stored in book.counts.items():
         if stored != counted[state]:
             yield f"the count of {state} jobs is {stored}, and should be {counted[state]}"
-    last = max((max(job.job & (1 << ENTRY_BITS) - 1, job.seq or 0) for job in jobs), default=0)
+    last = max((max(job.job & LAST_ENTRY, job.seq or 0) for job in jobs), default=0)
     if last > book.counter:
         yield f"the counter is {book.counter}, and a job has {last}"
 

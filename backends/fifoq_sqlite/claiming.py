@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call
 from fifoq.record import JobSpec
-from fifoq_sqlite.book import UNBOUNDED, Book, Gate
+from fifoq_sqlite.book import LAST_ENTRY, UNBOUNDED, Book, Gate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.timers import fire, next_timer
 
@@ -154,5 +154,4 @@ def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int
     (_, job, id, payload, key, priority, delay, in_line, expires, unique, retain, owner, meta,
      seq, attempt, crashes, created_at) = found  # fmt: skip
     spec = JobSpec(id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta)
-    entry = job & (1 << 40) - 1
-    return Lease(spec, token, fence, entry, seq, attempt + 1, crashes, created_at, now)
+    return Lease(spec, token, fence, job & LAST_ENTRY, seq, attempt + 1, crashes, created_at, now)

@@ -1,14 +1,15 @@
 """How jobs come into the queue: put."""
 
-import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fifoq.queue import Conflict, Full, PutReply, Receipt
+from fifoq.queue import Call, Conflict, PutReply, Receipt
 from fifoq.record import JobSpec
 from fifoq.state import State
-from fifoq_sqlite.book import CODE, Book, Gate, score
+from fifoq_sqlite.alone import FEW, full, plain, put_alone
+from fifoq_sqlite.book import CODE, Book, score
+from fifoq_sqlite.filing import filed_or_made, free_keys
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
 from fifoq_sqlite.timers import fire
@@ -19,13 +20,18 @@ _READY = 10
 """The place of `ready` in a row."""
 
 
-def put(session: Session, book: Book, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+def put(session: Session, name: str, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
+    book = session.book(name)
+    specs = [spec for batch in batches for spec in batch]
+    if book is not None and len(specs) == len(batches) <= FEW and put_alone(session, book, call, specs):
+        return tuple((Receipt(spec.id, True),) for spec in specs)
+    book = filed_or_made(session, name)
     now = session.tick(book)
     fire(session, book, now)
     entering = Entering(session, book, now)
     # Nearly always everything is new and fits: then all batches are entered by the same few statements.
-    if entering.try_all([spec for batch in batches for spec in batch]):
+    if entering.try_all(specs):
         return tuple(tuple(Receipt(spec.id, True) for spec in batch) for batch in batches)
     return tuple(entering.batch(batch) for batch in batches)
 
@@ -40,9 +46,7 @@ class Entering:
 
     def try_all(self, specs: Sequence[JobSpec]) -> bool:
         """Enter all of `specs`, if each is new and all fit; otherwise change nothing."""
-        if any(spec.delay or spec.in_line or spec.expires is not None or spec.unique is not None for spec in specs):
-            return False
-        if self._full(specs) is not None:
+        if not all(map(plain, specs)) or full(self._book, specs) is not None:
             return False
         first = self._book.counter + 1
         table = self._plain_rows(specs)
@@ -68,9 +72,9 @@ class Entering:
                 fresh[spec.id] = spec
                 if spec.unique is not None:
                     uniques[spec.unique] = spec.id
-        full = self._full(list(fresh.values()))
-        if full is not None:
-            return full
+        no_room = full(self._book, list(fresh.values()))
+        if no_room is not None:
+            return no_room
         self._enter(list(fresh.values()))
         return tuple(receipts)
 
@@ -95,20 +99,6 @@ class Entering:
         row = self._session.run("jobs_holder", (self._book.id, spec.unique)).fetchone()
         return row and row[1]
 
-    def _full(self, specs: Sequence[JobSpec]) -> Full | None:
-        """The first capacity that so many do not fit into: the queue's, then the tasks' by name."""
-        if not specs:
-            return None
-        own = self._book.own
-        if (capacity := own.settings.capacity) is not None and own.live + len(specs) > capacity:
-            return Full(None, capacity, own.live, len(specs))
-        for task, asked in sorted(Counter(spec.task for spec in specs).items()):
-            gate = self._book.tasks.get(task)
-            capacity = gate and gate.settings.capacity
-            if gate and capacity is not None and gate.live + asked > capacity:
-                return Full(task, capacity, gate.live, asked)
-        return None
-
     # ---- entering
 
     def _enter(self, specs: Sequence[JobSpec]) -> None:
@@ -129,7 +119,7 @@ class Entering:
 
     def _plain_rows(self, specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
         """The rows of jobs that wait for nothing."""
-        free = self._free_keys({spec.key for spec in specs if spec.key is not None})
+        free = free_keys(self._session, self._book, {spec.key for spec in specs if spec.key is not None})
         book, now, queue, entry = self._book, self._now, self._book.id, self._book.counter
         waiting = CODE[State.WAITING]
         table: list[tuple[Any, ...]] = []
@@ -153,7 +143,7 @@ class Entering:
 
     def _timed_rows(self, specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
         """The rows of any jobs."""
-        free = self._free_keys({spec.key for spec in specs if spec.key is not None})
+        free = free_keys(self._session, self._book, {spec.key for spec in specs if spec.key is not None})
         return [self._timed_row(spec, free) for spec in specs]
 
     def _timed_row(self, spec: JobSpec, free: set[str]) -> tuple[Any, ...]:
@@ -179,26 +169,13 @@ class Entering:
             spec.unique, due_at, expires_at, spec.delay, spec.in_line, spec.expires, spec.unique,
         )  # fmt: skip
 
-    def _free_keys(self, keys: Collection[str]) -> set[str]:
-        """Those of `keys` that have nobody in line and are not paused: the next job is offered as it comes."""
-        if not keys:
-            return set()
-        (found,) = self._session.run("lines_free", (self._book.id, json.dumps(list(keys)))).fetchone()
-        return set(json.loads(found))
-
     def _count(self, specs: Sequence[JobSpec], table: Sequence[tuple[Any, ...]]) -> None:
         """Count what was entered, and offer what may run."""
         book = self._book
-        for (task, scheduled), jobs in Counter(
-            (spec.task, spec.delay > 0 and not spec.in_line) for spec in specs
-        ).items():
-            book.count(book.tasks[task], State.SCHEDULED if scheduled else State.WAITING, jobs)
+        for (task, later), jobs in Counter((spec.task, spec.delay > 0 and not spec.in_line) for spec in specs).items():
+            book.count(book.tasks[task], State.SCHEDULED if later else State.WAITING, jobs)
         for spec, row in zip(specs, table, strict=True):
-            self._offer(book.tasks[spec.task], spec.value, row[_READY])
-
-    def _offer(self, gate: Gate, value: str | None, ranked: int | None) -> None:
-        if value is not None:
-            gate.valued = True
-        if ranked is not None:
-            self._book.offer(gate, value, ranked)
-            self._session.woken.add(self._book.name)
+            ready = row[_READY]
+            book.enter(book.tasks[spec.task], spec.value, ready)
+            if ready is not None:
+                self._session.woken.add(book.name)

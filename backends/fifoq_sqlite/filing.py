@@ -12,8 +12,10 @@ from fifoq_sqlite.session import Session
 def filed(session: Session, name: str) -> Book | None:
     """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
     book = session.book(name)
-    if book is not None and book.unfiled:
-        file(session, book)
+    if book is not None:
+        book.plain = False
+        if book.unfiled:
+            file(session, book)
     return book
 
 

@@ -6,21 +6,29 @@ from typing import Any
 
 from fifoq.queue import MAX_PAGE, BlockedKey, BlockedKeys, Gate, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq.state import State
 from fifoq_sqlite import book as books
-from fifoq_sqlite.book import CODE, ENTRY_BITS, STATES, Book
+from fifoq_sqlite.book import CODE, LAST_ENTRY, STATES, Book
 from fifoq_sqlite.session import Session
 
 Row = tuple[Any, ...]
+_SHOWN = (*STATES, State.WAITING)
+"""What a stored state is shown as; the last is that of a job that is not filed."""
 
 
 def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None, ...]:
-    found = {row[1]: _record(book, row) for row in session.run("jobs_get", (book.id, json.dumps(list(ids))))}
+    """The only look that sees jobs that are not filed: whoever put one may ask for it at once."""
+    rows = session.run("jobs_get", (book.id, json.dumps(list(ids)))).fetchall()
+    unfiled = [book.unfiled[id].job for id in ids if id in book.unfiled]
+    if unfiled:
+        rows += session.run("unfiled_get", (json.dumps(unfiled),)).fetchall()
+    found = {row[1]: _record(book, row) for row in rows}
     return tuple(found.get(id) for id in ids)
 
 
 def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) -> Records:
     """Look at the next `MAX_PAGE` jobs, or `limit` if all match, and show those that match."""
-    first, last = book.number(cursor), book.number((1 << ENTRY_BITS) - 1)
+    first, last = book.number(cursor), book.number(LAST_ENTRY)
     limit = min(limit, MAX_PAGE)
     read, end = session.run("jobs_window", (first, last, MAX_PAGE if any(filter) else limit)).fetchone()
     if not read:
@@ -86,7 +94,7 @@ def _gate(gate: books.Gate) -> Gate:
 
 
 def _entry(job: int) -> int:
-    return job & (1 << ENTRY_BITS) - 1
+    return job & LAST_ENTRY
 
 
 def _record(book: Book, row: Row) -> Record:
@@ -99,6 +107,6 @@ def _record(book: Book, row: Row) -> Record:
         owner, meta,
     )  # fmt: skip
     return Record(
-        spec, _entry(job), seq, STATES[state], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+        spec, _entry(job), seq, _SHOWN[state], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
         result, error, progress, reason, bool(cancel_requested), bool(halted),
     )  # fmt: skip

@@ -12,6 +12,7 @@ import struct
 from functools import cache
 from pathlib import Path
 
+from fifoq_sqlite.book import LAST_ENTRY
 from fifoq_sqlite.faults import corrupt
 from fifoq_sqlite.statements import load
 
@@ -51,7 +52,7 @@ class Mark:
         if mark is None:
             return
         queue, marked = mark
-        row = connection.execute(load("queue_version"), (queue,)).fetchone()
+        row = connection.execute(load("queue_version"), (queue, LAST_ENTRY)).fetchone()
         reached = row[0] if row else 0
         if reached < marked:
             raise corrupt(

@@ -46,7 +46,7 @@ class SqliteQueue:
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         def work(session: Session) -> tuple[PutReply, ...]:
-            return entering.put(session, session.make_book(self.name), batches)
+            return entering.put(session, self.name, call, batches)
 
         return await self._once("put", call, work)
 
@@ -96,7 +96,9 @@ class SqliteQueue:
         )
 
     async def configure(self, settings: Sequence[Setting]) -> None:
-        await self._store.write(lambda session: operating.configure(session, filed_or_made(session, self.name), settings))
+        await self._store.write(
+            lambda session: operating.configure(session, filed_or_made(session, self.name), settings)
+        )
 
     async def purge(self, limit: int) -> int:
         return await self._write(lambda session, book: operating.purge(session, book, limit), 0)
@@ -104,7 +106,11 @@ class SqliteQueue:
     # ---- looks
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        return await self._read(lambda session, book: looking.get(session, book, ids), (None,) * len(ids))
+        def look(session: Session) -> tuple[Record | None, ...]:
+            book = session.book(self.name)
+            return looking.get(session, book, ids) if book else (None,) * len(ids)
+
+        return await self._store.read(look)
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
         return await self._read(
@@ -157,6 +163,10 @@ class SqliteQueue:
                 return False, otherwise
             return True, look(session, book) if book else otherwise
 
+        def file_and_look(session: Session, book: Book) -> R:
+            session.show(book)
+            return look(session, book)
+
         seen, found = await self._store.read(apply)
-        # Jobs that are not filed yet can be seen by whoever may file them.
-        return found if seen else await self._write(look, otherwise)
+        # What is not filed yet can be seen by whoever may file it.
+        return found if seen else await self._write(file_and_look, otherwise)

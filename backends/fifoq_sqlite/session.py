@@ -59,7 +59,9 @@ class Session:
         """Write the books that were used."""
         for book in self.used():
             if book.unfiled:
-                continue  # jobs were put alone, and nothing else was done
+                # Jobs were put alone, and nothing else was done: what is kept of them is with them.
+                assert book.plain, "a call left jobs unfiled"
+                continue
             self.show(book)
             if book.changed:
                 self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
@@ -115,6 +117,7 @@ class Session:
             self.change("gate_make", (made, ""))
             book = self.book(name)
             assert book is not None
+            book.plain = False
         return book
 
     def make_gate(self, book: Book, task: str | None) -> Gate:

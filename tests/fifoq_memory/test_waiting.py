@@ -71,8 +71,8 @@ async def test_a_wait_for_nothing_ends_with_its_time(line: Line) -> None:
     assert await line.queue.wait(0.01) is False
 
 
-async def test_a_job_that_only_backs_off_ends_no_wait(line: Line) -> None:
-    await line.put(spec("k"), spec("k"))
+async def test_a_job_that_backs_off_behind_an_earlier_timer_ends_no_wait(line: Line) -> None:
+    await line.put(spec("k"), spec("k"), spec(delay=1))
     (held,) = await line.claim(5)
     waiting = line.queue.wait(0.01)
     await line.settle(held._replace(outcome=Retry(5_000_000, b"", 0)))

@@ -1,6 +1,7 @@
 """Many processes on one file, raced and killed: the history checker finds every promise kept."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -83,7 +84,8 @@ def nursery(start: Any, url: str, history: Path) -> Iterator[Nursery]:
     yield nursery
     for pid in nursery.running.values():
         if pid:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.stdin.close()
     process.wait(30)
     log.close()

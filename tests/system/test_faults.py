@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import Context, Fifoq, Limit, Retry
+from fifoq import Context, Fifoq, Limit, Retry, State
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend
 from fifoq.testing.faults import VERBS, LostReplies
@@ -86,3 +86,32 @@ async def test_one_reply_lost_of_each_kind_does_not_run_a_job_twice(url: str, lo
         assert await once.options(wait=30).call(len(VERBS)) == len(VERBS)
     assert sum(one.lost for one in planted) >= 2 * len(VERBS)
     assert runs == list(range(len(VERBS) + 1))
+
+
+async def test_a_claim_whose_reply_was_lost_is_handed_back_by_a_worker_that_stops(url: str, plant: Plant) -> None:
+    planted: list[LostReplies] = []
+
+    def lossy(backend: Backend) -> Any:
+        planted.append(LostReplies(backend))
+        return planted[-1]
+
+    plant(lossy)
+    tasks = Fifoq(url)
+
+    @tasks.task
+    async def once(number: int) -> int:
+        return number
+
+    async with tasks:
+        async with tasks.worker():
+            await once.options(wait=30).call(0)
+            planted[0].lose("claim")
+            job = await once.enqueue(1)
+            while (await job.status()).state is State.WAITING:  # noqa: ASYNC110  # nobody is told of a claim
+                await asyncio.sleep(0)
+            # It is claimed, and the worker does not know: now it stops.
+        status = await job.status()
+        assert (status.state, status.crashes) in {(State.WAITING, 0), (State.SUCCEEDED, 0)}
+        await asyncio.wait_for(tasks.worker().drain(), 5)
+        assert (await job.status()).state is State.SUCCEEDED
+        assert (await job.status()).crashes == 0

@@ -55,8 +55,8 @@ class WaitCases(Cases):
         assert len(driver.claim()) == 1
 
     def test_a_timer_earlier_than_all_others_wakes_who_waits(self, driver: Driver) -> None:
-        driver.put(spec(delay=60_000_000))
-        sooner = spec(delay=1_000_000)
+        driver.put(spec(delay=60))
+        sooner = spec(delay=1)
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(sooner)) is True
         assert driver.claim_reply().next_timer is not None
 

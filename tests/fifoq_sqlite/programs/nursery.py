@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def run(main: Callable[[Points], Coroutine[Any, Any, None]], point: str, nth: in
     try:
         asyncio.run(main(points))
         status = 0
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(status)
 
