@@ -4,12 +4,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from fifoq.errors import BackendBusy, BackendFull, BackendReadOnly, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
 from fifoq.quick import quick
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _call = quick(Call)
@@ -36,9 +37,11 @@ class Caller:
         self.sent_at = 0.0
         """When the newest call was first sent in a way that may have taken effect (`time.monotonic()`)."""
 
-    async def attempt(self, verb: Callable[[Call], Awaitable[R]]) -> R:
+    async def attempt(self, verb: Callable[Concatenate[Call, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """
-        Try once: repeat the newest call if its reply is not known, else make the next. Raises what `verb` raises.
+        Try `verb(call, …)` once: repeat the newest call if its reply is not known, else make the next.
+
+        Raises what `verb` raises.
 
         A try that was cancelled, or failed in a way that says nothing of its effect, is repeated by the next one.
         """
@@ -48,7 +51,7 @@ class Caller:
             self.sent_at = time.monotonic()
         self.doubtful = True
         try:
-            reply = await verb(self._call)
+            reply = await verb(self._call, *args, **kwargs)
         except NOTHING_HAPPENED:
             self.doubtful = was_doubtful
             raise

@@ -50,7 +50,7 @@ class Coalescer:
         self._busy = True
         self._caller.doubtful = False
         try:
-            (reply,) = await self._caller.attempt(lambda call: self._queue.put(call, (batch,)))
+            (reply,) = await self._caller.attempt(self._queue.put, (batch,))
         except (BackendUnavailable, BackendBusy, OutcomeUnknown):
             return await self._persist(batch)
         except asyncio.CancelledError:

@@ -1,6 +1,5 @@
 """What each caller was told last, per verb, so that a repeated call changes nothing."""
 
-from collections import OrderedDict
 from typing import Any
 
 from fifoq.errors import OutcomeUnknown
@@ -8,13 +7,13 @@ from fifoq.queue import KEEP_REPLY, Call
 
 
 class Replies:
-    """One verb's last replies, the oldest first."""
+    """One verb's last replies."""
 
     __slots__ = ("_told", "_verb")
 
     def __init__(self, verb: str) -> None:
         self._verb = verb
-        self._told: OrderedDict[str, tuple[int, Any, int]] = OrderedDict()
+        self._told: dict[str, tuple[int, Any, int]] = {}
         """By caller: the number of its last call, the reply, and when that was."""
 
     def recall(self, call: Call) -> Any:
@@ -34,14 +33,10 @@ class Replies:
 
     def keep(self, call: Call, reply: Any, now: int) -> None:
         """Remember a call's reply instead of the caller's one before."""
-        caller, number = call
-        self._told[caller] = number, reply, now
-        self._told.move_to_end(caller)
+        self._told[call.caller] = call.number, reply, now
 
     def forget(self, now: int) -> None:
-        """Drop what is older than KEEP_REPLY."""
-        while self._told:
-            caller, (_, _, at) = next(iter(self._told.items()))
-            if at + KEEP_REPLY > now:
-                return
+        """Drop what is older than KEEP_REPLY, in O(callers)."""
+        old = [caller for caller, (_, _, at) in self._told.items() if at + KEEP_REPLY <= now]
+        for caller in old:
             del self._told[caller]

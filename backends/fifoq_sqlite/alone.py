@@ -42,7 +42,9 @@ def plain(spec: JobSpec) -> bool:
 
 def full(book: Book, specs: Sequence[JobSpec]) -> Full | None:
     """The first capacity that so many do not fit into: the queue's, then the tasks' by name."""
-    own = book.own
+    own, tasks = book.own, {spec.task for spec in specs}
+    if all(gate.settings.capacity is None for gate in (own, *(book.tasks[task] for task in tasks & book.tasks.keys()))):
+        return None
     capacity = own.settings.capacity
     if specs and capacity is not None and own.live + len(specs) > capacity:
         return Full(None, capacity, own.live, len(specs))

@@ -98,8 +98,8 @@ class SqliteBackend:
     def replies(self) -> Replies:
         return self._opened_now().writer.replies
 
-    async def write(self, work: Callable[[Session], R]) -> R:
-        return await self._opened_now().writing.submit(work)
+    async def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> R:
+        return await self._opened_now().writing.submit(work, at_once=at_once)
 
     async def read(self, work: Callable[[Session], R]) -> R:
         return await self._opened_now().reading.submit(work)

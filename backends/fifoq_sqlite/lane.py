@@ -88,9 +88,11 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def submit(self, work: Callable[[Session], R]) -> R:
+    async def submit(self, work: Callable[[Session], R], *, at_once: bool = False) -> R:
         """
         Do `work` in the next transaction and return what it returns, once that is committed.
+
+        An idle lane waits for the end of this turn of the loop, for what else is called in it; not if `at_once`.
 
         A call that is cancelled before its transaction began does nothing. Raises BackendBusy if the lock is not to be
         had in time: nothing took effect.
@@ -99,9 +101,11 @@ class Lane:
         self._waiting.append(ticket)
         self._idle.clear()
         if self._running is None and not self._scheduled:
-            # Not at once: what else is called in this turn of the loop comes along.
-            self._scheduled = True
-            self._loop.call_soon(self._start)
+            if at_once:
+                self._start()
+            else:
+                self._scheduled = True
+                self._loop.call_soon(self._start)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look)
         return cast("R", await ticket.future)

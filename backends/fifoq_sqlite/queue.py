@@ -25,7 +25,7 @@ class Store(Protocol):
     @property
     def replies(self) -> Replies: ...
 
-    async def write(self, work: Callable[[Session], R]) -> R: ...
+    async def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> R: ...
 
     async def read(self, work: Callable[[Session], R]) -> R: ...
 
@@ -48,7 +48,8 @@ class SqliteQueue:
         def work(session: Session) -> tuple[PutReply, ...]:
             return entering.put(session, self.name, call, batches)
 
-        return await self._once("put", call, work)
+        # Whoever has more to put has put it into this call: there is nothing to wait for.
+        return await self._once("put", call, work, at_once=True)
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
         terms = claiming.Terms(worker, n, lease, tasks)
@@ -67,10 +68,10 @@ class SqliteQueue:
 
         return await self._once("settle", call, work)
 
-    async def _once(self, verb: str, call: Call, work: Callable[[Session], R]) -> R:
+    async def _once(self, verb: str, call: Call, work: Callable[[Session], R], *, at_once: bool = False) -> R:
         replies = self._store.replies
         return await self._store.write(
-            lambda session: replies.once(session, self.name, verb, call, lambda: work(session))
+            lambda session: replies.once(session, self.name, verb, call, lambda: work(session)), at_once=at_once
         )
 
     # ---- calls that may be repeated

@@ -146,9 +146,7 @@ class Claims:
         """Make one claim; return how many leases came, or None if there was no answer."""
         self.in_flight = time.monotonic()
         try:
-            claimed = await desk.caller.attempt(
-                lambda call: desk.queue.claim(call, self._worker, n, self._lease, names)
-            )
+            claimed = await desk.caller.attempt(desk.queue.claim, self._worker, n, self._lease, names)
         except Exception as error:
             desk.outage.failed(error)
             return None

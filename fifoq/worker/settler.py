@@ -71,7 +71,7 @@ class Settler:
         await self._write_progress(batch)
         while True:
             try:
-                states = await self._caller.attempt(lambda call: self._queue.settle(call, settlements))
+                states = await self._caller.attempt(self._queue.settle, settlements)
             except Exception as error:
                 await asyncio.sleep(self.outage.failed(error))
             else:
