@@ -65,9 +65,10 @@ class Claims:
         self.wake()
 
     async def serve(self) -> None:
-        """Claim until stopped and no claim is on its way."""
+        """Claim until stopped and no claim is on its way, or may have been granted unheard."""
         try:
             await self._serve()
+            await self._hear_all()
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -84,6 +85,13 @@ class Claims:
                 await asyncio.sleep(0)  # the listeners begin
             elif not self._woken:
                 await self._rest()
+
+    async def _hear_all(self) -> None:
+        """Repeat the claims whose replies were lost, so that what they brought is handed back. Ask for nothing new."""
+        for desk in self._desks:
+            while desk.caller.doubtful:
+                await asyncio.sleep(max(0.0, desk.outage.until - time.monotonic()))
+                await self._claim(desk, 0, frozenset())
 
     def _turn(self) -> list[Desk]:
         """The desks to ask, another one first each time."""
