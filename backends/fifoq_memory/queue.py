@@ -6,8 +6,9 @@ themselves (`fifoq_memory.book`) know nothing of loops and locks.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import RLock
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from fifoq.clock import Clock, run_on
@@ -65,7 +66,7 @@ class MemoryQueue:
 
     # ---- waiting
 
-    def wait(self, timeout: float) -> Coroutine[Any, Any, bool]:
+    def wait(self, timeout: float) -> "CoroutineType[Any, Any, bool]":  # not subscriptable before 3.13
         # Not `async def`: the call begins here, not when a loop first runs it, so what happens between is not missed.
         return self._wait(self._bell.rings, timeout)
 

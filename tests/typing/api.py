@@ -25,6 +25,11 @@ from fifoq import (
     Retry,
     Worker,
 )
+from fifoq.queue import Backend, BackendFactory
+from fifoq_memory import MemoryBackend
+
+factory: BackendFactory = MemoryBackend
+backend: Backend = MemoryBackend("memory://")
 
 
 @asynccontextmanager
