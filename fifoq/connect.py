@@ -44,7 +44,10 @@ def _find(scheme: str) -> EntryPoint:
         return found
     extra = _EXTRAS.get(scheme.partition("+")[0])
     if extra is not None:
-        raise ConfigurationError(f'There is no backend for {scheme}:// here. Install it: pip install "fifoq[{extra}]"')
+        raise ConfigurationError(
+            f"There is no backend for {scheme}:// here. The README tells which version of fifoq has it; with that, "
+            f'pip install "fifoq[{extra}]"'
+        )
     names = ", ".join(sorted({f"{each.name}://" for each in known})) or "none"
     raise ConfigurationError(
         f"There is no backend for {scheme}://. Installed are {names}; others come with packages that have an entry "
