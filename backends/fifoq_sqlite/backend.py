@@ -69,7 +69,6 @@ class SqliteBackend:
         _OPEN.discard(self)
         if self._glancing is not None:
             self._glancing.cancel()
-            self._glancing = None
         if opened is not None:
             await opened.close()
 
@@ -89,8 +88,10 @@ class SqliteBackend:
 
     async def check(self) -> tuple[str, ...]:
         """Reach the store and write to it; return what is worth knowing of this library, the file and its folder."""
+        opened = self._opened_now()
+        opened.still_there()
         await self.write(lambda session: session.run("store_touch"))
-        return advice(self._opened_now().path)
+        return advice(opened.path)
 
     # ---- for its queues
 
@@ -110,6 +111,12 @@ class SqliteBackend:
             self._glancing = asyncio.create_task(self._glance(self._opened_now()))
 
     async def _glance(self, opened: Opened) -> None:
+        try:
+            await self._look_around(opened)
+        finally:
+            self._glancing = None
+
+    async def _look_around(self, opened: Opened) -> None:
         glances = 0
         while names := [name for name, queue in self._queues.items() if queue.watch.waiting]:
             glances += 1
@@ -120,7 +127,6 @@ class SqliteBackend:
                 if glances % GLANCES_TO_END == 0:
                     watch.anything_ended()
             await asyncio.sleep(GLANCE)
-        self._glancing = None
 
     def _opened_now(self) -> Opened:
         if self._opened is not None:

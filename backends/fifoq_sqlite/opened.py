@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fifoq.clock import Clock
-from fifoq.errors import BackendBusy, BackendError, BackendUnavailable
+from fifoq.errors import BackendBusy, BackendUnavailable, FifoqError
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import busy, named
 from fifoq_sqlite.lane import Lane
@@ -31,6 +32,7 @@ class Opened:
         self._timeout = location.timeout
         self._heard = heard
         folder, new = prepare(self.path)
+        self._file = self.path.stat()
         self._lock = Lock(folder)
         self._mark = Mark(folder, flushes=location.synchronous == "full")
         if new:
@@ -85,11 +87,19 @@ class Opened:
         if self._ear is not None:
             self._ear.drop()
 
+    def still_there(self) -> None:
+        """Raise BackendUnavailable if the file was removed or replaced since it was opened."""
+        if not self.path.exists() or not os.path.samestat(self.path.stat(), self._file):
+            raise BackendUnavailable(
+                f"{self.path} was removed or replaced while it was open: what is written now goes to a file without a "
+                "name. Restart all its processes."
+            )
+
     async def versions(self, names: Sequence[str]) -> dict[str, int]:
         """How often each of these queues has been changed; nothing while the store cannot be read."""
         try:
             return await self.reading.submit(lambda session: _versions(session, names))
-        except BackendError:
+        except FifoqError:
             return {}
 
     def _give_up(self) -> None:

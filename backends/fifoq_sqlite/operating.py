@@ -47,7 +47,7 @@ def configure(session: Session, book: Book, settings: Sequence[Setting]) -> None
 def purge(session: Session, book: Book, limit: int) -> int:
     """Remove ended jobs whose time is over, and old replies."""
     now = session.tick(book)
-    session.change("replies_purge", (book.id, now - KEEP_REPLY))
+    session.changes |= session.run("replies_purge", (book.id, now - KEEP_REPLY)).rowcount > 0
     over = session.run("jobs_over", (book.id, now, limit)).fetchall()
     if over:
         session.change("jobs_remove", (json.dumps([job for job, _ in over]),))

@@ -149,6 +149,18 @@ async def test_a_file_that_is_no_store_is_left_as_it_is(path: Path, url: str) ->
     assert path.read_bytes() == before
 
 
+async def test_a_file_that_is_replaced_while_open_is_noticed(path: Path, backend: SqliteBackend) -> None:
+    await backend.check()
+    path.rename(path.with_name("moved.db"))
+    with pytest.raises(BackendUnavailable, match="removed or replaced"):
+        await backend.check()
+    path.write_bytes(b"")
+    with pytest.raises(BackendUnavailable, match="removed or replaced"):
+        await backend.check()
+    path.unlink()
+    path.with_name("moved.db").rename(path)
+
+
 async def test_check_tells_of_an_old_sqlite_and_of_open_permissions(path: Path, backend: SqliteBackend) -> None:
     path.chmod(0o644)
     advice = await backend.check()

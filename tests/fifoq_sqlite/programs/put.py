@@ -3,22 +3,22 @@ Puts jobs one by one until told otherwise: `python put.py URL COUNT END`. Prints
 
 END is "close"; "die" (SIGKILL: the log stays as it is); "exit" (leave without closing); "full" (a file size limit of
 300 kB; prints "BackendFull" when it is met, lifts it, puts one more); "fork" (fork, and see what a child may do); or
-"orphan" (fork a child that lives on, and go on putting).
+"orphan" (fork a child that lives on, and die in a put, holding the lock).
 """
 
-# ruff: noqa: ASYNC222, ASYNC251 -- it blocks its own loop on purpose
+# ruff: noqa: ASYNC222 -- it blocks its own loop on purpose
 
 import asyncio
 import os
 import resource
 import signal
 import sys
-import time
 
 from fifoq.errors import BackendFull, ConfigurationError
 from fifoq.queue import Call
 from fifoq.record import JobSpec
 from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite.session import Session
 
 url, count, end = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 CALLER = f"caller-{os.getpid()}"
@@ -62,10 +62,11 @@ async def main() -> None:
     await backend.open()
     if end == "orphan":
         if os.fork() == 0:
-            time.sleep(60)
+            sys.stdin.read()
             os._exit(0)
-        for number in range(1, 10**9):
-            await put(backend, number)
+        # To die in the middle of a transaction, with the lock.
+        Session.commit = lambda session: os.kill(os.getpid(), signal.SIGKILL)
+        await put(backend, count + 1)
     for number in range(1, count + 1):
         await put(backend, number)
     if end == "die":
