@@ -58,6 +58,7 @@ def test_work_that_the_loop_never_began_with_was_not_done(sent: threading.Event)
         host.end.set()
         with pytest.raises(LoopGone):
             hopping.result(60)
+    host.thread.join()  # until then the loop may still take work, on its way to being closed
     with pytest.raises(LoopGone):
         hop(host.loop, answer)
 
