@@ -60,9 +60,9 @@ def _load(entry: EntryPoint, scheme: str) -> BackendFactory:
         return cast("BackendFactory", entry.load())
     except ImportError as error:
         extra = _EXTRAS.get(scheme.lower().partition("+")[0])
-        what = f'pip install "fifoq[{extra}]"' if extra else f"what {entry.value} needs"
+        what = f'Run: pip install "fifoq[{extra}]"' if extra else f"Install what {entry.value} needs."
         raise ConfigurationError(
-            f"The backend for {scheme}:// cannot be loaded, because {error.name or error} is missing. Install {what}."
+            f"The backend for {scheme}:// cannot be loaded, because {error.name or error} is missing. {what}"
         ) from error
     except AttributeError as error:
         raise ConfigurationError(

@@ -20,6 +20,7 @@ PACKAGES = {
     "fifoq": ROOT / "fifoq",
     "fifoq_fastapi": ROOT / "adapters" / "fifoq_fastapi",
     "fifoq_memory": ROOT / "backends" / "fifoq_memory",
+    "fifoq_sqlite": ROOT / "backends" / "fifoq_sqlite",
 }
 """All top-level names that the wheel claims, of those that everybody shares, and where their sources are."""
 
@@ -44,6 +45,15 @@ print(json.dumps({
     "backends": sorted(point.name for point in entry_points(group="fifoq.backends")),
     "from": [fifoq.__file__, fifoq_memory.__file__],
 }))
+"""
+CONNECT_SQLITE = """
+from fifoq.connect import connect
+from fifoq.errors import ConfigurationError
+
+try:
+    print(connect("sqlite:///jobs.db"))
+except ConfigurationError as error:
+    print(error)
 """
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -120,7 +130,10 @@ def test_entry_points_name_what_is_there(archives: Archives) -> None:
     points = ConfigParser()
     with zipfile.ZipFile(archives.wheel) as wheel:
         points.read_string(wheel.read(f"fifoq-{PROJECT['version']}.dist-info/entry_points.txt").decode())
-    assert dict(points["fifoq.backends"]) == {"memory": "fifoq_memory:MemoryBackend"}
+    assert dict(points["fifoq.backends"]) == {
+        "memory": "fifoq_memory:MemoryBackend",
+        "sqlite": "fifoq_sqlite:SqliteBackend",
+    }
     assert dict(points["console_scripts"]) == {"fifoq": "fifoq.cli:main"}
 
 
@@ -134,14 +147,18 @@ def test_the_wheel_works_in_an_empty_environment(archives: Archives, tmp_path: P
     told = json.loads(run(python, "-I", "-c", RUN_A_JOB, cwd=tmp_path))
     assert told["result"] == ["m1", 7]
     assert told["version"] == PROJECT["version"]
-    assert told["backends"] == ["memory"]
+    assert told["backends"] == ["memory", "sqlite"]
     assert all(Path(file).is_relative_to(tmp_path) for file in told["from"])
 
     refused = subprocess.run([python.with_name("fifoq"), "demo"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode != 0
     assert 'pip install "fifoq[cli]"' in refused.stderr
 
-    install(python, f"{archives.wheel}[cli,fastapi]")
+    without = subprocess.run([python, "-I", "-c", CONNECT_SQLITE], cwd=tmp_path, capture_output=True, text=True)
+    assert without.stdout.strip().endswith('Run: pip install "fifoq[sqlite]"'), without
+
+    install(python, f"{archives.wheel}[cli,fastapi,sqlite]")
+    assert "SqliteBackend" in run(python, "-I", "-c", CONNECT_SQLITE, cwd=tmp_path)
     imported = run(python, "-I", "-c", IMPORT_ALL, *PACKAGES, cwd=tmp_path).split()
     assert {"fifoq.worker.worker", "fifoq.cli.demo.command", "fifoq_fastapi.router"} <= set(imported)
     assert PROJECT["version"] in run(python.with_name("fifoq"), "--version", cwd=tmp_path)

@@ -115,7 +115,7 @@ def test_an_unknown_scheme_says_what_there_is_or_what_to_install(
 @pytest.mark.parametrize(
     ("scheme", "value", "message"),
     [
-        ("redis", "no_such_module:Backend", r'because no_such_module is missing. Install pip install "fifoq\[redis\]"'),
+        ("redis", "no_such_module:Backend", r'because no_such_module is missing. Run: pip install "fifoq\[redis\]"'),
         ("other", "no_such_module:Backend", "Install what no_such_module:Backend needs"),
         ("other", "fifoq:NoSuchThing", "names nothing"),
     ],
