@@ -37,6 +37,17 @@ class Caller:
         self.sent_at = 0.0
         """When the newest call was first sent in a way that may have taken effect (`time.monotonic()`)."""
 
+    def begin(self) -> Call:
+        """
+        Number a new call, for who sends it without `attempt`: in doubt until `doubtful` is set to False.
+
+        For the one call of each job that is enqueued on its own: a coroutine less, 0.3 of 14 µs a job.
+        """
+        caller, number = self._call
+        self._call = call = _call((caller, number + 1))
+        self.doubtful = True
+        return call
+
     async def attempt(self, verb: Callable[Concatenate[Call, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """
         Try `verb(call, …)` once: repeat the newest call if its reply is not known, else make the next.

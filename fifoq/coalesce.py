@@ -48,10 +48,12 @@ class Coalescer:
         if self._busy or wait or self._unsaid or self._room:
             return await self._join(batch, wait)
         self._busy = True
-        self._caller.doubtful = False
+        caller = self._caller
         try:
-            (reply,) = await self._caller.attempt(self._queue.put, (batch,))
-        except (BackendUnavailable, BackendBusy, OutcomeUnknown):
+            (reply,) = await self._queue.put(caller.begin(), (batch,))
+            caller.doubtful = False
+        except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
+            caller.doubtful = isinstance(error, OutcomeUnknown)
             return await self._persist(batch)
         except asyncio.CancelledError:
             # It may have been sent: until its reply is known, nothing may overtake it.

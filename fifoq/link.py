@@ -114,7 +114,10 @@ class Link:
 
     def intake(self, queue: str) -> Coalescer:
         """Return where jobs of that queue are put."""
-        opening = self.opening()
+        tenure = self._tenure
+        # What `opening` does: a call less for each job that is enqueued.
+        if tenure is None or (opening := tenure.opening) is None or tenure.loop is not asyncio.get_running_loop():
+            raise self._not_here(tenure)
         coalescer = opening.coalescers.get(queue)
         return opening.coalescer(queue) if coalescer is None else coalescer
 

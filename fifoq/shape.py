@@ -13,6 +13,7 @@ from fifoq.parameters import POSITIONAL
 from fifoq.values import Value, describe, make_adapter
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+_EXACT = (str, int, float, bool, bytes)
 
 
 class Bound(NamedTuple):
@@ -47,6 +48,12 @@ class Shape:
         # A Field as a default may give its parameter an alias or a serializer.
         self.is_fast = self._is_simple and self._is_plain and not any(_is_field(each.default) for each in parameters)
         """Calls need nothing but `check`, and go by name."""
+        kinds = tuple(types[parameter.name] for parameter in parameters)
+        exact = (
+            self.is_fast and len(self.names) == len(kinds) and all(any(kind is one for one in _EXACT) for kind in kinds)
+        )
+        self.exact: tuple[Any, ...] | None = kinds if exact else None
+        """Calls of values of just these types, in order, need no check either: it would give them back unchanged."""
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         """Check a call against the types and return its canonical form, defaults filled in. Raises ValidationError."""

@@ -1,6 +1,6 @@
 """A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, Self, Unpack, cast
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from fifoq.detached import DetachedContext
 from fifoq.errors import ConfigurationError
 from fifoq.handle import JobHandle, Origin
 from fifoq.options import Options, TaskOptions, read_options, seconds_until
-from fifoq.queue import Receipt
 from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.registration import Registration
@@ -99,8 +98,9 @@ class Task(Generic[P, R_co, T_co]):
         """
         if self._options.wait is not None:
             raise _needless_wait(self.name)
-        (receipt,) = await self._put(self._spec(args, kwargs, 0))
-        return JobHandle(self._origin, receipt.id, receipt.created)
+        spec = self._spec(args, kwargs, 0)
+        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        return JobHandle(self._origin, id, created)
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """
@@ -109,8 +109,9 @@ class Task(Generic[P, R_co, T_co]):
         `options(wait=…)` bounds the wait in seconds, `options(enqueue_timeout=…)` that for room. Raises what `enqueue`
         and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
         """
-        (receipt,) = await self._put(self._spec(args, kwargs, AWAITED))
-        return await JobHandle(self._origin, receipt.id, receipt.created).result(self._options.wait)
+        spec = self._spec(args, kwargs, AWAITED)
+        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        return await JobHandle(self._origin, id, created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
         """Check a call and return it for `enqueue_many`. Raises InvalidArguments or PayloadTooLarge."""
@@ -145,28 +146,33 @@ class Task(Generic[P, R_co, T_co]):
         """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
         return JobHandle(self._origin, str(id), False)
 
-    def _put(self, spec: JobSpec) -> Awaitable[tuple[Receipt, ...]]:
-        return self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
-
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
         registration, options = self.registration, self._options
         payload, by_name = registration.definition.signature.encode(args, kwargs)
         read_key, read_value = registration.key, registration.value
         key = options.key if options.has_key or read_key is None else read_key(by_name)
+        value = None if read_value is None else read_value(by_name)
+        if retain < registration.retain:
+            retain = registration.retain
+        if options is _NO_OPTIONS:
+            id = str(uuid7())
+            return _job_spec(
+                (id, self.name, payload, key, value, registration.priority, 0, False, None, None, retain, None, b"")
+            )
         return _job_spec(
             (
                 options.id or str(uuid7()),
                 self.name,
                 payload,
                 key,
-                None if read_value is None else read_value(by_name),
+                value,
                 registration.priority if options.priority is None else options.priority,
                 options.delay if options.at is None else microseconds(seconds_until(options.at)),
                 options.in_line,
                 options.expires,
                 options.unique,
-                retain if retain > registration.retain else registration.retain,
+                retain,
                 options.owner,
                 options.meta,
             )

@@ -123,12 +123,12 @@ def _timers(book: Book) -> Iterator[str]:
 def _agenda(name: str, agenda: Agenda, expected: Mapping[int, int]) -> Iterator[str]:
     yield from _differ(f"{name} of entry", agenda.times, expected)
     slips: dict[int, int] = {}
-    for at, entry in agenda.heap:
+    for at, entry in [*agenda.run, *agenda.rest]:
         slips[entry] = min(at, slips.get(entry, at))
     for entry, at in agenda.times.items():
         if slips.get(entry, at + 1) > at:
             yield f"{name} of entry {entry} is at {at}, and its slip at {slips.get(entry)}."
-    if not _is_heap(agenda.heap):
+    if list(agenda.run) != sorted(agenda.run) or not _is_heap(agenda.rest):
         yield f"{name}s are out of order."
 
 

@@ -15,6 +15,8 @@ _receipt = quick(Receipt)
 def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
     fire(book, now)
+    if len(batches) == 1:
+        return (_put_batch(book, now, batches[0]),)
     return tuple([_put_batch(book, now, batch) for batch in batches])
 
 

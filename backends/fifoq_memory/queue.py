@@ -178,7 +178,11 @@ class MemoryQueue:
 
     def _tick(self) -> int:
         """The store's time, which never goes back."""
-        self._last, self._offset = run_on(self._clock.now(), self._last, self._offset)
+        now = self._clock.now()
+        if self._offset == 0 and now >= self._last:  # what `run_on` comes to while nobody sets the clock back
+            self._last = now
+        else:
+            self._last, self._offset = run_on(now, self._last, self._offset)
         return self._last
 
     def _tell(self) -> None:

@@ -1,6 +1,7 @@
 """One lease, one outcome. It knows no storage: where the outcome goes is not its business."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
@@ -52,10 +53,17 @@ class Executor:
         assert carrier is not None
         try:
             for run in left:
-                suspended = await _first_steps(self._work(run), lambda: self._start_each(left))
-                # A job may have cancelled its own task: that is not for the next one.
-                if suspended or carrier.cancelling():
-                    return
+                work, step = self._work(run), copy_context().run
+                try:
+                    awaited = step(work.send, None)
+                except StopIteration:
+                    # A job may have cancelled its own task: that is not for the next one.
+                    if carrier.cancelling():
+                        return
+                    continue
+                self._start_each(left)
+                await _go_on(work, awaited, step)
+                return
         finally:
             self._start_each(left)
 
@@ -80,14 +88,9 @@ class Executor:
 
 
 @coroutine
-def _first_steps(work: Coroutine[Any, Any, None], on_suspend: Callable[[], None]) -> Generator[Any, Any, bool]:
-    """Await `work` in a context of its own; call `on_suspend` once it first suspends. Return whether it did."""
-    step = copy_context().run
-    suspended = False
-    try:
-        awaited = step(work.send, None)
-        suspended = True
-        on_suspend()
+def _go_on(work: Coroutine[Any, Any, None], awaited: Any, step: Callable[..., Any]) -> Generator[Any, Any, None]:
+    """Await a coroutine that awaits `awaited`, having run so far; `step` runs each of its steps in its context."""
+    with contextlib.suppress(StopIteration):
         while True:
             try:
                 value = yield awaited
@@ -95,8 +98,6 @@ def _first_steps(work: Coroutine[Any, Any, None], on_suspend: Callable[[], None]
                 awaited = step(work.throw, error)
             else:
                 awaited = step(work.send, value)
-    except StopIteration:
-        return suspended
 
 
 def _log(run: Run, error: BaseException, outcome: Outcome | None) -> None:

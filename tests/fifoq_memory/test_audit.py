@@ -1,5 +1,6 @@
 """The audit finds each structure that was tampered with, and nothing in one that was not."""
 
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -77,7 +78,9 @@ def stray_gate(book: Book) -> None:
 
 
 def late_slip(book: Book) -> None:
-    book.timers.heap[:] = [(at + 1, entry) for at, entry in book.timers.heap]
+    timers = book.timers
+    timers.run = deque((at + 1, entry) for at, entry in timers.run)
+    timers.rest[:] = [(at + 1, entry) for at, entry in timers.rest]
 
 
 def mark(book: Book) -> None:
@@ -107,9 +110,11 @@ CORRUPTIONS: dict[str, Callable[[Book], object]] = {
     "a unique text of nobody": lambda book: book.uniques.update(other=book.jobs["unkeyed"]),
     "a timer that is lost": lambda book: book.timers.clear(book.jobs["running"].entry),
     "a timer at another time": lambda book: book.timers.set(book.jobs["scheduled"].entry, 1),
-    "a timer without a slip": lambda book: book.timers.heap.clear(),
+    "a timer without a slip": lambda book: book.timers.run.clear(),
+    "a timer without a slip in the heap": lambda book: book.timers.rest.clear(),
     "a slip that is too late": late_slip,
-    "slips out of order": lambda book: book.timers.heap.reverse(),
+    "slips out of order": lambda book: book.timers.run.reverse(),
+    "slips out of order in the heap": lambda book: book.timers.rest.reverse(),
     "a purge that is lost": lambda book: book.purges.clear(book.jobs["ended"].entry),
     "a purge of one that waits": lambda book: book.purges.set(book.jobs["unkeyed"].entry, 1),
     "a line that is lost": forget_line,
