@@ -17,6 +17,7 @@ class Contact:
     def __init__(self) -> None:
         self._cut_off: set[Outage] = set()
         self._since = 0.0
+        self._told = False
 
     @property
     def lost(self) -> bool:
@@ -24,24 +25,32 @@ class Contact:
         return bool(self._cut_off)
 
     def begin(self, outage: "Outage", error: Exception) -> None:
-        """Note that a part gets no answers; tell it if it is the first."""
-        first = not self._cut_off
-        self._cut_off.add(outage)
-        if first:
+        """Note that a part gets no answer. One that the next try gets is nobody's business, unless it is a bug."""
+        if not self._cut_off:
             self._since = time.monotonic()
-            log.error(
-                "The backend does not answer: %s. %s: %s. The worker tries again until it does, and needs no restart; "
-                "check that the store runs, has room, and can be reached from here.",
-                outage.what,
-                type(error).__name__,
-                error,
-                exc_info=None if isinstance(error, BackendError) else error,
-            )
+        self._cut_off.add(outage)
+        if not isinstance(error, BackendError):
+            self.tell(outage, error)
+
+    def tell(self, outage: "Outage", error: Exception) -> None:
+        """Tell of the trouble, if it is not known yet."""
+        if self._told:
+            return
+        self._told = True
+        log.error(
+            "The backend does not answer: %s. %s: %s The worker tries again until it does, and needs no restart; "
+            "check that the store runs, has room, and can be reached from here.",
+            outage.what,
+            type(error).__name__,
+            f"{error}".rstrip(".") + ".",
+            exc_info=None if isinstance(error, BackendError) else error,
+        )
 
     def end(self, outage: "Outage") -> None:
         """Note that a part gets answers again; tell it if it is the last."""
         self._cut_off.discard(outage)
-        if not self._cut_off:
+        if not self._cut_off and self._told:
+            self._told = False
             log.info("The backend answers again, after %.1f s.", time.monotonic() - self._since)
 
 
@@ -59,7 +68,9 @@ class Outage:
 
     def failed(self, error: Exception) -> float:
         """Note a failure; return how many seconds to wait before the next try."""
-        if not self.ongoing:
+        if self.ongoing:
+            self._contact.tell(self, error)
+        else:
             self.ongoing = True
             self._contact.begin(self, error)
         self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)

@@ -39,6 +39,7 @@ async def test_a_worker_goes_on_by_itself_when_the_backend_is_back(
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(told) == 1, told
     assert "needs no restart" in told[0]
+    assert ".." not in told[0]
     assert [record for record in caplog.records if "answers again" in record.getMessage()]
 
 
@@ -84,7 +85,9 @@ async def test_lost_replies_of_claims_and_settles_change_nothing(shop: Any) -> N
 
 
 @pytest.mark.parametrize("verb", ["claim", "settle"])
-async def test_one_lost_reply_is_repeated_and_not_made_anew(shop: Any, verb: str) -> None:
+async def test_one_lost_reply_is_repeated_and_not_made_anew(
+    shop: Any, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
     runs = []
 
     async def once() -> None:
@@ -96,6 +99,7 @@ async def test_one_lost_reply_is_repeated_and_not_made_anew(shop: Any, verb: str
     async with shop.worker(backend=lossy):
         job = await shop.ended(id)
     assert (job.state, job.attempt, runs) == (State.SUCCEEDED, 1, [1])
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class Verb:
