@@ -14,9 +14,9 @@ from fifoq.keys import KeyRule, Reader, describe_key, key_reader, value_reader
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_name, check_queue_name
 from fifoq.options import check_priority
-from fifoq.parameters import check_function, takes_context
 from fifoq.retry import Retry
 from fifoq.signature import Signature
+from fifoq.signature.parameters import check_function, takes_context
 
 DEFAULT_QUEUE = "default"
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from fifoq.errors import ConfigurationError
-from fifoq.parameters import POSITIONAL
+from fifoq.signature.parameters import POSITIONAL
 
 _RESERVED = frozenset(dir(BaseModel))
 

@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs
 
 from fifoq import codec
-from fifoq.parameters import POSITIONAL
-from fifoq.values import Value, describe, make_adapter
+from fifoq.signature.parameters import POSITIONAL
+from fifoq.signature.values import Value, describe, make_adapter
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 _EXACT = (str, int, float, bool, bytes)

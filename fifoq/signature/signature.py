@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ArgsKwargs
 
 from fifoq import codec
-from fifoq.arguments import ArgumentsModel
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable
 from fifoq.errors import InvalidArguments
-from fifoq.parameters import RETURN, read_parameters, resolve_types
 from fifoq.quick import quick
-from fifoq.shape import Shape, Unsendable
-from fifoq.values import Value, describe
+from fifoq.signature.arguments import ArgumentsModel
+from fifoq.signature.parameters import RETURN, read_parameters, resolve_types
+from fifoq.signature.shape import Shape, Unsendable
+from fifoq.signature.values import Value, describe
 
 
 class Arguments(NamedTuple):
