@@ -1,5 +1,8 @@
 """A reply is lost after its call took effect, and never without."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 
 from fifoq.errors import OutcomeUnknown
@@ -12,8 +15,9 @@ def faults() -> LostReplies:
 
 
 @pytest.fixture
-def driver(faults: LostReplies) -> Driver:
-    return Driver(faults)
+def driver(faults: LostReplies) -> Iterator[Driver]:
+    with closing(Driver(faults)) as driver:
+        yield driver
 
 
 def test_nothing_is_lost_unless_asked_for(driver: Driver) -> None:
@@ -38,13 +42,13 @@ def test_a_lost_reply_raises_once_and_the_call_took_effect(faults: LostReplies, 
 
 def test_every_nth_reply_is_lost(driver: Driver) -> None:
     faults = LostReplies(driver.backend, every=3, verbs=["put"])
-    lossy = Driver(faults)
-    for number in range(9):
-        if number % 3 == 2:
-            with pytest.raises(OutcomeUnknown):
+    with closing(Driver(faults)) as lossy:
+        for number in range(9):
+            if number % 3 == 2:
+                with pytest.raises(OutcomeUnknown):
+                    lossy.put(spec())
+            else:
                 lossy.put(spec())
-        else:
-            lossy.put(spec())
     assert (faults.lost, driver.stats().accepted) == (3, 9)
 
 
@@ -57,4 +61,5 @@ def test_the_rest_of_the_backend_goes_through(faults: LostReplies, driver: Drive
     driver.put(spec())
     assert driver.run(faults.queues()) == ("queue",)
     assert faults.queue("queue") is faults.queue("queue")
-    assert Driver(faults.twin()).stats().waiting == 1
+    with closing(Driver(faults.twin())) as other:
+        assert other.stats().waiting == 1

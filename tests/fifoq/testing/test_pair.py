@@ -1,6 +1,8 @@
 """The pair tells a difference in any reply, and the operations reach every corner of the model."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -13,10 +15,11 @@ from fifoq.testing.pair import Pair
 
 
 @pytest.fixture
-def pair() -> Pair:
+def pair() -> Iterator[Pair]:
     clock = ManualClock()
     store = ModelStore(clock)
-    return Pair(lambda _: ModelBackend(store), clock)
+    with closing(Pair(lambda _: ModelBackend(store), clock)) as pair:
+        yield pair
 
 
 def test_a_difference_is_told_with_both_sides_and_the_way_there(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +78,8 @@ def test_random_runs_reach_every_kind_of_reply(monkeypatch: pytest.MonkeyPatch) 
     for seed in range(20):
         clock = ManualClock()
         store = ModelStore(clock)
-        run(Pair(lambda _, store=store: ModelBackend(store), clock), seed, 250)
+        with closing(Pair(lambda _, store=store: ModelBackend(store), clock)) as pair:
+            run(pair, seed, 250)
     assert seen["leases"] > 300
     for reply in (
         "put tuple",

@@ -1,6 +1,7 @@
 """When a draining worker goes."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from fifoq.caller import Caller
@@ -80,3 +81,41 @@ async def test_drain_waits_for_what_others_run(shop: Any) -> None:
     await Caller().attempt(lambda call: queue.claim(call, "dying", 1, 300_000, ["quick"]))
     await shop.worker().drain()
     assert await shop.states() == {State.SUCCEEDED: 2}
+
+
+class LooksWhileItClaims:
+    """A store that suspends: a look takes until the next claim is on its way, and a claim until the look is over."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self._claiming, self._over = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    async def stats(self) -> Any:
+        seen = await self._queue.stats()
+        self._claiming.clear()
+        self._over.clear()
+        await self._claiming.wait()
+        asyncio.get_running_loop().call_later(0.005, self._over.set)
+        return seen
+
+    async def claim(self, *arguments: Any) -> Any:
+        self._claiming.set()
+        await self._over.wait()
+        return await self._queue.claim(*arguments)
+
+
+async def test_drain_waits_for_tokens_while_a_claim_is_on_its_way(shop: Any) -> None:
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    await shop.backend.queue("default").configure([Declare("quick", GateSettings(interval=30_000))])
+    for _ in range(6):
+        await shop.put(task)
+    queue = LooksWhileItClaims(shop.backend.queue("default"))
+    queue._over.set()
+    backend = SimpleNamespace(queue=lambda _: queue, twin=shop.backend.twin)
+    await asyncio.wait_for(shop.worker(backend).drain(), 30.0)
+    assert await shop.states() == {State.SUCCEEDED: 6}

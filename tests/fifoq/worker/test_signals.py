@@ -81,10 +81,11 @@ def start(tmp_path: Path, kind: str, grace: float, seconds: float) -> subprocess
 
 
 def end(process: subprocess.Popen[str], timeout: float = 20.0) -> str:
-    try:
-        out, _ = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
+    with process:
+        try:
+            out, _ = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
     assert process.returncode == 0, out
     return out.strip()
 
@@ -116,13 +117,13 @@ def test_the_second_signal_releases_and_ends_at_once(tmp_path: Path, kind: str) 
 
 
 def test_the_third_signal_ends_even_a_process_whose_loop_is_blocked(tmp_path: Path) -> None:
-    process = start(tmp_path, "blocking", 3600.0, 3600.0)
-    for _ in range(2):
+    with start(tmp_path, "blocking", 3600.0, 3600.0) as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10.0) == -signal.SIGTERM
+        assert process.wait(10.0) == -signal.SIGTERM
 
 
 def test_a_signal_while_the_worker_opens_is_an_orderly_end(tmp_path: Path) -> None:
@@ -132,15 +133,14 @@ def test_a_signal_while_the_worker_opens_is_an_orderly_end(tmp_path: Path) -> No
 
 
 def test_children_end_when_their_worker_is_killed(tmp_path: Path) -> None:
-    process = start(tmp_path, "in_process", 30.0, 3600.0)
-    children = [
-        int(child)
-        for task in Path(f"/proc/{process.pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    assert children
-    process.kill()
-    process.wait()
+    with start(tmp_path, "in_process", 30.0, 3600.0) as process:
+        children = [
+            int(child)
+            for task in Path(f"/proc/{process.pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+        assert children
+        process.kill()
     until = time.monotonic() + 10.0
     while any(_runs(child) for child in children):
         assert time.monotonic() < until, "a child outlives its worker"
