@@ -7,6 +7,7 @@ from uuid import UUID
 from fifoq.catalogue import Catalogue
 from fifoq.clock import SECOND
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
+from fifoq.handle import LOOK_AGAIN
 from fifoq.job import Job, datetime_of
 from fifoq.link import Link
 from fifoq.names import check_name, check_queue_name
@@ -17,6 +18,9 @@ from fifoq.state import State
 
 T = TypeVar("T")
 JobId = str | UUID
+
+_LONGEST_ENTRY = 15
+"""Digits of an entry: numbers of 48 bits, which every store can hold."""
 
 
 class JobFilter(TypedDict, total=False):
@@ -50,6 +54,27 @@ class Operations:
                 return Job(each, record)
         raise JobNotFound(text, queue)
 
+    async def get_many(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
+        """Return these jobs of one queue as they are now, all at one instant, None for each that is not there."""
+        records = await self._link.queue(check_queue_name(queue)).get([_id(id) for id in ids])
+        return [None if record is None else Job(queue, record) for record in records]
+
+    async def finished(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
+        """
+        Wait for any job to end, also of a task that is not registered here, up to `timeout` seconds (None: for good).
+
+        Returns the job once it has ended, however it did, or None after the timeout. The job goes on when nobody waits
+        for it any more. Raises JobNotFound if there is none, or it is removed before it was seen to end.
+        """
+        text = _id(id)
+        if queue is None:
+            queue = (await self.get(text)).queue
+        asked = self._link.queue(check_queue_name(queue))
+        record = await asked.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
+        while record is None and timeout is None:
+            record = await asked.finished(text, LOOK_AGAIN)
+        return None if record is None else Job(queue, record)
+
     async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
         """
         Return up to `limit` jobs in order of entry, queue after queue. A page is of one queue, and one atomic look.
@@ -61,7 +86,7 @@ class Operations:
         wanted = _filter(filter)
 
         async def look(queue: str, place: str) -> tuple[list[Job], str | None]:
-            records = await self._link.queue(queue).find(wanted, int(place or 0), limit)
+            records = await self._link.queue(queue).find(wanted, _entry(place), limit)
             jobs = [Job(queue, record) for record in records.records]
             return jobs, None if records.cursor is None else str(records.cursor)
 
@@ -176,8 +201,20 @@ def _read_cursor(cursor: str | None, queues: Sequence[str]) -> tuple[str | None,
     length, _, rest = cursor.partition(":")
     queue = rest[: int(length)] if length.isdecimal() and len(length) < 4 else ""
     if queue not in queues:
-        raise InvalidArguments("'cursor' is none that an earlier page of the same look gave.", parameter="cursor")
+        raise _no_cursor()
     return queue, rest[len(queue) :]
+
+
+def _entry(place: str) -> int:
+    if place == "":
+        return 0
+    if place.isascii() and place.isdecimal() and len(place) <= _LONGEST_ENTRY:
+        return int(place)
+    raise _no_cursor()
+
+
+def _no_cursor() -> InvalidArguments:
+    return InvalidArguments("'cursor' is none that an earlier page of the same look gave.", parameter="cursor")
 
 
 def _filter(given: JobFilter) -> Filter:

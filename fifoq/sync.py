@@ -1,7 +1,7 @@
 """The forms of a Fifoq's calls for threads. Each hops to the loop that opened it, or to one in a thread of its own."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar, Unpack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar, Unpack
 
 from fifoq.batch import put_batch
 from fifoq.handle import JobHandle
@@ -21,6 +21,14 @@ class SyncOperations(Operations):
     Without an opening, the first one opens this Fifoq in a thread of its own, until it is opened elsewhere.
     """
 
+    def run_sync(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """
+        Run `work()` where this Fifoq is open, and return what it returns: for what has no form of its own here.
+
+            tasks.run_sync(lambda: tasks.worker().drain())
+        """
+        return self._link.run(work)
+
     def enqueue_many_sync(self, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
         """As `enqueue_many`."""
         return self._link.run(lambda: put_batch(self._link, jobs))
@@ -28,6 +36,14 @@ class SyncOperations(Operations):
     def get_sync(self, id: JobId, *, queue: str | None = None) -> Job:
         """As `get`."""
         return self._link.run(lambda: self.get(id, queue=queue))
+
+    def get_many_sync(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
+        """As `get_many`."""
+        return self._link.run(lambda: self.get_many(ids, queue=queue))
+
+    def finished_sync(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
+        """As `finished`."""
+        return self._link.run(lambda: self.finished(id, queue=queue, timeout=timeout))
 
     def find_sync(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
         """As `find`."""

@@ -8,7 +8,7 @@ import typer
 
 from fifoq.cli.demo.command import demo
 from fifoq.cli.demo.http import Refused
-from fifoq.cli.demo.stage import ServerDidNotStart
+from fifoq.cli.demo.stage import ProcessDidNotStart
 from fifoq.errors import FifoqError
 
 app = typer.Typer(name="fifoq", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -38,7 +38,7 @@ def run() -> int:
         return _say("interrupted", 130)
     except FifoqError as error:
         return _say(str(error), 2)
-    except (ServerDidNotStart, Refused, OSError) as error:
+    except (ProcessDidNotStart, Refused, OSError) as error:
         return _say(str(error), 1)
 
 

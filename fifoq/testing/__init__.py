@@ -8,12 +8,22 @@ What tests of fifoq are made of: a clock that stands still, the reference model,
         @pytest.fixture
         def make_backend(self, tmp_path):
             return lambda clock: MyBackend(f"mine:///{tmp_path}/jobs", clock=clock)
+
+And what tests of apps are made of: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.driver import Driver, MakeBackend, spec
+from fifoq.testing.enqueued import (
+    assert_enqueued,
+    assert_enqueued_sync,
+    drain,
+    drain_sync,
+    enqueued,
+    enqueued_sync,
+)
 from fifoq.testing.faults import LostReplies
 from fifoq.testing.model import Model
 from fifoq.testing.model_backend import ModelBackend, ModelStore
@@ -31,6 +41,12 @@ __all__ = [
     "ModelStore",
     "ProcessContract",
     "QueueContract",
+    "assert_enqueued",
+    "assert_enqueued_sync",
+    "drain",
+    "drain_sync",
+    "enqueued",
+    "enqueued_sync",
     "spec",
 ]
 

@@ -19,7 +19,10 @@ async def drained(shift: Shift) -> None:
     """Return when nothing runs, may run, waits for a token or backs off."""
     while True:
         await shift.until(lambda: shift.idle, FOREVER)
-        if await _nothing_to_claim(shift) and not any([await _goes_on(desk) for desk in shift.desks]):
+        before = shift.claims.claimed
+        over = await _nothing_to_claim(shift) and not any([await _goes_on(shift, desk) for desk in shift.desks])
+        # What was claimed while the store looked is running, and the look may not have seen it.
+        if over and shift.claims.claimed == before:
             return
         await asyncio.sleep(PAUSE)
 
@@ -32,20 +35,29 @@ async def _nothing_to_claim(shift: Shift) -> bool:
     return shift.claims.claimed == before
 
 
-async def _goes_on(desk: Desk) -> bool:
+async def _goes_on(shift: Shift, desk: Desk) -> bool:
     try:
         stats = await desk.queue.stats()
-        return stats.running > 0 or (stats.waiting > 0 and (_waits_for_token(desk, stats) or await _backs_off(desk)))
+        if stats.running or not stats.waiting:
+            return stats.running > 0
+        return _waits_for_token(shift, desk, stats) or await _backs_off(desk)
     except Exception as error:
         desk.outage.failed(error)
         return True
 
 
-def _waits_for_token(desk: Desk, stats: Stats) -> bool:
-    """Whether what comes next with time may be a token: no token is further away than an interval of its rate."""
+def _waits_for_token(shift: Shift, desk: Desk, stats: Stats) -> bool:
+    """
+    Whether what comes next with time may be a token: no token is further away than an interval of its rate.
+
+    As long as a claim is on its way, or went unanswered, nobody knows what comes next: it may be one.
+    """
     intervals = [gate.settings.interval for gate in stats.gates if not gate.paused]
     longest = max((interval for interval in intervals if interval is not None), default=None)
-    return longest is not None and desk.timer - time.monotonic() <= longest / SECOND
+    if longest is None:
+        return False
+    unknown = shift.claims.in_flight is not None or desk.outage.ongoing
+    return unknown or desk.timer - time.monotonic() <= longest / SECOND
 
 
 async def _backs_off(desk: Desk) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
+from time import monotonic
 from types import coroutine
 from typing import Any
 
@@ -69,6 +70,9 @@ class Executor:
 
     async def _work(self, run: Run) -> None:
         run.started = True
+        if run.stopped is None and monotonic() >= run.deadline:
+            # Claimed, and then the whole process was frozen: somebody else may have the job by now.
+            run.stopped = Stop.UNREACHABLE
         outcome = before_start(run) if run.lease.crashes or run.stopped is not None else None
         if outcome is None and run.stopped is None:
             try:

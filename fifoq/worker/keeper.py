@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from fifoq.clock import microseconds
+from fifoq.errors import BackendUnavailable
 from fifoq.lease import Extension, Hold
 from fifoq.queue import Backend
 from fifoq.worker.outage import Contact, Outage
@@ -35,6 +36,10 @@ def margin(lease: float) -> float:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _no_answer(seconds: float) -> BackendUnavailable:
+    return BackendUnavailable(f"An extension of leases had no answer for {seconds:g} s.")
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:
@@ -185,7 +190,8 @@ class Keeper:
             # A call that hangs must not outlast the leases: the next one may find a better connection.
             async with asyncio.timeout(self._lease / 3):
                 holds = await twin.queue(queue).extend(extensions)
-        except Exception as error:
+        except Exception as raised:
+            error = _no_answer(self._lease / 3) if isinstance(raised, TimeoutError) else raised
             for run, extension in zip(runs, extensions, strict=True):
                 if extension.progress is not None:
                     run.written = None

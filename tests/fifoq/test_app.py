@@ -326,6 +326,48 @@ async def test_a_timeout_or_a_cancelled_waiter_leaves_the_job(tasks: Fifoq) -> N
             assert await double.handle("a").result() == 2
 
 
+async def test_the_end_of_any_job_can_be_awaited_by_its_id(tasks: Fifoq) -> None:
+    stranger = Fifoq("memory://shared-by-two")
+    owner = Fifoq("memory://shared-by-two")
+
+    @owner.task(queue="theirs")
+    async def theirs() -> str:
+        return "done"
+
+    stranger.queue("theirs")
+    async with owner, stranger:
+        job = await theirs.enqueue()
+        assert await stranger.finished(job.id, timeout=0.01) is None
+        waiting = asyncio.create_task(stranger.finished(job.id))
+        async with owner.worker():
+            ended = await asyncio.wait_for(waiting, 10)
+        assert ended is not None
+        assert (ended.state, ended.result, ended.queue) == (State.SUCCEEDED, "done", "theirs")
+        assert await stranger.finished(job.id, queue="theirs") == ended
+        with pytest.raises(JobNotFound):
+            await stranger.finished("nothing", timeout=0)
+
+
+async def test_an_endless_wait_for_any_job_asks_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fifoq.operations.LOOK_AGAIN", 0.001)
+    async with tasks:
+        job = await tasks.tasks["double"].enqueue(1)
+        waiting = asyncio.create_task(tasks.finished(job.id))
+        await asyncio.sleep(0.02)
+        await job.cancel()
+        ended = await asyncio.wait_for(waiting, 10)
+    assert ended is not None
+    assert ended.state is State.CANCELLED
+
+
+async def test_many_jobs_of_a_queue_are_one_look(tasks: Fifoq) -> None:
+    async with tasks:
+        for id in ("a", "b"):
+            await tasks.tasks["double"].options(id=id).enqueue(1)
+        found = await tasks.get_many(["b", "nothing", "a"], queue="default")
+    assert [job and job.id for job in found] == ["b", None, "a"]
+
+
 async def test_an_endless_wait_asks_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fifoq.handle.LOOK_AGAIN", 0.001)
     async with tasks:
@@ -416,6 +458,9 @@ async def test_pages_go_through_all_queues_in_order_of_entry(tasks: Fifoq) -> No
     [
         ({"cursor": "nonsense"}, "cursor"),
         ({"cursor": "7:nowhere3"}, "cursor"),
+        ({"cursor": "5:linesx"}, "cursor"),
+        ({"cursor": "5:lines-1"}, "cursor"),
+        ({"cursor": "5:lines9999999999999999"}, "cursor"),
         ({"limit": 0}, "limit"),
         ({"limit": 1_001}, "limit"),
         ({"state": "blocked"}, "state"),
@@ -596,6 +641,9 @@ async def test_a_thread_hops_to_the_loop_that_opened_it(tasks: Fifoq) -> None:
         assert tasks.get_sync(handle.id).id == handle.id
         assert [job.id for job in tasks.jobs_sync()] == [handle.id]
         assert [job.id for job in tasks.find_sync(queue="lines")] == [handle.id]
+        assert [job and job.id for job in tasks.get_many_sync([handle.id], queue="lines")] == [handle.id]
+        assert tasks.finished_sync(handle.id, timeout=0) is None
+        assert tasks.run_sync(lambda: tasks.get(handle.id)).id == handle.id
         many = tasks.enqueue_many_sync([append.bind("k", 2), append.bind("k", 3)])
         assert [each.created for each in many] == [True, True]
         tasks.pause_sync("lines", key="k")

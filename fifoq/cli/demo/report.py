@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fifoq.cli.demo.performance import Counter, Performance
-from fifoq.cli.demo.verdict import Claim, Tally, claims, tally
+from fifoq.cli.demo.tally import Tally, tally
+from fifoq.cli.demo.verdict import Claim, claims
 
 
 class Report(NamedTuple):
@@ -21,8 +22,6 @@ class Report(NamedTuple):
     seed: int
     naive: Tally
     fifoq: Tally
-    naive_misfits: int
-    """Moves that found no piece to move, the naive way."""
     claims: list[Claim]
 
     @property
@@ -34,7 +33,7 @@ class Report(NamedTuple):
 def judge(backend: str, seed: int, naive: Performance, fifoq: Performance) -> Report:
     """Return the report on a naive performance and fifoq's."""
     seen = tally(fifoq)
-    return Report(backend, seed, tally(naive), seen, naive.misfits, claims(seen))
+    return Report(backend, seed, tally(naive), seen, claims(seen))
 
 
 def as_json(report: Report) -> str:
@@ -45,7 +44,7 @@ def as_json(report: Report) -> str:
             "backend": report.backend,
             "seed": report.seed,
             "claims": [{"claim": claim.text, "seen": claim.seen, "holds": claim.holds} for claim in report.claims],
-            "naive": _numbers(report.naive) | {"misfits": report.naive_misfits},
+            "naive": _numbers(report.naive),
             "fifoq": _numbers(report.fifoq),
         },
         indent=2,
@@ -56,8 +55,10 @@ def show(report: Report, console: Console) -> None:
     """Print the report for people: what was played, what both ways made of it, what that proves."""
     console.print(_STORY.format(seen=report.fifoq), highlight=False)
     console.print(_comparison(report))
-    console.print(f"\n[bold]fifoq on {report.backend}[/], the server's log held against the record:", highlight=False)
+    console.print(f"\n[bold]fifoq on {report.backend}[/], its log held against the record:", highlight=False)
     console.print(_verdict(report.claims, ascii_only=console.options.ascii_only))
+    if report.fifoq.kill is None:
+        console.print(_ALONE, highlight=False)
     if report.holds:
         console.print(f"\n{conclusion(report)}", highlight=False)
 
@@ -67,6 +68,9 @@ _STORY = """\
 requests to a FastAPI app. Each is a job: read the game's stored board, work for
 a random time, store the board after the move.
 """
+_ALONE = """
+In memory all of this is one process, so no worker was killed. Without --url
+workers are processes of their own, on SQLite, and one of them is killed."""
 
 
 def conclusion(report: Report) -> str:
@@ -75,9 +79,10 @@ def conclusion(report: Report) -> str:
     if failed:
         return f"fifoq demo: {len(failed)} of {len(report.claims)} claims do not hold: {'; '.join(failed)}."
     wrong = report.naive.games - report.naive.games_right
+    speed = f",\nand was {report.fifoq.speed_up:.1f} times as fast as playing one move at a time"
     return (
-        f"BackgroundTasks left {wrong:,} of {report.naive.games:,} games with a wrong board. fifoq left none,\n"
-        f"and was {report.fifoq.speed_up:.1f} times as fast as playing one move at a time."
+        f"BackgroundTasks left {wrong:,} of {report.naive.games:,} games with a wrong board. fifoq left none"
+        f"{speed if report.fifoq.games > 1 else ''}."
     )
 
 
@@ -99,6 +104,11 @@ class Bars:
         """Add the two bars of a performance: moves sent, and moves that ended."""
         return Counter(sent=self._bar(f"{what}: moves sent", total), ended=self._bar(f"{what}: moves made", total))
 
+    def say(self, *sentences: str) -> None:
+        """Say something above the bars, where they are shown."""
+        if not self._progress.disable:
+            self._progress.console.print(*sentences, sep="\n", highlight=False)
+
     def _bar(self, title: str, total: int) -> Callable[[int], None]:
         bar = self._progress.add_task(title, total=total)
 
@@ -109,7 +119,8 @@ class Bars:
 
 
 def _numbers(seen: Tally) -> dict[str, Any]:
-    return seen._asdict() | {"moves_per_second": seen.moves_per_second, "speed_up": seen.speed_up}
+    derived = {"moves_per_second": seen.moves_per_second, "speed_up": seen.speed_up}
+    return seen._asdict() | derived | {"kill": seen.kill and seen.kill._asdict()}
 
 
 def _comparison(report: Report) -> Table:

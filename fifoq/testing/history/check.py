@@ -25,6 +25,7 @@ def check(events: Iterable[Event], bounds: Bounds | None = None) -> Report:
         *fate.stuck(traces),
         *fate.duplicated(traces),
         *fate.settled(traces),
+        *fate.taken_early(traces),
         *order.order(traces),
         *order.entry(traces),
         *order.overlap(traces),

@@ -60,6 +60,19 @@ class Answered(NamedTuple):
     answer: Answer
 
 
+class Leased(NamedTuple):
+    """A worker has the reply to a claim or an extension."""
+
+    at: int
+    queue: str
+    job: str
+    fence: int
+    asked_at: int
+    """When it was sent; if it was repeated, the first time."""
+    until: int
+    """So long the lease is good, at least: the store cannot have counted from before it was asked."""
+
+
 class Started(NamedTuple):
     """An attempt began: the first thing that the task does."""
 
@@ -142,8 +155,8 @@ class Final(NamedTuple):
     """Its number, or position, in the order of puts, where it can be seen."""
 
 
-Event = Asked | Answered | Started | Effect | Ended | Settled | Doubted | Requeued | Final
+Event = Asked | Answered | Leased | Started | Effect | Ended | Settled | Doubted | Requeued | Final
 
 EVENTS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Asked, Answered, Started, Effect, Ended, Settled, Doubted, Requeued, Final)
+    kind.__name__: kind for kind in (Asked, Answered, Leased, Started, Effect, Ended, Settled, Doubted, Requeued, Final)
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from fifoq.state import State
-from fifoq.testing.history.events import Ended, How, Settled
+from fifoq.testing.history.events import Ended, How, Leased, Settled
 from fifoq.testing.history.report import Rule, Violation
 from fifoq.testing.history.trace import Attempt, Trace, Traces
 
@@ -34,8 +34,8 @@ def unexpected(traces: Traces) -> Iterator[Violation]:
         elif trace.refused:
             yield _violation(Rule.UNEXPECTED, trace, "is there, but its enqueue was refused")
     for event in traces.strays:
-        # A job may be settled without having begun: released by a shutdown, failed for arguments that do not fit.
-        if not isinstance(event, Settled):
+        # A job may be claimed and settled without having begun: released by a shutdown, failed for its arguments.
+        if not isinstance(event, Settled | Leased):
             what = "end" if isinstance(event, Ended) else "effect"
             text = (
                 f"an {what} of job {event.job} of {event.queue!r} has fence {event.fence}, under which it never began"
@@ -77,6 +77,25 @@ def settled(traces: Traces) -> Iterator[Violation]:
     for trace in traces.jobs.values():
         yield from _settled_late(trace)
         yield from _ended_twice(trace)
+
+
+def taken_early(traces: Traces) -> Iterator[Violation]:
+    """
+    A lease is good to its end: before that, nobody else is given the job, unless its worker had put it back.
+
+    What a worker gets in the last tenth of a lease it hands back unseen, and dies over it as over anything else.
+    """
+    for trace in traces.jobs.values():
+        for attempt, later in pairwise(trace.attempts):
+            put_back = attempt.stood is not None or (attempt.end is not None and attempt.end.how is not How.RETURNED)
+            if attempt.life != later.life or put_back:
+                continue
+            sooner = max((one.until - (one.until - one.asked_at) // 10 for one in attempt.leases), default=0)
+            if later.start.at < sooner:
+                early = (sooner - later.start.at) / 1e6
+                yield _violation(
+                    Rule.LEASE, trace, f"was given to {later} {early:.1f} ms before the lease of {attempt} could end"
+                )
 
 
 def _settled_late(trace: Trace) -> Iterator[Violation]:

@@ -39,8 +39,9 @@ def _fences_of_succession(attempts: Iterable[Attempt]) -> Iterator[Violation]:
     begun = done = -1
     for _, is_effect, attempt in sorted(moments, key=lambda one: one[:2]):
         fence = attempt.start.fence
-        newest = done if attempt.doubts else max(begun, done)
-        if fence < newest and (is_effect or not attempt.doubts):
+        late = attempt.lapsed or bool(attempt.doubts)
+        newest = done if late else max(begun, done)
+        if fence < newest and (is_effect or not late):
             what = "had an effect" if is_effect else "began"
             text = f"job {attempt.start.job}, {attempt}, {what} after fence {newest} of its key had shown itself"
             yield Violation(Rule.FENCE, text, (attempt.start.job,))

@@ -36,7 +36,7 @@ def overlap(traces: Traces) -> Iterator[Violation]:
     for where, attempts in traces.successions().items():
         longest: Attempt | None = None
         for attempt in sorted(attempts, key=lambda one: one.start.at):
-            if longest is not None and attempt.start.at < longest.until:
+            if longest is not None and attempt.start.at < longest.until and not attempt.late:
                 text = f"{where}: {_name(attempt)} began while {_name(longest)} ran"
                 yield Violation(Rule.OVERLAP, text, (attempt.start.job, longest.start.job))
             longest = attempt if longest is None or attempt.until > longest.until else longest

@@ -15,6 +15,7 @@ class Rule(StrEnum):
     STUCK = "stuck"
     DUPLICATED = "duplicated"
     SETTLE = "settle"
+    LEASE = "lease"
     ORDER = "order"
     OVERLAP = "overlap"
     LIMIT = "limit"

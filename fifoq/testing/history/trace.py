@@ -18,6 +18,7 @@ from fifoq.testing.history.events import (
     Event,
     Final,
     How,
+    Leased,
     Requeued,
     Settled,
     Started,
@@ -46,7 +47,15 @@ class Attempt:
     end: Ended | None = None
     effects: list[Effect] = field(default_factory=list[Effect])
     settled: list[Settled] = field(default_factory=list[Settled])
+    leases: list[Leased] = field(default_factory=list[Leased])
     doubts: tuple[Doubted, ...] = ()
+    lapsed: bool = False
+    """A later attempt of its job began when its lease may have been over: its worker was too slow to extend it."""
+
+    @property
+    def good_until(self) -> float:
+        """When its lease can have ended at the earliest, as far as its worker knows."""
+        return max((one.until for one in self.leases), default=inf)
 
     @property
     def stood(self) -> Settled | None:
@@ -55,8 +64,13 @@ class Attempt:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a planted fault may have cut its lease: then, and only then, its work may be done again."""
-        return bool(self.doubts) and self.stood is None
+        """Whether its lease may have been cut, or run out: then, and only then, its work may be done again."""
+        return (bool(self.doubts) or self.lapsed) and self.stood is None
+
+    @property
+    def late(self) -> bool:
+        """Whether it began when its lease may have been over: its worker was frozen with the job in its hands."""
+        return self.start.at >= min(self.good_until, *(doubt.at for doubt in self.doubts), inf)
 
     @property
     def cut(self) -> bool:
@@ -66,8 +80,9 @@ class Attempt:
     @property
     def until(self) -> float:
         """When it surely no longer ran under its lease."""
-        ends = [doubt.at for doubt in self.doubts if self.end is None or self.end.at > doubt.at]
-        return max(self.start.at, min(ends)) if ends else self.end.at if self.end else inf
+        cuts = [doubt.at for doubt in self.doubts]
+        over = self.end.at if self.end else inf
+        return max(self.start.at, min(over, self.good_until, *cuts))
 
     def __str__(self) -> str:
         return f"attempt {self.start.attempt} (fence {self.start.fence}, worker {self.start.worker})"
@@ -140,7 +155,7 @@ class Traces:
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.jobs: dict[Ident, Trace] = {}
-        self.strays: list[Effect | Ended | Settled] = []
+        self.strays: list[Effect | Ended | Settled | Leased] = []
         """Events of attempts that nobody saw start."""
         self.twins: list[Started] = []
         """Starts under a fence that another attempt of the queue has."""
@@ -203,10 +218,13 @@ class Traces:
             if isinstance(event, Started):
                 self._read_start(event)
         for event in events:
-            if isinstance(event, Effect | Ended | Settled):
+            if isinstance(event, Effect | Ended | Settled | Leased):
                 self._read_of_attempt(event)
         for _, attempt in sorted(self._attempts.items()):
-            self.jobs[attempt.start.queue, attempt.start.job].attempts.append(attempt)
+            before = self.jobs[attempt.start.queue, attempt.start.job].attempts
+            if before:
+                before[-1].lapsed = before[-1].good_until <= attempt.start.at
+            before.append(attempt)
 
     def _read_start(self, start: Started) -> None:
         if (start.queue, start.fence) in self._attempts:
@@ -219,7 +237,7 @@ class Traces:
             start, bisect_right(trace.requeues, start.at), doubts=tuple(doubts)
         )
 
-    def _read_of_attempt(self, event: Effect | Ended | Settled) -> None:
+    def _read_of_attempt(self, event: Effect | Ended | Settled | Leased) -> None:
         attempt = self._attempts.get((event.queue, event.fence))
         if attempt is None or attempt.start.job != event.job:
             self.strays.append(event)
@@ -227,5 +245,7 @@ class Traces:
             attempt.effects.append(event)
         elif isinstance(event, Ended):
             attempt.end = event
+        elif isinstance(event, Leased):
+            attempt.leases.append(event)
         else:
             attempt.settled.append(event)

@@ -1,16 +1,28 @@
 """Writes the events of a run where they happen: around a producer's calls, in a task, and between worker and queue."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast
 
 from fifoq.errors import FifoqError, OutcomeUnknown
 from fifoq.job import Job
-from fifoq.lease import Settlement
+from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import Backend, Call, Queue
 from fifoq.state import State
-from fifoq.testing.history.events import Answer, Answered, Asked, Effect, Ended, Final, How, Settled, Started, stamp
+from fifoq.testing.history.events import (
+    Answer,
+    Answered,
+    Asked,
+    Effect,
+    Ended,
+    Final,
+    How,
+    Leased,
+    Settled,
+    Started,
+    stamp,
+)
 from fifoq.testing.history.log import Log
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +111,7 @@ async def write_finals(log: Log, jobs: AsyncIterable[Job]) -> None:
 
 
 class WatchedBackend:
-    """A backend that writes down what its settlements were told. All else goes through untouched."""
+    """A backend that writes down which leases it gave and what settlements were told. The rest goes by untouched."""
 
     def __init__(self, backend: Backend, log: Log) -> None:
         self._backend = backend
@@ -131,15 +143,44 @@ class _WatchedQueue:
     def __init__(self, queue: Queue, log: Log) -> None:
         self._queue = queue
         self._log = log
-        self._asked: dict[Call, int] = {}
+        self._asked: dict[tuple[str, str], tuple[int, int]] = {}
+
+    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+        asked_at = self._first_asked("claim", call)
+        claimed = await self._queue.claim(call, worker, n, lease, tasks)
+        for one in claimed.leases:
+            self._write_lease(one.spec.id, one.fence, asked_at, lease)
+        return claimed
+
+    async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+        asked_at = stamp()
+        holds = await self._queue.extend(extensions)
+        for one, hold in zip(extensions, holds, strict=True):
+            if hold is not Hold.LOST:
+                self._write_lease(one.id, _fence(one.token), asked_at, one.lease)
+        return holds
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        asked_at = self._asked.setdefault(call, stamp())
+        asked_at = self._first_asked("settle", call)
         states = await self._queue.settle(call, settlements)
         for one, state in zip(settlements, states, strict=True):
-            fence = int(one.token.rpartition(".")[2])
-            self._log.write(Settled(stamp(), self._queue.name, one.id, fence, asked_at, state))
+            self._log.write(Settled(stamp(), self._queue.name, one.id, _fence(one.token), asked_at, state))
         return states
+
+    def _first_asked(self, verb: str, call: Call) -> int:
+        """When this call was first made."""
+        number, asked_at = self._asked.get((verb, call.caller), (-1, 0))
+        if number != call.number:
+            asked_at = stamp()
+            self._asked[verb, call.caller] = call.number, asked_at
+        return asked_at
+
+    def _write_lease(self, job: str, fence: int, asked_at: int, lease: int) -> None:
+        self._log.write(Leased(stamp(), self._queue.name, job, fence, asked_at, asked_at + lease * 1_000))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
+
+
+def _fence(token: str) -> int:
+    return int(token.rpartition(".")[2])
