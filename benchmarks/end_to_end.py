@@ -39,16 +39,16 @@ class Tally:
     """Counts jobs that ran, and tells when it was all of them."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self.left = 0
         self._done = asyncio.Event()
 
     def expect(self, jobs: int) -> None:
-        self._left = jobs
+        self.left = jobs
         self._done.clear()
 
     def count(self) -> None:
-        self._left -= 1
-        if not self._left:
+        self.left -= 1
+        if not self.left:
             self._done.set()
 
     async def all_ran(self) -> None:

@@ -99,11 +99,11 @@ class SqliteBackend:
     def replies(self) -> Replies:
         return self._opened_now().writer.replies
 
-    async def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> R:
-        return await self._opened_now().writing.submit(work, at_once=at_once)
+    def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
+        return self._opened_now().writing.submit(work, at_once=at_once)
 
-    async def read(self, work: Callable[[Session], R]) -> R:
-        return await self._opened_now().reading.submit(work)
+    def read(self, work: Callable[[Session], R]) -> "asyncio.Future[R]":
+        return self._opened_now().reading.submit(work)
 
     def watching(self) -> None:
         """Somebody waits: look every now and then for changes whose hints were lost."""
@@ -134,8 +134,8 @@ class SqliteBackend:
         path = self._location.path
         if self._forked:
             raise ConfigurationError(
-                f"{path} was opened before this process was forked. Open it again here: "
-                "a SQLite connection must not be carried across a fork."
+                f"{path} was open when this process was forked, and a SQLite connection must not be carried across a "
+                "fork. Open a Fifoq in the child only, after the fork."
             )
         raise ConfigurationError(f"{path} is not open. Open it first, as `async with` on a Fifoq does.")
 

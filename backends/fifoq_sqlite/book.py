@@ -1,7 +1,7 @@
 """What the writer knows of a queue: its numbers and its gates, read once and written back with each transaction."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fifoq.clock import Clock, run_on
@@ -30,7 +30,9 @@ NO_SETTINGS = GateSettings()
 class Gate:
     """A queue's or a task's gate. `head`, of a task: the smallest score that it would offer, its own gate set aside."""
 
-    __slots__ = ("declared", "head", "id", "live", "override", "paused", "running", "stale", "task", "tat", "valued")
+    __slots__ = (
+        "declared", "head", "id", "live", "override", "paused", "running", "settings", "stale", "task", "tat", "valued",
+    )  # fmt: skip
 
     def __init__(self, id: int, task: str, state: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
         paused, tat, live, running, head, valued = state
@@ -46,11 +48,18 @@ class Gate:
         """`head` has to be looked up: what it stood for may be gone."""
         self.declared: GateSettings | None = None
         self.override: GateSettings | None = None
-
-    @property
-    def settings(self) -> GateSettings:
+        self.settings = NO_SETTINGS
         """What is in force."""
-        return self.override or self.declared or NO_SETTINGS
+
+    def set(self, settings: GateSettings | None, *, override: bool) -> bool:
+        """Declare settings, or override what is declared, or lift that; return whether it was otherwise."""
+        before = self.override if override else self.declared
+        if override:
+            self.override = settings
+        else:
+            self.declared = settings
+        self.settings = self.override or self.declared or NO_SETTINGS
+        return before != settings
 
     @property
     def value_limit(self) -> int:
@@ -136,6 +145,16 @@ class Book:
         self.version += 1
         self._last = max(self._last, now)
         self.count(one.gate, State.WAITING, 1)
+
+    def bounded(self, tasks: Iterable[str]) -> bool:
+        """Whether the queue or any of these tasks has a capacity."""
+        if self.own.settings.capacity is not None:
+            return True
+        for task in tasks:
+            gate = self.tasks.get(task)
+            if gate is not None and gate.settings.capacity is not None:
+                return True
+        return False
 
     # ---- time and numbers
 

@@ -10,6 +10,7 @@ from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call
 from fifoq.record import JobSpec
 from fifoq_sqlite.book import LAST_ENTRY, UNBOUNDED, Book, Gate
+from fifoq_sqlite.filing import filed
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.timers import fire, next_timer
 
@@ -29,8 +30,11 @@ class Terms(NamedTuple):
     tasks: Collection[str]
 
 
-def claim(session: Session, book: Book, call: Call, terms: Terms) -> Claimed:
+def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
     """n times the claimable job with the smallest score."""
+    book = filed(session, name)
+    if book is None:
+        return Claimed((), None)
     now = session.tick(book)
     fire(session, book, now)
     session.show(book)

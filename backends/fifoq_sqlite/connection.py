@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import aiosqlite
 
+from fifoq_sqlite.inherited import Identity, closed, opening
+
 R = TypeVar("R")
 
 # Of this connection alone; none of them is stored in the file.
@@ -39,7 +41,8 @@ class Connection(aiosqlite.Connection):
     """A connection whose thread runs functions of ours."""
 
     def __init__(self, path: Path, synchronous: str, timeout: float) -> None:
-        super().__init__(lambda: _open(path, synchronous, timeout), 64)
+        self._identity: Identity | None = None
+        super().__init__(lambda: self._open(path, synchronous, timeout), 64)
         # An open connection must not keep the interpreter alive: a never closed Fifoq is no reason to hang.
         self._thread.daemon = True
 
@@ -84,6 +87,8 @@ class Connection(aiosqlite.Connection):
         def close(connection: sqlite3.Connection) -> None:
             with lock:
                 connection.close()
+            if self._identity is not None:
+                closed(self._identity)
 
         try:
             await self.run(close)
@@ -110,6 +115,14 @@ class Connection(aiosqlite.Connection):
         if self._connection is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=1)
             self.abandon()
+
+    def _open(self, path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
+        self._identity = opening(path)
+        try:
+            return _open(path, synchronous, timeout)
+        except BaseException:
+            closed(self._identity)
+            raise
 
 
 def _open(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:

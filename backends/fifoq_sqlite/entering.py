@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fifoq.queue import Call, Conflict, PutReply, Receipt
+from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.state import State
 from fifoq_sqlite.alone import FEW, full, plain, put_alone
@@ -13,6 +14,8 @@ from fifoq_sqlite.filing import filed_or_made, free_keys
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
 from fifoq_sqlite.timers import fire
+
+_receipt = quick(Receipt)
 
 _CHUNKS = (50, 8, 1)
 """How many rows one statement inserts: few texts, so that each stays prepared."""
@@ -23,16 +26,16 @@ _READY = 10
 def put(session: Session, name: str, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
     book = session.book(name)
-    specs = [spec for batch in batches for spec in batch]
+    specs = batches[0] if len(batches) == 1 else [spec for batch in batches for spec in batch]
     if book is not None and len(specs) == len(batches) <= FEW and put_alone(session, book, call, specs):
-        return tuple((Receipt(spec.id, True),) for spec in specs)
+        return tuple([(_receipt((spec.id, True)),) for spec in specs])
     book = filed_or_made(session, name)
     now = session.tick(book)
     fire(session, book, now)
     entering = Entering(session, book, now)
     # Nearly always everything is new and fits: then all batches are entered by the same few statements.
     if entering.try_all(specs):
-        return tuple(tuple(Receipt(spec.id, True) for spec in batch) for batch in batches)
+        return tuple([tuple([_receipt((spec.id, True)) for spec in batch]) for batch in batches])
     return tuple(entering.batch(batch) for batch in batches)
 
 
@@ -118,7 +121,7 @@ class Entering:
         return inserted
 
     def _plain_rows(self, specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
-        """The rows of jobs that wait for nothing."""
+        """The rows of jobs that wait for nothing; 0 stands for NULL, as in `fifoq_sqlite.alone`."""
         free = free_keys(self._session, self._book, {spec.key for spec in specs if spec.key is not None})
         book, now, queue, entry = self._book, self._now, self._book.id, self._book.counter
         waiting = CODE[State.WAITING]
@@ -127,16 +130,14 @@ class Entering:
             entry += 1
             gate = book.tasks.get(task) or self._session.make_gate(book, task)
             ready = score(priority, entry)
-            line = None
-            if key is not None:
-                line = entry
-                if key in free:
-                    free.remove(key)
-                else:
-                    ready = None
+            if key in free:
+                free.remove(key)
+            elif key is not None:
+                ready = 0
             table.append((
-                book.number(entry), queue, id, gate.id, key, value, priority, waiting, entry, line, ready,
-                now, retain, owner, meta, payload,
+                book.number(entry), queue, id, gate.id, 0 if key is None else key, 0 if value is None else value,
+                priority, waiting, entry, 0 if key is None else entry, ready,
+                now, retain, 0 if owner is None else owner, bytearray(meta), bytearray(payload),
             ))  # fmt: skip
         book.counter = entry
         return table
@@ -176,6 +177,6 @@ class Entering:
             book.count(book.tasks[task], State.SCHEDULED if later else State.WAITING, jobs)
         for spec, row in zip(specs, table, strict=True):
             ready = row[_READY]
-            book.enter(book.tasks[spec.task], spec.value, ready)
-            if ready is not None:
+            book.enter(book.tasks[spec.task], spec.value, ready or None)
+            if ready:
                 self._session.woken.add(book.name)

@@ -1,7 +1,6 @@
 """Filing: the jobs that were put alone get their places in line, ready set and indexes, all together."""
 
 import json
-from itertools import groupby
 
 from fifoq.queue import Receipt
 from fifoq_sqlite.book import Book, Unfiled, score
@@ -26,15 +25,13 @@ def filed_or_made(session: Session, name: str) -> Book:
 
 def file(session: Session, book: Book) -> None:
     """File what is not."""
-    jobs = list(book.unfiled.items())
-    book.unfiled.clear()
+    jobs, book.unfiled = book.unfiled, {}
     session.tick(book)
-    free = free_keys(session, book, {one.key for _, one in jobs if one.key is not None})
-    ready = [_ready(book, one, free) for _, one in jobs]
-    places = [(one.job, at) for (_, one), at in zip(jobs, ready, strict=True)]
+    free = free_keys(session, book, {one.key for one in jobs.values() if one.key is not None})
+    places = [(one.job, _ready(book, one, free)) for one in jobs.values()]
     session.change("unfiled_file", (book.id, json.dumps(places)))
-    for (_, one), at in zip(jobs, ready, strict=True):
-        book.enter(one.gate, one.value, at)
+    for one, (_, ready) in zip(jobs.values(), places, strict=True):
+        book.enter(one.gate, one.value, ready)
     _remember(session, book, jobs)
     session.woken.add(book.name)
 
@@ -56,15 +53,15 @@ def _ready(book: Book, one: Unfiled, free: set[str]) -> int | None:
     return score(one.priority, book.entry(one.job))
 
 
-def _remember(session: Session, book: Book, jobs: list[tuple[str, Unfiled]]) -> None:
+def _remember(session: Session, book: Book, jobs: dict[str, Unfiled]) -> None:
     """Store the reply of each caller's last put: until now the jobs themselves told it."""
-    for caller, puts in groupby(sorted(jobs, key=lambda job: job[1].caller), key=lambda job: job[1].caller):
-        number, ids = last_put(list(puts))
+    last: dict[str, tuple[int, list[str]]] = {}
+    for id, one in jobs.items():
+        known = last.get(one.caller)
+        if known is not None and known[0] == one.number:
+            known[1].append(id)
+        else:
+            last[one.caller] = one.number, [id]
+    for caller, (number, ids) in last.items():
         reply = tuple((Receipt(id, True),) for id in ids)
         session.run("replies_write", (book.id, "put", caller, number, book.now, encode("put", reply)))
-
-
-def last_put(jobs: list[tuple[str, Unfiled]]) -> tuple[int, list[str]]:
-    """The number of a caller's last put, and the ids of its jobs."""
-    number = jobs[-1][1].number
-    return number, [id for id, one in jobs if one.number == number]

@@ -7,9 +7,11 @@ One hop to the thread and one transaction serve them all. A call returns only af
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from fifoq.errors import BackendError
+from fifoq_sqlite.doorbell import Doorbell
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import News
 
@@ -81,6 +83,7 @@ class Lane:
         self._timeout = timeout
         self._busy_error = busy
         self._heard = heard
+        self._doorbell = Doorbell(self._finish)
         self._waiting: list[Ticket] = []
         self._running: Batch | None = None
         self._scheduled = False
@@ -88,9 +91,9 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def submit(self, work: Callable[[Session], R], *, at_once: bool = False) -> R:
+    def submit(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
         """
-        Do `work` in the next transaction and return what it returns, once that is committed.
+        Do `work` in the next transaction; the future has what it returns, once that is committed.
 
         An idle lane waits for the end of this turn of the loop, for what else is called in it; not if `at_once`.
 
@@ -108,7 +111,7 @@ class Lane:
                 self._loop.call_soon(self._start)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look)
-        return cast("R", await ticket.future)
+        return ticket.future
 
     async def drained(self) -> None:
         """Return once no call waits or runs."""
@@ -122,16 +125,26 @@ class Lane:
         self._waiting.clear()
         if self._watch is not None:
             self._watch.cancel()
+        self._doorbell.silence()
+
+    def close(self) -> None:
+        """Let go of the way back from the thread, in which nothing runs. Idempotent."""
+        self._doorbell.silence()
+        self._doorbell.drop()
+
+    def drop(self) -> None:
+        """In a child after fork: the same, hands off the loop, which is the parent's."""
+        self._doorbell.drop()
 
     def _start(self) -> None:
         self._scheduled = False
-        tickets = [ticket for ticket in self._waiting if not ticket.future.done()]
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        tickets = [ticket for ticket in waiting if not ticket.future.done()] if waiting else waiting
         if not tickets:
             self._idle.set()
             return
         batch = self._running = Batch(tickets)
-        self._thread(batch, lambda news: self._loop.call_soon_threadsafe(self._finish, batch, news))
+        self._thread(batch, partial(self._doorbell.ring, batch))
 
     def _finish(self, batch: Batch, news: News | None) -> None:
         self._running = None

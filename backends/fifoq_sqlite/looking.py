@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fifoq.errors import InvalidArguments
 from fifoq.queue import MAX_PAGE, BlockedKey, BlockedKeys, Gate, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
 from fifoq.state import State
@@ -69,7 +70,7 @@ def blocked_keys(session: Session, book: Book, cursor: str | None, limit: int) -
     A job that is not its key's head is passed over, so a page may be short. Of rows with one (since, key) only the
     first can be a head, so that the cursor may pass over the others.
     """
-    since, key = json.loads(cursor) if cursor is not None else (-1, "")
+    since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
     rows = session.run("keys_blocked", (book.id, since, key, MAX_PAGE)).fetchall()
     keys: list[BlockedKey] = []
@@ -80,6 +81,20 @@ def blocked_keys(session: Session, book: Book, cursor: str | None, limit: int) -
                 break
     more = len(rows) == MAX_PAGE or (len(rows) > 0 and (since, key) != rows[-1][:2])
     return BlockedKeys(tuple(keys), json.dumps([since, key]) if more else None)
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        match json.loads(cursor):
+            case [int(since), str(key)] if 0 <= since < 1 << 63:
+                return since, key
+            case _:
+                pass
+    except (ValueError, RecursionError):
+        pass
+    raise InvalidArguments(
+        f"A cursor is one that a page of blocked keys gave, not {cursor!r}. Leave it out to begin.", parameter="cursor"
+    )
 
 
 def _shown(book: Book) -> Iterator[books.Gate]:

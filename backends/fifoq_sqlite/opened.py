@@ -10,6 +10,7 @@ from fifoq.clock import Clock
 from fifoq.errors import BackendBusy, BackendUnavailable, FifoqError
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import busy, named
+from fifoq_sqlite.inherited import refuse_inherited
 from fifoq_sqlite.lane import Lane
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock, prepare
@@ -32,6 +33,7 @@ class Opened:
         self._timeout = location.timeout
         self._heard = heard
         folder, new = prepare(self.path)
+        refuse_inherited(self.path)
         self._file = self.path.stat()
         self._lock = Lock(folder)
         self._mark = Mark(folder, flushes=location.synchronous == "full")
@@ -69,6 +71,8 @@ class Opened:
                 await self._reads.leave(contextlib.nullcontext())
                 # The last connection of a store folds the log into the file as it closes.
                 await self._writes.leave(self._lock)
+                for lane in (self.reading, self.writing):
+                    lane.close()
         except TimeoutError:
             # A process that is stopped holds the lock. What is committed is safe in the log.
             gone = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
@@ -84,6 +88,8 @@ class Opened:
         """In a child after fork: keep hands off what is the parent's."""
         self._give_up()
         self._let_go()
+        for lane in (self.reading, self.writing):
+            lane.drop()
         if self._ear is not None:
             self._ear.drop()
 
@@ -118,6 +124,10 @@ class Opened:
         except TimeoutError:
             self._give_up()
             raise self._busy() from None
+        except asyncio.CancelledError:
+            # Its thread may wait for the lock: whoever is told to stop while it opens must not.
+            self._give_up()
+            raise
         await self._reads
 
     def _busy(self) -> BackendBusy:

@@ -142,11 +142,9 @@ def _configure(session: Session, book: Book, setting: Setting) -> None:
 
 def _set(session: Session, book: Book, gate: Gate, settings: GateSettings | None, *, override: bool) -> None:
     """Change a gate's settings; nothing is written if they are as they were, as at most openings."""
-    name = "override" if override else "declared"
-    if getattr(gate, name) == settings:
-        return
     before = gate.value_limit
-    setattr(gate, name, settings)
+    if not gate.set(settings, override=override):
+        return
     if settings is None:
         session.change("settings_lift", (gate.id,))
     else:

@@ -1,7 +1,7 @@
 """One queue of a SQLite store: `fifoq.queue.Queue`. Each call is a piece of work in the writing or the reading lane."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 from fifoq.errors import JobNotFound
@@ -16,6 +16,7 @@ from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.watch import Watch
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 
@@ -25,9 +26,9 @@ class Store(Protocol):
     @property
     def replies(self) -> Replies: ...
 
-    async def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> R: ...
+    def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> Awaitable[R]: ...
 
-    async def read(self, work: Callable[[Session], R]) -> R: ...
+    def read(self, work: Callable[[Session], R]) -> Awaitable[R]: ...
 
     def watching(self) -> None:
         """Somebody waits: look for changes whose hints were lost."""
@@ -45,34 +46,21 @@ class SqliteQueue:
     # ---- calls that are remembered
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
-        def work(session: Session) -> tuple[PutReply, ...]:
-            return entering.put(session, self.name, call, batches)
-
         # Whoever has more to put has put it into this call: there is nothing to wait for.
-        return await self._once("put", call, work, at_once=True)
+        return await self._once("put", call, entering.put, batches, at_once=True)
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
-        terms = claiming.Terms(worker, n, lease, tasks)
-
-        def work(session: Session) -> Claimed:
-            book = filed(session, self.name)
-            return claiming.claim(session, book, call, terms) if book else Claimed((), None)
-
         self.watch.claiming()
-        return await self._once("claim", call, work)
+        return await self._once("claim", call, claiming.claim, claiming.Terms(worker, n, lease, tasks))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        def work(session: Session) -> tuple[State | None, ...]:
-            book = filed(session, self.name)
-            return settling.settle(session, book, settlements) if book else (None,) * len(settlements)
+        return await self._once("settle", call, settling.settle, settlements)
 
-        return await self._once("settle", call, work)
-
-    async def _once(self, verb: str, call: Call, work: Callable[[Session], R], *, at_once: bool = False) -> R:
-        replies = self._store.replies
-        return await self._store.write(
-            lambda session: replies.once(session, self.name, verb, call, lambda: work(session)), at_once=at_once
-        )
+    def _once(
+        self, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A, *, at_once: bool = False
+    ) -> Awaitable[R]:
+        once = self._store.replies.once
+        return self._store.write(lambda session: once(session, self.name, verb, call, apply, what), at_once=at_once)
 
     # ---- calls that may be repeated
 

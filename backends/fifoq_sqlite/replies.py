@@ -8,10 +8,12 @@ import msgpack
 from fifoq.errors import OutcomeUnknown
 from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
+from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.state import State
 from fifoq_sqlite.session import Session
 
+A = TypeVar("A")
 R = TypeVar("R")
 _MOST = 1_000
 """So many callers are remembered in memory; beyond, they are read again."""
@@ -23,6 +25,8 @@ class Remembered(NamedTuple):
     number: int
     reply: Any
 
+
+_remembered = quick(Remembered)
 
 Who = tuple[str, str, str]
 """Queue, verb and caller."""
@@ -38,19 +42,22 @@ class Replies:
         """Of the open transaction."""
         self._generation = -1
 
-    def once(self, session: Session, queue: str, verb: str, call: Call, apply: Callable[[], R]) -> R:
-        """Apply a call, or repeat its reply, or refuse it as overtaken."""
-        who = (queue, verb, call.caller)
+    def once(
+        self, session: Session, queue: str, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A
+    ) -> R:
+        """Apply a call, which asks for `what`, or repeat its reply, or refuse it as overtaken."""
+        caller, number = call
+        who = (queue, verb, caller)
         last = self._last(session, who)
-        if last and call.number < last.number:
+        if last and number < last.number:
             raise OutcomeUnknown(
-                f"Call {call.number} of {verb} on queue {queue!r} was overtaken by this caller's call {last.number}: "
+                f"Call {number} of {verb} on queue {queue!r} was overtaken by this caller's call {last.number}: "
                 "it may have taken effect."
             )
-        if last and call.number == last.number:
+        if last and number == last.number:
             return last.reply
-        reply = apply()
-        self._new[who] = Remembered(call.number, reply)
+        reply = apply(session, queue, call, what)
+        self._new[who] = _remembered((number, reply))
         return reply
 
     def save(self, session: Session) -> None:

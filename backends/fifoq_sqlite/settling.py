@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
+from fifoq.queue import Call
 from fifoq.state import State
 from fifoq_sqlite.book import Book
+from fifoq_sqlite.filing import filed
 from fifoq_sqlite.moves import End, Moves, Place
 from fifoq_sqlite.session import Session
 
@@ -38,8 +40,11 @@ def extend(session: Session, book: Book, extensions: Sequence[Extension]) -> tup
     return tuple(_hold(held.get(index)) for index in range(len(extensions)))
 
 
-def settle(session: Session, book: Book, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
     """End leases, in order. A second settlement of a lease in one call finds it ended."""
+    book = filed(session, name)
+    if book is None:
+        return (None,) * len(settlements)
     held = _held(session, book, settlements)
     moves = Moves(session, book, session.tick(book))
     states: list[State | None] = []

@@ -2,10 +2,12 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
+from fifoq.quick import quick
 from fifoq_sqlite.checkpoint import Checkpoints
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import named
@@ -17,6 +19,8 @@ from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import Mouth, News
+
+_news = quick(News)
 
 
 class Beside(NamedTuple):
@@ -45,17 +49,17 @@ class Writer:
         await self._connection.run(self._prepare)
 
     def __call__(self, batch: Batch, done: Done) -> None:
-        def run(connection: sqlite3.Connection) -> None:
-            news = None
-            try:
-                news = self._run(batch, connection)
-            except Exception as error:  # an OSError of the lock, or a fault of ours: the callers must hear of it
-                batch.fail(self._named(error) or error)
-            done(news)
-
-        self._connection.post(run)
+        self._connection.post(partial(self._serve, batch, done))
 
     # ---- in the thread
+
+    def _serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+        news = None
+        try:
+            news = self._run(batch, connection)
+        except Exception as error:  # an OSError of the lock, or a fault of ours: the callers must hear of it
+            batch.fail(self._named(error) or error)
+        done(news)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -104,7 +108,7 @@ class Writer:
             return None
         if not session.changes:
             return None
-        return News(session.woken, session.ended, {book.name: book.version for book in session.used()})
+        return _news((session.woken, session.ended, {book.name: book.version for book in session.written}))
 
     def _attempt(self, session: Session, tickets: Sequence[Ticket]) -> None:
         committing = False
@@ -139,7 +143,8 @@ class Writer:
         session.write()
 
     def _acknowledge(self, session: Session) -> None:
-        for book in session.used()[-1:]:
+        if session.written:
+            book = session.written[-1]
             self._mark.write(book.id, book.version)
 
     def _commit_lightly(self, session: Session) -> None:

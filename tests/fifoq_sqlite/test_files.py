@@ -95,6 +95,18 @@ async def test_the_log_stays_bounded(path: Path, line: Any, monkeypatch: pytest.
     assert largest < 1_500_000
 
 
+async def test_the_log_is_written_again_in_place(path: Path, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush of a log that grows costs twice as much."""
+    monkeypatch.setattr(checkpoint, "COMMITS", 20)
+    log = Path(f"{path}-wal")
+    sizes: list[int] = []
+    for _ in range(200):
+        await line.put(spec())
+        await line.succeed(*await line.claim())
+        sizes.append(log.stat().st_size)
+    assert sizes[100:] == sizes[100:101] * 100
+
+
 async def test_the_log_is_cut_once_a_long_reader_is_gone(
     path: Path, backend: SqliteBackend, line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

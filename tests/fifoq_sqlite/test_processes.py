@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fifoq.record import Filter, Record
-from fifoq.testing.history import Doubted, FileLog, Final, check, read_logs, stamp
+from fifoq.testing.history import Doubted, FileLog, Final, Started, check, read_logs, stamp
 from fifoq_sqlite import SqliteBackend
 
 LONG = 120.0
@@ -187,5 +187,5 @@ async def test_a_killed_producer_leaves_whole_puts_and_its_successor_repeats_the
     stats = await backend.queue("queue").stats()
     assert (stats.accepted, stats.succeeded) == (rounds * count, rounds * count)
     assert (await backend.queue("queue").audit()).differences == ()
-    runs = [event for event in read_logs(history) if type(event).__name__ == "Started"]
+    runs = [event for event in read_logs(history) if isinstance(event, Started)]
     assert len({run.job for run in runs}) == len(runs) == rounds * count, again

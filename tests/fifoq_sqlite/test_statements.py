@@ -101,7 +101,7 @@ def test_a_statement_opens_with_what_goes_in_and_comes_out(name: str) -> None:
 
 def test_a_statement_for_many_rows_repeats_the_one_row() -> None:
     assert rows("jobs_enter", 1) == load("jobs_enter")
-    assert rows("jobs_enter", 3).count("(?, ") == 3
+    assert rows("jobs_enter", 3).count("(?, ?, ") == 3
     assert rows("jobs_enter", 3).endswith("ON CONFLICT (queue, id) WHERE queue IS NOT NULL DO NOTHING")
 
 

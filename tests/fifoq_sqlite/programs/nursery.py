@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fifoq.lease import Extension, Lease, Settlement, Succeed
-from fifoq.queue import Call
+from fifoq.queue import Call, Conflict, Full
 from fifoq.record import JobSpec
 from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
 from fifoq_sqlite import SqliteBackend
@@ -115,8 +115,10 @@ async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, poi
         id, key = f"{name}-{number}", f"k{number % keys}"
         log.write(Asked(stamp(), QUEUE, id, key, name, number))
         points.reach("before put")
-        ((receipt,),) = await queue.put(caller.call(), [[JobSpec(id, "task", b"x" * 50, key, retain=10**12)]])
+        (reply,) = await queue.put(caller.call(), [[JobSpec(id, "task", b"x" * 50, key, retain=10**12)]])
         points.reach("after put")
+        assert not isinstance(reply, Full | Conflict), reply
+        (receipt,) = reply
         answer = Answer.ACCEPTED if receipt.created else Answer.REPEATED
         log.write(Answered(stamp(), QUEUE, id, name, number, answer))
 

@@ -2,17 +2,17 @@
 Puts jobs one by one until told otherwise: `python put.py URL COUNT END`. Prints the id of each that was acknowledged.
 
 END is "close"; "die" (SIGKILL: the log stays as it is); "exit" (leave without closing); "full" (a file size limit of
-300 kB; prints "BackendFull" when it is met, lifts it, puts one more); "fork" (fork, and see what a child may do); or
-"orphan" (fork a child that lives on, and die in a put, holding the lock).
+300 kB; prints "BackendFull" when it is met, lifts it, puts one more); "fork" (fork, and see what a child may do);
+"close_and_fork"; or "orphan" (fork a child that lives on, and die in a put, holding the lock).
 """
-
-# ruff: noqa: ASYNC222 -- it blocks its own loop on purpose
 
 import asyncio
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fifoq.errors import BackendFull, ConfigurationError
 from fifoq.queue import Call
@@ -52,9 +52,11 @@ async def in_child(backend: SqliteBackend) -> None:
         print("the parent's connection was used", flush=True)
     except ConfigurationError:
         print("refused", flush=True)
-    await backend.open()
-    await put(backend, 1_000)
-    await backend.close()
+    try:
+        await backend.open()
+        print("opened without locks", flush=True)
+    except ConfigurationError:
+        print("refused again", flush=True)
 
 
 async def main() -> None:
@@ -74,20 +76,28 @@ async def main() -> None:
     if end == "full":
         await fill(backend)
     if end == "fork":
-        child = os.fork()
-        if child == 0:
-            os._exit(child_of(backend))
-        print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        fork(backend, in_child)
         await put(backend, count + 1)
     if end != "exit":
         await backend.close()
+    if end == "close_and_fork":
+        fork(backend, put_once)
 
 
-def child_of(backend: SqliteBackend) -> int:
-    asyncio.events._set_running_loop(None)
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    asyncio.get_event_loop().run_until_complete(in_child(backend))
-    return 0
+async def put_once(backend: SqliteBackend) -> None:
+    await backend.open()
+    await put(backend, 1_000)
+    await backend.close()
+
+
+def fork(backend: SqliteBackend, live: Callable[[SqliteBackend], Coroutine[Any, Any, None]]) -> None:
+    child = os.fork()
+    if child == 0:
+        asyncio.events._set_running_loop(None)
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        asyncio.get_event_loop().run_until_complete(live(backend))
+        os._exit(0)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 asyncio.run(main())

@@ -1,0 +1,64 @@
+"""
+The app that benchmarks/fastapi.py loads: one route, `POST /scores/{match}?goals=3`, as BENCH_SIDE says.
+
+`bare` answers at once; the others enqueue a job first. It imports no more than its side needs, so that a peer may run
+under an interpreter of its own.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+SIDE = os.environ["BENCH_SIDE"]
+URL = os.environ.get("BENCH_URL", "memory://")
+
+
+def bare() -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/scores/{match}", status_code=202)
+    async def push(match: str, goals: int) -> dict[str, str]:
+        return {"job": match}
+
+    return app
+
+
+def fifoq(worker: bool) -> FastAPI:
+    from fifoq import Fifoq
+    from fifoq_fastapi import lifespan
+
+    tasks = Fifoq(URL)
+    app = FastAPI(lifespan=lifespan(tasks, worker=worker))
+
+    @tasks.task(key="match", retain=0 if worker else None)
+    async def save_score(match: str, goals: int) -> None: ...
+
+    @app.post("/scores/{match}", status_code=202)
+    async def push(match: str, goals: int) -> dict[str, str]:
+        return {"job": (await save_score.enqueue(match, goals)).id}
+
+    return app
+
+
+def arq() -> FastAPI:
+    from arq.connections import RedisSettings, create_pool
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[dict[str, Any], None]:
+        app.state.pool = await create_pool(RedisSettings.from_dsn(URL))
+        yield {}
+        await app.state.pool.aclose()
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.post("/scores/{match}", status_code=202)
+    async def push(match: str, goals: int) -> dict[str, str]:
+        return {"job": (await app.state.pool.enqueue_job("save_score", match, goals)).job_id}
+
+    return app
+
+
+app = {"bare": bare, "fifoq": lambda: fifoq(False), "fifoq with a worker": lambda: fifoq(True), "arq": arq}[SIDE]()

@@ -1,0 +1,194 @@
+"""The benchmarks of fifoq on Redis: `python -m benchmarks.redis [--only NAME] [--quick] [--vendor valkey]`."""
+
+import argparse
+import asyncio
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from benchmarks import redis_depth
+from benchmarks.contest import Contest, Drained, Enqueued
+from benchmarks.measure import Spread, percentile, table
+from benchmarks.peers.peer import BATCH, FLIGHT, ONE
+from tests.servers import Servers
+from tests.servers.vendor import vendors
+from tests.servers.vendor import version as version_of
+
+R = TypeVar("R")
+PEERS = ("fifoq", "taskiq", "dramatiq", "saq", "arq", "huey")
+KEYS = 100
+
+
+class Scale(NamedTuple):
+    """How long to measure: the numbers of the README, or a quick look."""
+
+    jobs: int
+    rounds: int
+    samples: int
+    deepest: int
+
+    @classmethod
+    def of(cls, quick: bool) -> "Scale":
+        return cls(5_000, 1, 200, 100_000) if quick else cls(20_000, 3, 500, 1_000_000)
+
+
+class Bar(NamedTuple):
+    """What a ratio must at least be, or at most."""
+
+    what: str
+    value: float
+    bar: float
+    at_most: bool = False
+
+    def row(self) -> list[str]:
+        met = self.value <= self.bar if self.at_most else self.value >= self.bar
+        return [self.what, f"{self.value:.2f}", f"{'≤' if self.at_most else '≥'} {self.bar}", "yes" if met else "NO"]
+
+
+def in_turn(runs: Mapping[str, Callable[[], R]], rounds: int) -> dict[str, list[R]]:
+    """Run all in turn, so many times: what shares a round shares the machine's weather."""
+    found: dict[str, list[R]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            found[name].append(run())
+            print(f"  {name}: {found[name][-1]}", flush=True)
+    return found
+
+
+def rates(rounds: Sequence[Drained | Enqueued]) -> Spread:
+    return Spread.of([one.rate for one in rounds])
+
+
+def median(rounds: Sequence[Drained], field: str) -> float:
+    return Spread.of([getattr(one, field) for one in rounds]).median
+
+
+def drains(contest: Contest, scale: Scale) -> list[Bar]:
+    """One worker process and two, no results kept."""
+    jobs = scale.jobs
+    runs: dict[str, Callable[[], Drained]] = {}
+    for name in PEERS:
+        runs[name] = lambda name=name: contest.drain(name, jobs)
+        runs[f"{name}, 2 workers"] = lambda name=name: contest.drain(name, 2 * jobs, 2)
+    runs[f"fifoq, {KEYS} keys"] = lambda: contest.drain("fifoq", jobs, keys=KEYS)
+    runs["fifoq, 1 at a time"] = lambda: contest.drain("fifoq", jobs // 4, concurrency=1)
+    runs["dramatiq, 1 at a time"] = lambda: contest.drain("dramatiq", jobs // 4, concurrency=1)
+    runs["fifoq, results kept"] = lambda: contest.drain("fifoq", jobs, keep=True)
+    found = in_turn(runs, scale.rounds)
+    rows = [
+        [name, str(rates(all)), *(f"{median(all, field):.2f}" for field in ("trips", "commands"))]
+        + [f"{median(all, field):.0f}" for field in ("cost", "server_cost")]
+        for name, all in found.items()
+    ]
+    head = ["drain", "jobs/s", "round trips a job", "commands a job", "worker CPU µs", "server CPU µs"]
+    print(table(head, rows))
+    rate = {name: rates(all).median for name, all in found.items()}
+    ours = rate["fifoq"]
+    return [
+        Bar("drain, one worker, of taskiq's stream broker", ours / rate["taskiq"], 4.0),
+        Bar("drain, one worker, of dramatiq", ours / rate["dramatiq"], 3.0),
+        Bar(
+            f"drain, one worker, {KEYS} keys, of taskiq's stream broker",
+            rate[f"fifoq, {KEYS} keys"] / rate["taskiq"],
+            4.0,
+        ),
+        Bar("drain, two workers, of one", rate["fifoq, 2 workers"] / ours, 1.6),
+        Bar("drain, 1 job at a time, of dramatiq with 32 threads", rate["fifoq, 1 at a time"] / rate["dramatiq"], 1.0),
+        Bar(
+            "drain, 1 job at a time, of dramatiq's too", rate["fifoq, 1 at a time"] / rate["dramatiq, 1 at a time"], 1.0
+        ),
+        Bar("drain, results kept, of not kept", rate["fifoq, results kept"] / ours, 0.9),
+        Bar("round trips a job in a drain", median(found["fifoq"], "trips"), 0.1, at_most=True),
+    ]
+
+
+def enqueues(contest: Contest, scale: Scale) -> list[Bar]:
+    """Enqueue, nobody runs anything."""
+    ways = [("fifoq", ONE), ("fifoq", FLIGHT), ("fifoq", BATCH), ("saq", ONE), ("saq", FLIGHT), ("rq", BATCH)]
+    ways += [("taskiq", FLIGHT), ("arq", FLIGHT), ("dramatiq", ONE), ("huey", ONE)]
+    runs: dict[str, Callable[[], Enqueued]] = {
+        f"{name}, {way}": lambda name=name, way=way: contest.enqueue(name, way, scale.jobs) for name, way in ways
+    }
+    found = in_turn(runs, scale.rounds)
+    costs = {name: Spread.of([one.cost for one in all]).median for name, all in found.items()}
+    print(
+        table(["enqueue", "jobs/s", "client CPU µs"], [[n, str(rates(a)), f"{costs[n]:.0f}"] for n, a in found.items()])
+    )
+    rate = {name: rates(all).median for name, all in found.items()}
+    return [
+        Bar("enqueue, one awaited at a time, of SAQ", rate[f"fifoq, {ONE}"] / rate[f"saq, {ONE}"], 1.0),
+        Bar("enqueue, 100 in flight, of SAQ", rate[f"fifoq, {FLIGHT}"] / rate[f"saq, {FLIGHT}"], 3.0),
+        Bar("enqueue, batches, of RQ", rate[f"fifoq, {BATCH}"] / rate[f"rq, {BATCH}"], 3.0),
+    ]
+
+
+def latencies(contest: Contest, scale: Scale) -> list[Bar]:
+    """An idle worker: milliseconds from enqueue to start and to result. Results are kept by who must."""
+    asked = {"fifoq": False, "huey": True}
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in asked}
+    for _ in range(scale.rounds):
+        for name, keep in asked.items():
+            starts, results = contest.latencies(name, scale.samples, keep=keep)
+            found[name][0].extend(starts)
+            found[name][1].extend(results)
+    percents = (50, 95, 99)
+    rows = [
+        [name, *(f"{1000 * percentile(values, p):.2f}" for values in both for p in percents)]
+        for name, both in found.items()
+    ]
+    print(table(["idle", *(f"{what} p{p} ms" for what in ("start", "result") for p in percents)], rows))
+    (start, result), (huey_start, huey_result) = found["fifoq"], found["huey"]
+    return [
+        Bar("enqueue to start, p50, of huey", percentile(start, 50) / percentile(huey_start, 50), 1.0, at_most=True),
+        Bar("enqueue to result, p50, of huey", percentile(result, 50) / percentile(huey_result, 50), 1.0, at_most=True),
+        Bar("enqueue to start, p99, of huey", percentile(start, 99) / percentile(huey_start, 99), 1.0, at_most=True),
+        Bar("enqueue to result, p99, of huey", percentile(result, 99) / percentile(huey_result, 99), 1.0, at_most=True),
+        Bar("enqueue to start, p50, ms", 1000 * percentile(start, 50), 0.44, at_most=True),
+        Bar("enqueue to result, p50, ms", 1000 * percentile(result, 50), 0.84, at_most=True),
+    ]
+
+
+def depths(contest: Contest, scale: Scale) -> list[Bar]:
+    """Claim and settle at the seam, with so many jobs waiting."""
+    shown, worst = asyncio.run(redis_depth.depths(contest.server, scale.deepest, scale.samples // 5))
+    print(shown)
+    return [
+        Bar(f"claim and settle, {name}, of 1,000 waiting", ratio, 1.5, at_most=True) for name, ratio in worst.items()
+    ]
+
+
+PARTS: dict[str, Callable[[Contest, Scale], list[Bar]]] = {
+    "drain": drains,
+    "enqueue": enqueues,
+    "latency": latencies,
+    "depth": depths,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="run this part; may be given several times")
+    parser.add_argument("--quick", action="store_true", help="fewer jobs and rounds: a look, not a measurement")
+    parser.add_argument("--vendor", choices=vendors(), default=next(iter(vendors())), help="the server")
+    parser.add_argument("--asyncio", action="store_true", help="asyncio's own loop for all, instead of uvloop")
+    arguments = parser.parse_args()
+    vendor, scale = vendors()[arguments.vendor], Scale.of(arguments.quick)
+    loop = "asyncio" if arguments.asyncio else "uvloop"
+    names = ("redis", "taskiq-redis", "dramatiq", "saq", "arq", "huey", "rq")
+    print(f"Python {platform.python_version()}, {platform.machine()}, {loop}, {version_of(vendor.binary)}")
+    print(", ".join(f"{name} {version(name)}" for name in names))
+    bars: list[Bar] = []
+    with tempfile.TemporaryDirectory(prefix="fifoq-bench-") as folder, Servers(Path(folder)) as servers:
+        contest = Contest(servers.standalone(vendor), uvloop=not arguments.asyncio)
+        for name, part in PARTS.items():
+            if not arguments.only or name in arguments.only:
+                print(f"\n## {name}: {part.__doc__}\n", flush=True)
+                bars += part(contest, scale)
+    print("\n" + table(["bar", "measured", "asked", "met"], [bar.row() for bar in bars]))
+
+
+if __name__ == "__main__":
+    main()
