@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from typing import Any
+
+import pytest
 
 MATCHES, TICKS = 8, 60
 
@@ -22,7 +25,7 @@ async def test_old_statistics_never_overwrite_newer_ones(run) -> None:
             while (not seen or seen[-1] < TICKS) and time.monotonic() < deadline:
                 answer = await client.get(f"/matches/m{match}")
                 seen += [answer.json()["tick"]] if answer.status_code == 200 else []
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
             return seen
 
         async with asyncio.TaskGroup() as group:
@@ -39,3 +42,23 @@ async def test_a_match_without_statistics_is_404_and_wrong_ones_are_422(run) -> 
     async with run("scoreboard") as example:
         assert (await example.client.get("/matches/none")).status_code == 404
         assert (await example.client.post("/matches/none/stats", json={"tick": "x"})).status_code == 422
+
+
+@pytest.mark.parametrize("url", ["sqlite", "redis"], indirect=True)  # all stores that outlive a process
+async def test_after_a_sigkill_the_server_goes_on_where_it_was(run: Any, url: str) -> None:
+    async with run("scoreboard", FIFOQ_LEASE="1") as example:
+        for tick in range(1, 101):
+            answer = await example.client.post("/matches/m/stats", json={"tick": tick, "goals": 0})
+            assert answer.status_code == 202
+        before = (await example.client.get("/matches/m")).json()["tick"]
+        example.kill()
+    assert before < 100, "all was done before the kill: nothing would be proven"
+    async with run("scoreboard", FIFOQ_LEASE="1") as example:
+        seen, deadline = list[int](), time.monotonic() + 30
+        while (not seen or seen[-1] < 100) and time.monotonic() < deadline:
+            answer = await example.client.get("/matches/m")
+            seen += [answer.json()["tick"]] if answer.status_code == 200 else []
+            await asyncio.sleep(0.03)
+    # The board was lost with the process: it begins anew with the job that was cut off, or the one after it.
+    assert before <= seen[0] <= seen[-1] == 100
+    assert seen == sorted(seen)

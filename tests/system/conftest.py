@@ -13,6 +13,7 @@ from fifoq.testing.history import MemoryLog
 
 URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda directory: f"memory://{directory.name}",
+    "sqlite": lambda directory: f"sqlite:///{directory}/jobs.db",
 }
 
 

@@ -24,7 +24,7 @@ async def test_lost_replies_change_nothing_that_the_history_can_see(
     planted: list[LostReplies] = []
 
     def lossy(backend: Backend) -> Any:
-        planted.append(LostReplies(WatchedBackend(backend, log), every=5, verbs=verbs))
+        planted.append(LostReplies(WatchedBackend(backend, log), every=3, verbs=verbs))
         return planted[-1]
 
     plant(lossy)
@@ -49,8 +49,8 @@ async def test_lost_replies_change_nothing_that_the_history_can_see(
         return await handle.result(timeout=60)
 
     async with tasks, tasks.worker(concurrency=30):
-        for first in range(0, JOBS, 100):
-            numbers = range(first, first + 100)
+        for first in range(0, JOBS, 50):
+            numbers = range(first, first + 50)
             assert await asyncio.gather(*map(call, numbers)) == list(numbers)
         await write_finals(log, tasks.jobs())
 

@@ -15,10 +15,12 @@ JOBS, KEYS = 300, 12
 
 async def test_a_worker_that_stops_leaves_its_jobs_to_the_next_at_their_places(url: str, log: MemoryLog) -> None:
     tasks = Fifoq(url)
+    at_work = asyncio.Event()
 
     @tasks.task(key="match", retry=Retry(attempts=1))
     async def play(ctx: Context, match: str, number: int) -> int:
         with attempt(log, ctx) as effect:
+            at_work.set()
             await asyncio.sleep(0.02)
             effect()
         return number
@@ -31,9 +33,11 @@ async def test_a_worker_that_stops_leaves_its_jobs_to_the_next_at_their_places(u
 
     async with tasks:
         await asyncio.gather(*map(call, range(JOBS)))
-        for _ in range(8):
+        for number in range(8):
+            at_work.clear()
             async with tasks.worker(concurrency=20, grace=0.0):
-                await asyncio.sleep(0.05)
+                await at_work.wait()
+                await asyncio.sleep(0.05 * (number % 2))
         await tasks.worker(concurrency=20).drain()
         await write_finals(log, tasks.jobs())
         jobs = [job async for job in tasks.jobs()]
@@ -129,7 +133,7 @@ async def test_the_status_page_shows_sync_work_in_the_order_in_which_it_came(url
 
 
 async def test_a_task_that_blocks_the_loop_for_three_leases_runs_once(url: str, log: MemoryLog) -> None:
-    tasks = Fifoq(url, lease=0.3)
+    tasks = Fifoq(url, lease=0.5)
 
     @tasks.task(key="match")
     async def block(ctx: Context, match: str, seconds: float) -> None:
@@ -139,7 +143,7 @@ async def test_a_task_that_blocks_the_loop_for_three_leases_runs_once(url: str, 
 
     producer = Producer(log)
     async with tasks:
-        for number, seconds in enumerate([0.9, 0.0, 0.9]):
+        for number, seconds in enumerate([1.5, 0.0]):
             job = block.options(id=str(number))
             await producer.enqueue(
                 "default", str(number), "m", lambda job=job, seconds=seconds: job.enqueue("m", seconds)
@@ -148,4 +152,4 @@ async def test_a_task_that_blocks_the_loop_for_three_leases_runs_once(url: str, 
         await write_finals(log, tasks.jobs())
     outcome = check(log.events)
     assert outcome.ok, str(outcome)
-    assert outcome.attempts == 3
+    assert outcome.attempts == 2

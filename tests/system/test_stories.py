@@ -17,11 +17,15 @@ MATCHES, TICKS = 20, 25
 async def test_the_scoreboard_shows_the_newest_of_each_match(url: str, log: MemoryLog) -> None:
     tasks = Fifoq(url)
     board: dict[str, list[int]] = defaultdict(list)
+    all_matches = asyncio.Barrier(MATCHES)
     tasks.queue("stats", limit=50, capacity=10_000)
 
     @tasks.task(queue="stats", key="match_id", retry=Retry(attempts=5, backoff=0.001), timeout=30)
     async def save_stats(ctx: Context, match_id: str, tick: int) -> int:
         with attempt(log, ctx) as effect:
+            if tick == 0:
+                async with asyncio.timeout(60):  # no match waits for another: so each gets here
+                    await all_matches.wait()
             # The older the news, the slower: whatever ignores the order ends with old news on the board.
             await asyncio.sleep(0.02 * (TICKS - tick) / TICKS)
             if (tick + ctx.attempt) % 10 == 0:
@@ -32,7 +36,6 @@ async def test_the_scoreboard_shows_the_newest_of_each_match(url: str, log: Memo
 
     producer = Producer(log)
     async with tasks, tasks.worker(concurrency=100):
-        begin = time.monotonic()
         for tick in range(TICKS):
             for match in (f"m{number}" for number in range(MATCHES)):
                 save = save_stats.options(id=f"{match}:{tick}")
@@ -41,14 +44,11 @@ async def test_the_scoreboard_shows_the_newest_of_each_match(url: str, log: Memo
                 )
         last = [save_stats.handle(f"m{number}:{TICKS - 1}") for number in range(MATCHES)]
         assert await asyncio.gather(*(job.result(timeout=60) for job in last)) == [TICKS - 1] * MATCHES
-        elapsed = time.monotonic() - begin
         await write_finals(log, tasks.jobs())
 
     assert board == {f"m{number}": list(range(TICKS)) for number in range(MATCHES)}
     outcome = check(log.events, {("stats", None): GateSettings(limit=50)})
     assert outcome.ok, str(outcome)
-    one_by_one = MATCHES * sum(0.02 * (TICKS - tick) / TICKS for tick in range(TICKS))
-    assert elapsed < one_by_one / 2, "different matches do not wait for each other"
 
 
 async def test_the_peak_shaver_returns_results_to_whoever_waits(url: str) -> None:

@@ -104,14 +104,17 @@ async def test_a_hundred_slots_keep_a_hundred_keys_busy(url: str, log: MemoryLog
 
     Own work is measured, not nominal: the time from the first to the last line of each attempt, summed up over a key.
     A busy machine wakes sleepers late, which lengthens the work and the run alike; what the ratio leaves for fifoq are
-    the gaps between a key's jobs: 20 % of some 60 ms, a hundred times what a settle and a claim cost here.
+    the gaps between a key's jobs: 20 % of some 60 ms in memory, many times what a settle and a claim cost here. Where
+    those cost milliseconds, work takes longer, and there are fewer jobs of it. Nor is the time that a disk takes for
+    a flush fifoq's own: a store that can do without one does so here.
     """
-    tasks = Fifoq(url)
+    jobs, pace = (JOBS, 1.0) if url.startswith("memory:") else (JOBS // 3, 3.0)
+    tasks = Fifoq(f"{url}?synchronous=normal" if url.startswith("sqlite:") else url)
 
     @tasks.task(key="match", retry=Retry(attempts=6, backoff=0.0))
     async def play(ctx: Context, match: str, number: int) -> None:
         with attempt(log, ctx) as effect:
-            await asyncio.sleep(0.01 + 0.1 * chance(f"work {number} {ctx.attempt}"))
+            await asyncio.sleep(pace * (0.01 + 0.1 * chance(f"work {number} {ctx.attempt}")))
             if chance(f"{number} {ctx.attempt}") < 0.1 and ctx.attempt < 5:
                 raise ValueError("bad luck")
             effect()
@@ -123,14 +126,14 @@ async def test_a_hundred_slots_keep_a_hundred_keys_busy(url: str, log: MemoryLog
         await producer.enqueue("default", id, key, lambda: play.options(id=id).enqueue(key, number))
 
     async with tasks:
-        await asyncio.gather(*(enqueue(number) for number in range(JOBS)))
+        await asyncio.gather(*(enqueue(number) for number in range(jobs)))
         await tasks.worker(concurrency=SLOTS).drain()
         await write_finals(log, tasks.jobs())
 
     outcome = check(log.events, {("default", None): GateSettings(limit=SLOTS)})
     assert outcome.ok, str(outcome)
-    assert outcome.jobs == JOBS
-    assert outcome.attempts > 1.05 * JOBS, "failures were to be retried"
+    assert outcome.jobs == jobs
+    assert outcome.attempts > 1.05 * jobs, "failures were to be retried"
     assert_busy(log.events)
 
 

@@ -1,46 +1,34 @@
 """
 The peak shaver: a gateway whose requests wait for their results, and that stays upright when too many come.
 
-Each task runs so many jobs at a time and lets so many wait; beyond that the gateway answers 503 at once. In front, a
-token bucket sheds floods with 429. Ctrl-C lets the requests that were accepted finish. Here the work is done in the
-gateway's own process.
+The gateway only queues; services do the work, each a process of its own. A task runs so many jobs at a time, over all
+services, and lets so many wait; beyond that the gateway answers 503 at once. In front, a token bucket sheds floods with
+429. Ctrl-C lets the requests that were accepted finish.
 
-    FIFOQ_URL=memory:// uvicorn examples.peak_shaver:app
+    FIFOQ_URL=sqlite:///jobs.db uvicorn examples.peak_shaver.gateway:app
+    FIFOQ_URL=sqlite:///jobs.db python -m examples.peak_shaver.service       (twice, each in a terminal)
     curl localhost:8000/prime/2147483647
     curl localhost:8000/fibonacci/90
     curl localhost:8000/load
+
+With FIFOQ_URL=memory:// no other process could see the jobs: then the gateway does the work, too.
 """
 
-import asyncio
+import os
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path
 
-from fifoq import Fifoq, Limit
+from examples.peak_shaver.tasks import fibonacci, is_prime, tasks
 from fifoq_fastapi import RateLimit, install_errors, lifespan
 
-tasks = Fifoq()
+alone = os.environ.get("FIFOQ_URL", "memory:").startswith("memory:")
 app = FastAPI(
     title="Peak shaver",
-    lifespan=lifespan(tasks, worker=True),
+    lifespan=lifespan(tasks, worker=alone),
     dependencies=[Depends(RateLimit(burst=5000, per_second=1000))],
 )
 install_errors(app)  # a full queue: 503 with Retry-After; a result that takes too long: 504
-
-
-@tasks.task(limit=Limit(4), capacity=64)
-def is_prime(x: int) -> bool:
-    """Blocking work: runs in a thread of the worker."""
-    return x > 1 and all(x % divisor for divisor in range(2, int(x**0.5) + 1))
-
-
-@tasks.task(limit=Limit(32), capacity=320)
-async def fibonacci(n: int) -> int:
-    a, b = 0, 1
-    for _ in range(n):
-        a, b = b, a + b
-        await asyncio.sleep(0)
-    return a
 
 
 @app.get("/prime/{x}")
