@@ -1,19 +1,30 @@
-"""Where jobs are handed in and asked for: owners, the ids that they choose, and waiting. It knows no HTTP."""
+"""Where jobs are handed in, asked for and steered: owners, the ids that they choose, and waiting. It knows no HTTP."""
 
-from contextlib import suppress
+import asyncio
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 from uuid_utils import uuid7
 
 from fifoq import Fifoq
-from fifoq.errors import IdConflict, InvalidArguments, JobCancelled, JobFailed, JobNotFound, ResultTimeout
-from fifoq.handle import JobHandle
+from fifoq.errors import IdConflict, JobNotFound
 from fifoq.job import Job
 from fifoq.names import MAX_NAME
+from fifoq.operations import JobFilter
+from fifoq.pages import BlockedKey, KeyPage, Page
 from fifoq.task import AWAITED, NewJob, Task
 from fifoq_fastapi.access import stored_id
+from fifoq_fastapi.ending import Ending
+from fifoq_fastapi.problems import UnknownQueue
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Patience(NamedTuple):
+    """How long somebody waits for a job to end: so many seconds, but not beyond the end of the server."""
+
+    seconds: float
+    ending: Ending | None = None
 
 
 class Placed(NamedTuple):
@@ -24,17 +35,28 @@ class Placed(NamedTuple):
     """False: it was there before, under the id that the caller chose."""
 
 
+class Changed(NamedTuple):
+    """A job after somebody steered it."""
+
+    job: Job
+    changed: bool
+    """Whether that changed anything."""
+
+
+NONE = Patience(0.0)
+
+
 class Counter:
     """The jobs of one Fifoq as the callers of a router see them: by their own ids, and only their own."""
 
     def __init__(self, tasks: Fifoq) -> None:
-        self._tasks = tasks
+        self.tasks = tasks
 
     async def place(
-        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, wait: float
+        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, patience: Patience = NONE
     ) -> Placed:
         """
-        Enqueue a call of `task` for `owner`, under the `id` that they chose, and wait up to `wait` seconds for its end.
+        Enqueue a call of `task` for `owner`, under the `id` that they chose, and wait for its end.
 
         Raises what `task.enqueue` does; an id that is in use for another task or other arguments is an IdConflict.
         """
@@ -45,55 +67,111 @@ class Counter:
         try:
             if id is not None:
                 await self._refuse_in_other_queues(task.queue, stored)
-            handle = await _put(new)
+            created = await _put(new)
         except IdConflict as error:
             shown = id or error.id
             raise IdConflict(
                 f"The id {shown!r} is taken by a job with another task or other arguments.", id=shown
             ) from error
-        return Placed(await _look(handle, wait), handle.created)
+        job = await self._ended(stored, task.queue, patience) or await self.tasks.get(stored, queue=task.queue)
+        return Placed(job, created)
 
-    async def find(self, id: str, *, owner: str | None, wait: float) -> Job:
+    async def find(self, id: str, *, owner: str | None, patience: Patience = NONE) -> Job:
         """
-        Return the job that `owner` knows as `id`, once it has ended or `wait` seconds have passed.
+        Return the job that `owner` knows as `id`, once it has ended or they have lost patience.
 
-        A job of a task that is not registered here is returned at once. Raises JobNotFound, also for a job of somebody
-        else's.
+        Raises JobNotFound, also for a job of somebody else's.
         """
         # The second candidate: the app itself may enqueue for an owner, and chooses other ids than the routes do.
-        for candidate in (stored_id(owner, id), id):
+        for candidate in (id,) if owner is None else (stored_id(owner, id), id):
             with suppress(JobNotFound):
                 job = await self._get(candidate)
                 if owner is None or job.owner == owner:
-                    task = self._tasks.tasks.get(job.task)
-                    return job if task is None or job.state.ended else await _look(task.handle(job.id), wait)
+                    return job if job.state.ended else await self._ended(job.id, job.queue, patience) or job
         raise JobNotFound(id)
 
+    async def cancel(self, id: str, *, owner: str | None) -> Job | None:
+        """Cancel a job, and return it as it is then; None if it was not kept. Raises JobNotFound."""
+        job = await self.find(id, owner=owner)
+        await self.tasks.cancel(job.id, queue=job.queue, reason="cancelled over HTTP")
+        (after,) = await self.tasks.get_many([job.id], queue=job.queue)
+        return after
+
+    async def requeue(self, id: str, *, owner: str | None) -> Changed:
+        """Put a failed job back. Raises JobNotFound, or IdConflict if another job holds its unique text."""
+        job = await self.find(id, owner=owner)
+        try:
+            changed = await self.tasks.requeue(job.id, queue=job.queue)
+        except IdConflict as error:
+            if owner is None:
+                raise
+            # The other job may be somebody else's: it is not named.
+            raise IdConflict(f"Job {id!r} cannot be requeued: another one now holds its unique text.", id=id) from error
+        return Changed(await self.tasks.get(job.id, queue=job.queue), changed)
+
+    async def skip(self, id: str, *, owner: str | None) -> Changed:
+        """Let the key of a halted job go on without it. Raises JobNotFound."""
+        job = await self.find(id, owner=owner)
+        changed = await self.tasks.skip(job.id, queue=job.queue)
+        return Changed(await self.tasks.get(job.id, queue=job.queue), changed)
+
+    async def page(self, cursor: str | None, limit: int, filter: JobFilter) -> Page:
+        """Return a page of jobs. Raises InvalidArguments or UnknownQueue."""
+        self.check_queue(filter.get("queue"))
+        return await self.tasks.find(cursor=cursor, limit=limit, **filter)
+
+    async def blocked_keys(self, queue: str | None, cursor: str | None, limit: int, owner: str | None) -> KeyPage:
+        """Return a page of blocked keys: with an owner, of those that a job of theirs blocks."""
+        self.check_queue(queue)
+        page = await self.tasks.blocked_keys(queue=queue, cursor=cursor, limit=limit)
+        if owner is None:
+            return page
+        return KeyPage(tuple([key for key in page.keys if await self._blocks(key, owner)]), page.cursor)
+
+    async def _blocks(self, key: BlockedKey, owner: str) -> bool:
+        if key.job_id is None:
+            return False
+        (job,) = await self.tasks.get_many([key.job_id], queue=key.queue)
+        return job is not None and job.owner == owner
+
+    async def _ended(self, id: str, queue: str, patience: Patience) -> Job | None:
+        """Return a job once it has ended, or None if patience ran out, or the server ends."""
+        seconds, ending = patience
+        if seconds <= 0 or (ending is not None and ending.told):
+            return None
+        try:
+            async with asyncio.timeout(None) as limit:
+                with nullcontext() if ending is None else ending.cuts(limit):
+                    return await self.tasks.finished(id, queue=queue, timeout=seconds)
+        except TimeoutError:
+            return None
+
+    def check_queue(self, name: str | None) -> None:
+        """
+        Raise UnknownQueue unless `name` is None or a queue of this Fifoq.
+
+        Only the queues of this Fifoq are shown: a store may have others, of other apps.
+        """
+        if name is not None and name not in self.tasks.queues:
+            raise UnknownQueue(name)
+
     async def _get(self, id: str) -> Job:
-        if len(id) > MAX_NAME:
+        if not 1 <= len(id) <= MAX_NAME:
             raise JobNotFound(id)
-        return await self._tasks.get(id)
+        return await self.tasks.get(id)
 
     async def _refuse_in_other_queues(self, queue: str, id: str) -> None:
         """A queue knows the ids of its own jobs only, but callers know nothing of queues."""
-        for other in self._tasks.queues:
+        for other in self.tasks.queues:
             if other != queue:
                 with suppress(JobNotFound):
-                    await self._tasks.get(id, queue=other)
+                    await self.tasks.get(id, queue=other)
                     raise IdConflict(f"The id {id!r} is taken by a job in queue {other!r}.", id=id)
 
 
-async def _put(new: NewJob[Any]) -> JobHandle[Any]:
+async def _put(new: NewJob[Any]) -> bool:
     """Enqueue, and have the job kept until the answer has been made, even if its task says `retain=0`."""
     spec = new.spec()
     intake = new.origin.connection.intake(new.origin.queue)
     (receipt,) = await intake.put((spec._replace(retain=max(spec.retain, AWAITED)),))
-    return JobHandle(new.origin, receipt.id, receipt.created)
-
-
-async def _look(handle: JobHandle[Any], wait: float) -> Job:
-    if wait > 0:
-        # How it ended is in the job; a result that no longer fits its type is shown as it is stored.
-        with suppress(JobFailed, JobCancelled, ResultTimeout, InvalidArguments):
-            await handle.result(wait)
-    return await handle.status()
+    return receipt.created

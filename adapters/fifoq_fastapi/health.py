@@ -18,7 +18,7 @@ def ready_endpoint(tasks: Fifoq) -> Callable[[Request], Awaitable[dict[str, str]
     """Return the route that answers 503 when `tasks` cannot be used."""
 
     async def ready(request: Request) -> dict[str, str]:
-        held = running(request)
+        held = running(request, tasks)
         if not tasks.is_open:
             raise BackendUnavailable("The Fifoq is not open.")
         await tasks.check()

@@ -55,6 +55,13 @@ class RateExceeded(FifoqError, HTTPException):
         self.retry_after = retry_after
 
 
+class UnknownQueue(FifoqError):
+    """The Fifoq of a router has no queue of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no queue {name!r} here.")
+
+
 class ProblemResponse(JSONResponse):
     """An answer with problem details."""
 
@@ -75,9 +82,10 @@ class Kind(NamedTuple):
 _INTERNAL = Kind(500, "internal-error", "Internal error", "Something is wrong on the server. It was logged there.")
 _KINDS: dict[type[BaseException], Kind] = {
     QueueFull: Kind(503, "queue-full", "The queue is full"),
+    UnknownQueue: Kind(404, "unknown-queue", "No such queue"),
     RateExceeded: Kind(429, "rate-exceeded", "Too many requests"),
     PayloadTooLarge: Kind(413, "payload-too-large", "The arguments are too large"),
-    InvalidArguments: Kind(422, "invalid-arguments", "The arguments do not fit the task"),
+    InvalidArguments: Kind(422, "invalid-arguments", "The arguments do not fit"),
     IdConflict: Kind(422, "id-conflict", "The id is taken by another job"),
     JobNotFound: Kind(404, "job-not-found", "No such job"),
     JobFailed: Kind(502, "job-failed", "The job failed"),

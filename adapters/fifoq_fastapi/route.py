@@ -4,7 +4,7 @@ The router's own kind of route: what goes wrong inside it is answered with probl
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Set
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -39,6 +39,9 @@ class ProblemRoute(APIRoute):
     max_payload: Callable[[], int] = staticmethod(lambda: MAX_PAYLOAD)
     """Of how many bytes the arguments in the body may be once they are encoded."""
 
+    allowed: Set[str] = frozenset()
+    """The methods that its path knows, if those are more than its own."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -47,7 +50,10 @@ class ProblemRoute(APIRoute):
                 return await handle(_BoundedRequest(request, self.max_payload() * _EXPANSION))
             except RequestValidationError as error:
                 return _invalid(error)
-            except BodyTooLarge as error:
+            except HTTPException as error:
+                # Also the app's own limit of a body, if it has one.
+                if error.status_code != TOO_LARGE.status:
+                    raise
                 return respond(TOO_LARGE, error.detail)
             except FifoqError as error:
                 return problem(error)
@@ -59,9 +65,8 @@ class ProblemRoute(APIRoute):
         if scope["method"] in methods:
             await super().handle(scope, receive, send)
             return
-        response = respond(
-            NOT_ALLOWED, f"{scope['method']} is not allowed here.", headers={"Allow": ", ".join(sorted(methods))}
-        )
+        allowed = ", ".join(sorted(self.allowed | methods))
+        response = respond(NOT_ALLOWED, f"{scope['method']} is not allowed here.", headers={"Allow": allowed})
         await response(scope, receive, send)
 
 

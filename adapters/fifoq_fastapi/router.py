@@ -1,7 +1,7 @@
 """
-The routes of a Fifoq: enqueue, look at a job, and whether the service is up.
+The routes of a Fifoq: enqueue, look, follow and steer jobs, queues, and whether the service is up.
 
-Declarations only: the OpenAPI document is made from them. What the routes do is in endpoints.py.
+Which route is where. What they do is in enqueue.py, jobs.py and queues.py; how they are documented, in documents.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,18 +9,24 @@ from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
 from fifoq.task import Task
-from fifoq_fastapi import health, schemas
+from fifoq_fastapi import health
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
 from fifoq_fastapi.counter import Counter
-from fifoq_fastapi.endpoints import enqueue_endpoint, job_endpoint, unknown_task
-from fifoq_fastapi.problems import MEDIA_TYPE
+from fifoq_fastapi.documents import Documents
+from fifoq_fastapi.enqueue import enqueue_endpoint, unknown_task_endpoint
+from fifoq_fastapi.events import Streams
+from fifoq_fastapi.jobs import JobRoutes
+from fifoq_fastapi.parameters import EVENTS
+from fifoq_fastapi.paths import ANY_TASK, JOB, QUEUE
+from fifoq_fastapi.queues import QueueRoutes
 from fifoq_fastapi.route import ProblemRoute
+from fifoq_fastapi.watch import Watch
 
 AnyTask = Task[..., Any, Any]
 
@@ -32,20 +38,23 @@ def router(
     auth: Authenticate | None = None,
     public: bool = False,
     owner: OwnerOf | None = None,
+    name: str = "fifoq",
+    streams: int = 1000,
 ) -> APIRouter:
     """
     Return routes for `app.include_router(…, prefix="/queue")`.
 
     `expose` lists the tasks that may be enqueued over HTTP; `"all"` includes those registered later. `auth` is a
     dependency, asked with the scope `fifoq:read` or `fifoq:write`; `owner` is given what it returned, and returns the
-    text that the caller's jobs are kept under: nobody else sees them. A router for everybody says `public=True`.
+    text that the caller's jobs are kept under: nobody else sees them. Queues belong to all owners, so such a router
+    does not count, pause or resume them; make another one, for operators. A router for everybody says `public=True`.
+
+    `name` begins the operation ids and the names of the routes (`fifoq_get_job`, `fifoq:get_job`), for apps with
+    several routers. At most `streams` streams of events are open at a time.
 
     Raises ConfigurationError if it is not said who may call, or if a task of another Fifoq is exposed.
     """
-    made = TaskRouter(tasks, expose, Access.of(auth, public, owner))
-    made.add_api_route("/health", health.health, **_HEALTH)
-    made.add_api_route("/ready", health.ready_endpoint(tasks), **_READY)
-    return made
+    return TaskRouter(tasks, expose, Access.of(auth, public, owner), name, streams)
 
 
 class TaskRouter(APIRouter):
@@ -56,14 +65,22 @@ class TaskRouter(APIRouter):
     FastAPI keeps included routers as they are, and asks them again when they have changed.
     """
 
-    def __init__(self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access) -> None:
-        super().__init__(route_class=ProblemRoute, tags=["fifoq"])
+    def __init__(
+        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access, name: str, streams: int
+    ) -> None:
+        super().__init__(route_class=ProblemRoute, tags=[name])
         self._tasks, self._access = tasks, access
         self._counter = Counter(tasks)
+        self._documents = Documents(name, access.auth is not None)
         self._exposed = None if expose == "all" else _own(tasks, expose)
         self._routed = set[str]()
-        self.add_api_route("/jobs/{id:path}", job_endpoint(self._counter, access), **_JOB)
-        self.add_api_route("/tasks/{name:path}", unknown_task, methods=["POST"], include_in_schema=False)
+        self._add_jobs(JobRoutes(self._counter, access, Streams(Watch(tasks), streams)))
+        self._add_queues(QueueRoutes(self._counter, access))
+        self.add_api_route("/health", health.health, **self._documents.health())
+        self.add_api_route("/ready", health.ready_endpoint(tasks), **self._documents.ready())
+        unknown = unknown_task_endpoint(access)
+        self.add_api_route(ANY_TASK, unknown, methods=["POST"], include_in_schema=False)
+        _tell_methods(self.routes)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         self._add_new_tasks()
@@ -75,6 +92,24 @@ class TaskRouter(APIRouter):
         self._add_new_tasks()
         return super()._get_routes_version(seen)
 
+    def _add_jobs(self, jobs: JobRoutes) -> None:
+        # The longer paths first: an id may hold slashes.
+        documents = self._documents
+        self.add_api_route("/jobs", jobs.page(), **documents.jobs())
+        self.add_api_route(f"{JOB}{EVENTS}", jobs.events(), **documents.events())
+        self.add_api_route(f"{JOB}/requeue", jobs.requeue(), **documents.requeue())
+        self.add_api_route(f"{JOB}/skip", jobs.skip(), **documents.skip())
+        self.add_api_route(JOB, jobs.one(), **documents.job())
+        self.add_api_route(JOB, jobs.cancel(), **documents.cancel())
+
+    def _add_queues(self, queues: QueueRoutes) -> None:
+        documents = self._documents
+        self.add_api_route("/keys/blocked", queues.blocked_keys(), **documents.blocked_keys())
+        if self._access.owner is None:
+            self.add_api_route("/queues", queues.all(), **documents.queues())
+            self.add_api_route(f"{QUEUE}/pause", queues.pause(), **documents.switch("pause"))
+            self.add_api_route(f"{QUEUE}/resume", queues.resume(), **documents.switch("resume"))
+
     def _add_new_tasks(self) -> None:
         """Add the routes of tasks that have none yet, before the route that knows no task."""
         exposed = self._tasks.tasks.values() if self._exposed is None else self._exposed
@@ -83,11 +118,20 @@ class TaskRouter(APIRouter):
         for task in [each for each in exposed if each.name not in self._routed]:
             self._routed.add(task.name)
             endpoint = enqueue_endpoint(self._counter, task, self._access)
-            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **_enqueue(task))
+            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **self._documents.enqueue(task))
             route = self.routes.pop()
             assert isinstance(route, ProblemRoute)
             route.max_payload = partial(getattr, task.signature, "limit")
             self.routes.insert(0, route)
+
+
+def _tell_methods(routes: Iterable[BaseRoute]) -> None:
+    """Let each route know the methods of all routes at its path, for the answer to others."""
+    allowed: dict[str, set[str]] = {}
+    problem_routes = [route for route in routes if isinstance(route, ProblemRoute)]
+    for route in problem_routes:
+        route.allowed = allowed.setdefault(route.path, set())
+        route.allowed |= route.methods or set()
 
 
 def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
@@ -105,52 +149,3 @@ def _path(task: AnyTask) -> str:
             f"Task {task.name!r} cannot have a route: braces in a path mean a parameter. Rename it."
         )
     return task.name
-
-
-def _problem(description: str) -> dict[str, Any]:
-    """A documented answer with problem details."""
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
-
-
-_PROBLEM = schemas.Problem.model_json_schema()
-_RETRY = {"Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}}
-_DOWN = _problem("The queue cannot be reached, or did not answer.") | {"headers": _RETRY}
-_HEALTH: dict[str, Any] = {"operation_id": "fifoq_health", "summary": "Whether the process answers"}
-_READY: dict[str, Any] = {
-    "operation_id": "fifoq_ready",
-    "summary": "Whether the queue can be reached, and is worked on if there is a worker here",
-    "responses": {503: _DOWN},
-}
-_JOB: dict[str, Any] = {
-    "operation_id": "fifoq_get_job",
-    "summary": "A job, once it has ended or `wait` seconds have passed",
-    "response_model": schemas.Job,
-    "responses": {404: _problem("There is no such job."), 422: _problem("The request is not valid."), 503: _DOWN},
-}
-
-
-def _enqueue(task: AnyTask) -> dict[str, Any]:
-    where = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
-    return {
-        "methods": ["POST"],
-        "operation_id": f"fifoq_enqueue_{task.name}",
-        "summary": f"Enqueue {task.name}",
-        "description": task.__doc__ or "",
-        "status_code": 202,
-        "response_model": schemas.Job,
-        "response_description": "The job was accepted, and goes on.",
-        "responses": {
-            200: {
-                "model": schemas.Job,
-                "description": "The job has ended within `wait` seconds, or was there before.",
-                "headers": where,
-            },
-            202: {"headers": where},
-            409: _problem("The awaited job was cancelled."),
-            413: _problem("The arguments are too large."),
-            422: _problem("The arguments do not fit the task, or the id is taken by another job."),
-            502: _problem("The awaited job failed."),
-            503: _problem("The queue is full, or cannot be reached.") | {"headers": _RETRY},
-            507: _problem("The queue's store has no room, or takes no writes."),
-        },
-    }

@@ -3,10 +3,44 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from fifoq import job
+from fifoq import job, pages
 from fifoq.state import State
+
+_JOB: JsonValue = {
+    "id": "018f6c1e-6f4b-7c3a-9d59-1c4b8f0a7e21",
+    "queue": "default",
+    "task": "save_stats",
+    "key": "m1",
+    "state": "waiting",
+    "args": [],
+    "kwargs": {"match_id": "m1", "tick": 3, "goals": 1},
+    "priority": 0,
+    "attempt": 0,
+    "crashes": 0,
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "due_at": None,
+    "started_at": None,
+    "finished_at": None,
+    "result": None,
+    "error": None,
+    "reason": None,
+    "cancel_requested": False,
+    "progress": None,
+    "meta": {},
+    "owner": None,
+}
+_QUEUE: JsonValue = {
+    "name": "default",
+    "scheduled": 0,
+    "waiting": 12,
+    "running": 4,
+    "succeeded": 1840,
+    "failed": 1,
+    "cancelled": 0,
+    "oldest_waiting": 0.25,
+}
 
 
 class JobError(BaseModel):
@@ -32,7 +66,11 @@ class Job(BaseModel):
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        from_attributes=True, ser_json_bytes="base64", ser_json_inf_nan="strings", ser_json_timedelta="float"
+        from_attributes=True,
+        ser_json_bytes="base64",
+        ser_json_inf_nan="strings",
+        ser_json_timedelta="float",
+        json_schema_extra={"examples": [_JOB]},
     )
 
     id: str
@@ -79,7 +117,7 @@ def job_of(found: job.Job, id: str) -> Job:
         error=_error(found.error),
         reason=found.reason,
         cancel_requested=found.cancel_requested,
-        progress=_progress(found.progress),
+        progress=None if found.progress is None else progress_of(found.progress),
         meta=found.meta,
         owner=found.owner,
     )
@@ -89,8 +127,59 @@ def _error(error: job.JobError | None) -> JobError | None:
     return None if error is None else JobError(type=error.type, message=error.message)
 
 
-def _progress(progress: job.Progress | None) -> Progress | None:
-    return None if progress is None else Progress(done=progress.done, total=progress.total, note=progress.note)
+def progress_of(progress: job.Progress) -> Progress:
+    """Return a progress as the routes show it."""
+    return Progress(done=progress.done, total=progress.total, note=progress.note)
+
+
+class JobPage(BaseModel):
+    """Some jobs, in order of entry, queue after queue."""
+
+    jobs: list[Job]
+    cursor: str | None = Field(description="What to pass on to see the next page; null at the end.")
+
+
+class Queue(BaseModel):
+    """A queue, and its jobs counted at one instant."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra={"examples": [_QUEUE]})
+
+    name: str
+    scheduled: int
+    waiting: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    oldest_waiting: float | None = Field(description="For how many seconds the first in line has been there.")
+
+
+class Queues(BaseModel):
+    """The queues, in order of name."""
+
+    queues: list[Queue]
+
+
+class BlockedKey(BaseModel):
+    """A key whose next job may not begin, for another reason than that one runs."""
+
+    queue: str
+    key: str
+    job_id: str | None = Field(description="The job that blocks it; null if the key is paused and has no job.")
+    reason: str = Field(description="`halted`, `paused` or `backing off`.")
+    since: datetime
+
+
+def blocked_key_of(found: pages.BlockedKey, job_id: str | None) -> BlockedKey:
+    """Return a blocked key as the routes show it; `job_id` is the id that its owner knows its job by."""
+    return BlockedKey(queue=found.queue, key=found.key, job_id=job_id, reason=found.reason, since=found.since)
+
+
+class KeyPage(BaseModel):
+    """Some blocked keys, those blocked for longest first, queue after queue."""
+
+    keys: list[BlockedKey]
+    cursor: str | None = Field(description="What to pass on to see the next page; null at the end.")
 
 
 class Problem(BaseModel):

@@ -1,9 +1,10 @@
-"""Apps are served by a real uvicorn on a free loopback port, and asked over real HTTP."""
+"""Apps are served by a real uvicorn on a free loopback port, over real HTTP; what touches the store, on each."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +12,18 @@ import uvicorn
 from fastapi import FastAPI
 
 Serve = Callable[[FastAPI], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the jobs are kept."""
+    match request.param:
+        case "memory":
+            return "memory://"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/jobs.db?synchronous=normal"
+        case _:
+            return request.getfixturevalue("any_redis_server").url
 
 
 @pytest.fixture

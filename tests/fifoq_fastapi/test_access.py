@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
+import httpx
 import pytest
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.security import SecurityScopes
 
 from fifoq import Fifoq
-from fifoq.errors import ConfigurationError
+from fifoq.errors import ConfigurationError, GiveUp
 from fifoq_fastapi import lifespan, router
 from fifoq_fastapi.access import shown_id, stored_id
 
@@ -21,8 +22,8 @@ async def user(scopes: SecurityScopes, x_user: Annotated[str | None, Header()] =
     return x_user
 
 
-def make_app(**access: object) -> tuple[Fifoq, FastAPI]:
-    tasks = Fifoq("memory://")
+def make_app(url: str = "memory://", **access: object) -> tuple[Fifoq, FastAPI]:
+    tasks = Fifoq(url)
 
     @tasks.task
     async def greet(name: str = "world") -> str:
@@ -82,8 +83,73 @@ async def test_a_job_of_another_owner_does_not_exist(serve) -> None:
     assert theirs.json()["detail"].replace(accepted.json()["id"], "nothing") == nobodys.json()["detail"]
 
 
-async def test_the_same_idempotency_key_of_another_owner_is_another_job(serve) -> None:
-    _, app = make_app(auth=user, owner=str)
+async def test_a_job_of_another_owner_is_404_on_every_route_and_on_no_list(serve, url: str) -> None:
+    tasks, app = make_app(url, auth=user, owner=str)
+
+    @tasks.task(key="key", retry=1, after_failure="halt", queue="fragile")
+    async def fail(key: str) -> None:
+        raise GiveUp("no")
+
+    ada, bob = {"x-user": "ada"}, {"x-user": "bob"}
+    async with serve(app) as client:
+        for who in (ada, bob):
+            await client.post("/tasks/greet?wait=5", headers={**who, "Idempotency-Key": f"of {who['x-user']}"})
+        failed = await client.post(
+            "/tasks/fail?wait=5", json={"key": "k"}, headers={**ada, "Idempotency-Key": "failed"}
+        )
+        assert failed.status_code == 502
+        before = await client.get("/jobs/failed", headers=ada)
+        for method, path in [
+            ("GET", "/jobs/failed"),
+            ("GET", "/jobs/failed?wait=5"),
+            ("GET", "/jobs/failed/events"),
+            ("DELETE", "/jobs/failed"),
+            ("POST", "/jobs/failed/requeue"),
+            ("POST", "/jobs/failed/skip"),
+        ]:
+            answer = await client.request(method, path, headers=bob)
+            assert (answer.status_code, answer.json()["type"]) == (404, "urn:fifoq:job-not-found"), path
+        assert (await client.get("/jobs/failed", headers=ada)).json() == before.json()
+        seen = {name: await pages(client, {"x-user": name}) for name in ("ada", "bob", "eve")}
+        assert seen == {"ada": ["of ada", "failed"], "bob": ["of bob"], "eve": []}
+        blocked = [(await client.get("/keys/blocked", headers=who)).json()["keys"] for who in (ada, bob)]
+        assert [[key["job_id"] for key in keys] for keys in blocked] == [["failed"], []]
+        events = await client.get("/jobs/of%20ada/events", headers=ada)
+        assert '"id":"of ada"' in events.text
+        for path in ("/queues", "/queues/default/pause"):
+            assert (await client.request("GET" if path == "/queues" else "POST", path, headers=ada)).status_code == 404
+
+
+async def pages(client: httpx.AsyncClient, headers: dict[str, str]) -> list[str]:
+    """The ids on all pages: one is of one queue, and short where others have jobs."""
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await client.get("/jobs", params={"limit": 1} | cursor, headers=headers)).json()
+        seen += [job["id"] for job in page["jobs"]]
+        if page["cursor"] is None:
+            return seen
+        cursor = {"cursor": page["cursor"]}
+
+
+async def test_a_requeue_against_a_job_of_another_owner_does_not_name_it(serve, url: str) -> None:
+    tasks, app = make_app(url, auth=user, owner=str)
+
+    @tasks.task(retry=1)
+    async def fail() -> None:
+        raise GiveUp("no")
+
+    async with serve(app) as client:
+        mine = await fail.options(owner="ada", unique="u", id="mine").enqueue()
+        await tasks.finished(mine.id, timeout=10)
+        theirs = await fail.options(owner="bob", unique="u", id="theirs", delay=60).enqueue()
+        answer = await client.post("/jobs/mine/requeue", headers={"x-user": "ada"})
+    assert (answer.status_code, answer.json()["job_id"]) == (422, "mine")
+    assert theirs.id not in answer.text
+
+
+async def test_the_same_idempotency_key_of_another_owner_is_another_job(serve, url: str) -> None:
+    _, app = make_app(url, auth=user, owner=str)
     async with serve(app) as client:
         for name in ("ada", "bob"):
             headers = {"x-user": name, "Idempotency-Key": "k"}

@@ -55,7 +55,7 @@ async def test_without_a_worker_jobs_wait(serve) -> None:
         assert (await client.get("/ready")).status_code == 200
 
 
-async def test_a_request_that_awaits_a_result_gets_it_although_the_server_was_told_to_stop(serve) -> None:
+async def test_a_route_that_awaits_a_result_gets_it_although_the_server_was_told_to_stop(serve) -> None:
     tasks, begun, go_on = Fifoq("memory://"), asyncio.Event(), asyncio.Event()
 
     @tasks.task
@@ -69,13 +69,17 @@ async def test_a_request_that_awaits_a_result_gets_it_although_the_server_was_to
         return "claimed after the signal"
 
     app = FastAPI(lifespan=lifespan(tasks, worker=True))
-    app.include_router(router(tasks, expose="all", public=True))
+
+    @app.get("/")
+    async def root() -> str:
+        return await first.call()
+
     async with serve(app) as client:
-        waiting = asyncio.create_task(client.post("/tasks/first", params={"wait": 20}))
+        waiting = asyncio.create_task(client.get("/"))
         await begun.wait()
         client.server.should_exit = True
         asyncio.get_running_loop().call_later(0.3, go_on.set)
-        assert (await waiting).json()["result"] == "claimed after the signal"
+        assert (await waiting).json() == "claimed after the signal"
 
 
 async def test_a_worker_that_does_not_claim_is_not_ready(serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ class Shop:
     """An app with one task of each sort, served publicly."""
 
     def __init__(self, *, worker: bool = True, **queue: object) -> None:
-        self.tasks = Fifoq("memory://", lease=1.0, grace=0.1)
+        self.tasks = Fifoq("memory://", lease=3.0, grace=0.1)
         if queue:
             self.tasks.queue("default", **queue)
         self.begun, self.open = asyncio.Event(), asyncio.Event()
@@ -392,3 +392,36 @@ async def test_results_of_all_kinds_are_json(serve) -> None:
         "id": str(UUID(int=1)),
         "day": "0001-01-01",
     }
+
+
+async def test_the_apps_own_limit_of_a_body_is_told_as_a_problem_too(serve) -> None:
+    tasks = Fifoq("memory://")
+
+    @tasks.task
+    async def note(text: str) -> None: ...
+
+    app = FastAPI(lifespan=lifespan(tasks), max_body_size=1000)
+    app.include_router(router(tasks, expose="all", public=True))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"text": "'
+        for _ in range(30):
+            yield b"x" * 100
+
+    async with serve(app) as client:
+        answer = await client.post("/tasks/note", content=body(), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:fifoq:body-too-large")
+
+
+async def test_an_id_that_ends_like_the_path_of_a_stream_is_refused(serve, shop: Shop) -> None:
+    async with serve(shop.app) as client:
+        answer = await client.post("/queue/tasks/hold", headers={"Idempotency-Key": "a/events"})
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "Idempotency-Key")
+
+
+async def test_a_method_that_a_path_does_not_know_is_told_all_that_it_knows(serve, shop: Shop) -> None:
+    async with serve(shop.app) as client:
+        answer = await client.put("/queue/jobs/a")
+        breaks = await client.post("/queue/queues/a%0Ab/pause")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+    assert (breaks.status_code, breaks.json()["type"]) == (404, "urn:fifoq:unknown-queue")

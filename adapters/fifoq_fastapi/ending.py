@@ -1,0 +1,116 @@
+"""The server's end: who hears the signal first, and what is cut short then. It knows no jobs and no routes."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GLANCE = 0.25
+"""Seconds between two looks at a server that can stop without a signal."""
+
+
+class Ending:
+    """
+    Whether the server was told to stop.
+
+    A server ends the lifespan only after its last response, so what would go on for as long as a client listens has to
+    be told earlier: streams, and requests that wait for a job.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+        self.hurry: Callable[[], None] = _nothing
+        """What to call when somebody does not want to wait."""
+        self._limits: set[asyncio.Timeout] = set()
+
+    def tell(self) -> None:
+        """The server stops: end what can be ended, on the loop."""
+        self.told = True
+        for limit in tuple(self._limits):
+            _end(limit)
+
+    @contextmanager
+    def cuts(self, limit: asyncio.Timeout) -> Generator[None]:
+        """While inside, `limit` is over as soon as the server is told to stop."""
+        if self.told:
+            _end(limit)
+        self._limits.add(limit)
+        try:
+            yield
+        finally:
+            self._limits.discard(limit)
+
+    @contextmanager
+    def listening(self) -> Generator[Self]:
+        """
+        Hear SIGINT and SIGTERM before the server does, which gets them all the same.
+
+        A second SIGINT is from somebody who does not want to wait. A second SIGTERM is not: Ctrl-C in front of a server
+        of several processes sends each of them both.
+        Without a server that listens (tests, threads) nothing is touched.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        loop = asyncio.get_running_loop()
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+        chained = {number: handler for number, handler in before.items() if callable(handler)}
+        watching = _watch(chained, self)
+
+        heard = False
+
+        def received(number: int, frame: FrameType | None) -> Any:
+            nonlocal heard
+            # Python runs this in the middle of anything: it does no more than wake the loop.
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._heard, number == signal.SIGINT and (heard or self.told))
+            heard = True
+            return chained[number](number, frame)
+
+        for number in chained:
+            signal.signal(number, received)
+        try:
+            yield self
+        finally:
+            if watching is not None:
+                watching.cancel()
+            for number, handler in chained.items():
+                if signal.getsignal(number) is received:
+                    signal.signal(number, handler)
+
+    def _heard(self, impatient: bool) -> None:
+        if impatient:
+            self.hurry()
+        self.tell()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _end(limit: asyncio.Timeout) -> None:
+    limit.reschedule(asyncio.get_running_loop().time())
+
+
+def _watch(handlers: dict[int, Any], ending: Ending) -> asyncio.Task[None] | None:
+    """Look at a uvicorn that hears these signals: it stops also by its flag, or after so many requests."""
+    server = next((each.__self__ for each in handlers.values() if hasattr(each, "__self__")), None)
+    if not hasattr(server, "should_exit"):
+        return None
+    return asyncio.create_task(_until_it_stops(server, ending), name="fifoq: watches the server")
+
+
+async def _until_it_stops(server: Any, ending: Ending) -> None:
+    while not (server.should_exit or _closed(server)):  # noqa: ASYNC110 (a server has no event for it)
+        await asyncio.sleep(GLANCE)
+    ending.tell()
+
+
+def _closed(server: Any) -> bool:
+    """Whether it no longer listens. Before it has begun to, nothing is said."""
+    listeners = getattr(server, "servers", [])
+    return bool(listeners) and not any(each.is_serving() for each in listeners)

@@ -1,0 +1,123 @@
+"""What hears the server's signals: it passes them on, tells once, and knows who does not want to wait any longer."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from fifoq_fastapi.ending import SIGNALS, Ending
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """What a server that listens hears."""
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in SIGNALS}
+    yield heard
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def send(*numbers: signal.Signals) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.Signals) -> None:
+    with Ending().listening() as ending:
+        assert not ending.told
+        await send(number)
+        assert (ending.told, heard) == (True, [number])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "hurries"),
+    [
+        ([signal.SIGINT], 0),
+        ([signal.SIGTERM, signal.SIGTERM], 0),
+        ([signal.SIGINT, signal.SIGTERM], 0),  # Ctrl-C in front of a server of several processes
+        ([signal.SIGINT, signal.SIGINT], 1),
+        ([signal.SIGTERM, signal.SIGINT], 1),
+    ],
+)
+async def test_only_a_second_ctrl_c_is_impatient(heard: list[int], numbers: list[signal.Signals], hurries: int) -> None:
+    calls: list[str] = []
+    with Ending().listening() as ending:
+        ending.hurry = lambda: calls.append("hurry")
+        await send(*numbers)
+    assert (heard, len(calls)) == (numbers, hurries)
+
+
+async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: list[int]) -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    with Ending().listening(), Ending().listening():
+        assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
+        signal.signal(signal.SIGTERM, other := lambda number, frame: None)
+    assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
+    assert signal.getsignal(signal.SIGTERM) is other
+
+
+async def test_without_a_server_that_listens_signals_are_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with Ending().listening():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_another_thread_nothing_is_touched() -> None:
+    before, after = signal.getsignal(signal.SIGINT), list[object]()
+
+    async def listen() -> None:
+        with Ending().listening():
+            after.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=lambda: asyncio.run(listen()))
+    thread.start()
+    thread.join()
+    assert after == [before]
+
+
+async def test_limits_are_cut_once_it_is_told_and_after() -> None:
+    ending = Ending()
+
+    async def wait() -> str:
+        try:
+            async with asyncio.timeout(30) as limit:
+                with ending.cuts(limit):
+                    await asyncio.Event().wait()
+        except TimeoutError:
+            return "cut"
+        return "not cut"
+
+    waits = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    ending.tell()
+    assert await asyncio.gather(*waits, wait()) == ["cut"] * 4
+
+
+async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fifoq_fastapi.ending.GLANCE", 0.001)
+
+    class Server(SimpleNamespace):
+        def handle_exit(self, number: int, frame: object) -> None: ...
+
+    for stop in ("flag", "requests"):
+        listening = SimpleNamespace(is_serving=lambda stop=stop: stop == "flag")
+        server = Server(should_exit=False, servers=[])
+        signal.signal(signal.SIGINT, server.handle_exit)
+        with Ending().listening() as ending:
+            await asyncio.sleep(0.01)
+            assert not ending.told, "it has not begun to listen"
+            server.servers = [listening]
+            server.should_exit = stop == "flag"
+            async with asyncio.timeout(10):
+                while not ending.told:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
