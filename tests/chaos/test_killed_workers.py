@@ -1,0 +1,84 @@
+"""Workers are killed, at named points and at any, over a stream of keyed jobs: nothing shows, but what must."""
+
+import asyncio
+import os
+import random
+import signal
+
+from tests.chaos.conductor import Conductor
+from tests.chaos.points import INNER, OUTER
+
+KILLS = int(os.environ.get("FIFOQ_KILLS", "220"))
+SEED = int(os.environ.get("FIFOQ_SEED", "7"))
+WORKERS, KEYS, BATCH = 4, 60, 200
+
+
+class Stream:
+    """Workers that are replaced as they die, and enough jobs for them."""
+
+    def __init__(self, conductor: Conductor, scheme: str, seed: int) -> None:
+        self.conductor = conductor
+        self.dice = random.Random(seed)
+        self.points = (*OUTER, *INNER.get(scheme, ()))
+        self.names = iter(range(10**6))
+        self.jobs = 0
+        self.struck: dict[str, int] = {}
+        self._plans: dict[str, str] = {}
+
+    async def run(self, kills: int) -> None:
+        tick = 0
+        while True:
+            self.conductor.look()
+            self._bury()
+            if self.conductor.killed >= kills:
+                break
+            self._replace()
+            if tick % 8 == 0:
+                await self._feed()
+            tick += 1
+            await asyncio.sleep(0.01)
+        for name in self.conductor.running("w"):
+            self.conductor.signal(name, signal.SIGKILL)
+
+    def _replace(self) -> None:
+        for _ in range(WORKERS - len(self.conductor.running("w"))):
+            # In turn, so that each has its share, but not in step with anything.
+            number = next(self.names)
+            name, point = f"w{number}", self.points[number % len(self.points)]
+            self._plans[name] = point
+            slowly = point.endswith("extend")
+            self.conductor.start("worker", name, point=point, nth=1 if slowly else self.dice.randint(1, 5))
+            if point == "anywhere":
+                after = self.dice.uniform(0.01, 0.6)
+                asyncio.get_running_loop().call_later(after, self.conductor.signal, name, signal.SIGKILL)
+
+    def _bury(self) -> None:
+        for name in [name for name in self._plans if name in self.conductor.codes]:
+            assert self.conductor.codes[name] == -signal.SIGKILL, (name, self.conductor.codes[name])
+            point = self._plans.pop(name)
+            self.struck[point] = self.struck.get(point, 0) + 1
+
+    async def _feed(self) -> None:
+        if self.conductor.running("p"):
+            return
+        stats = await self.conductor.stats()
+        if stats.waiting < BATCH:
+            for number in range(2):
+                name = f"p{self.jobs}.{number}"
+                self.conductor.start("producer", name, count=BATCH // 2, keys=KEYS, slow=0.1)
+            self.jobs += BATCH
+
+
+async def test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing(conductor: Conductor, url: str) -> None:
+    stream = Stream(conductor, url.partition(":")[0], SEED)
+    await stream.run(KILLS)
+    for number in range(2):
+        conductor.start("worker", f"last{number}", concurrency=20)
+    await conductor.until(lambda: not conductor.running("p"))
+    await conductor.until(conductor.all_done, "the end of all jobs")
+    await conductor.stop("last0", "last1")
+    report = await conductor.prove(stream.jobs)
+    print(f"{conductor.killed} kills {stream.struck}: {report}")
+    assert conductor.killed >= KILLS
+    assert min(stream.struck.get(point, 0) for point in stream.points) >= KILLS // len(stream.points) // 2
+    assert report.in_doubt > KILLS // 2, "leases were to be cut"
