@@ -20,9 +20,11 @@ PACKAGES = {
     "fifoq": ROOT / "fifoq",
     "fifoq_fastapi": ROOT / "adapters" / "fifoq_fastapi",
     "fifoq_memory": ROOT / "backends" / "fifoq_memory",
+    "fifoq_redis": ROOT / "backends" / "fifoq_redis",
     "fifoq_sqlite": ROOT / "backends" / "fifoq_sqlite",
 }
 """All top-level names that the wheel claims, of those that everybody shares, and where their sources are."""
+REDIS = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel")
 
 RUN_A_JOB = """
 import asyncio, json
@@ -133,6 +135,7 @@ def test_entry_points_name_what_is_there(archives: Archives) -> None:
     assert dict(points["fifoq.backends"]) == {
         "memory": "fifoq_memory:MemoryBackend",
         "sqlite": "fifoq_sqlite:SqliteBackend",
+        **dict.fromkeys(REDIS, "fifoq_redis:RedisBackend"),
     }
     assert dict(points["console_scripts"]) == {"fifoq": "fifoq.cli:main"}
 
@@ -147,7 +150,7 @@ def test_the_wheel_works_in_an_empty_environment(archives: Archives, tmp_path: P
     told = json.loads(run(python, "-I", "-c", RUN_A_JOB, cwd=tmp_path))
     assert told["result"] == ["m1", 7]
     assert told["version"] == PROJECT["version"]
-    assert told["backends"] == ["memory", "sqlite"]
+    assert told["backends"] == sorted(["memory", "sqlite", *REDIS])
     assert all(Path(file).is_relative_to(tmp_path) for file in told["from"])
 
     refused = subprocess.run([python.with_name("fifoq"), "demo"], cwd=tmp_path, capture_output=True, text=True)
@@ -157,7 +160,7 @@ def test_the_wheel_works_in_an_empty_environment(archives: Archives, tmp_path: P
     without = subprocess.run([python, "-I", "-c", CONNECT_SQLITE], cwd=tmp_path, capture_output=True, text=True)
     assert without.stdout.strip().endswith('Run: pip install "fifoq[sqlite]"'), without
 
-    install(python, f"{archives.wheel}[cli,fastapi,sqlite]")
+    install(python, f"{archives.wheel}[cli,fastapi,redis,sqlite]")
     assert "SqliteBackend" in run(python, "-I", "-c", CONNECT_SQLITE, cwd=tmp_path)
     imported = run(python, "-I", "-c", IMPORT_ALL, *PACKAGES, cwd=tmp_path).split()
     assert {"fifoq.worker.worker", "fifoq.cli.demo.command", "fifoq_fastapi.router"} <= set(imported)

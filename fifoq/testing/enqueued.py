@@ -23,8 +23,8 @@ class Drains(Protocol):
 class Enqueues(Protocol):
     """A Fifoq."""
 
-    def worker(self) -> Drains:
-        """Make a worker."""
+    def worker(self, *, grace: float | None = None) -> Drains:
+        """Make a worker, with so many seconds for its jobs to finish when it is ended early."""
         ...
 
     def jobs(self) -> AsyncIterator[Job]:
@@ -62,7 +62,7 @@ async def drain(tasks: Enqueues, timeout: float = 30.0) -> None:
     Jobs with a delay stay. The app needs no worker of its own, and may have one.
     """
     async with asyncio.timeout(timeout):
-        await tasks.worker().drain()
+        await tasks.worker(grace=0).drain()
 
 
 async def enqueued(tasks: Enqueues, task: Binds[...] | None = None) -> list[Job]:

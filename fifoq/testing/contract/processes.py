@@ -1,5 +1,5 @@
 """
-Contract, points 2, 8, 13, 14 and 20 over real processes: for backends whose store more than one process can reach.
+Contract, points 1, 2, 8, 13, 14 and 20 over real processes: for backends whose store more than one process can reach.
 
     class TestMyBackendInProcesses(ProcessContract):
         @pytest.fixture
@@ -27,7 +27,10 @@ from fifoq.testing.driver import Driver, spec
 MakeElsewhere = Callable[[], Backend]
 """Picklable; makes another unopened backend on the same store, in whatever process it is called."""
 
-PROCESSES = 3
+PROCESSES = 4
+"""That claim, and as many that put."""
+EACH = 40
+"""Jobs of each that puts."""
 PATIENCE = 60.0
 _spawn = multiprocessing.get_context("spawn")
 
@@ -44,13 +47,33 @@ class Run(NamedTuple):
     ended: int
 
 
+def enqueue(make: MakeElsewhere, producer: str) -> list[str]:
+    """Put jobs one by one and some together, in a process of its own; return their ids in that order."""
+    driver = Driver(make())
+    ids: list[str] = []
+    try:
+        for first in range(0, EACH, 4):
+            one, *batch = (
+                spec(f"k{number % 3}", id=f"{producer}-{number}", value=f"v{number % 2}")
+                for number in range(first, first + 4)
+            )
+            ids += driver.put(one)
+            ids += driver.put(*batch)
+    finally:
+        driver.close()
+    return ids
+
+
 def work(make: MakeElsewhere, total: int) -> list[Run]:
     """Run jobs until all are done, in a process of its own."""
     driver = Driver(make())
     runs: list[Run] = []
     try:
         while driver.stats().succeeded < total:
-            for lease in driver.leases(2):
+            leases = driver.leases(2)
+            if not leases:
+                driver.run(driver.queue.wait(0.05))
+            for lease in leases:
                 # From after the reply to before the settle: so long the lease was held for certain.
                 begun, ended = time.monotonic_ns(), time.monotonic_ns()
                 runs.append(Run(lease.spec.id, lease.spec.key, lease.spec.value, lease.seq, lease.fence, begun, ended))
@@ -95,23 +118,28 @@ class ProcessContract:
         finally:
             driver.close()
 
-    def test_processes_keep_the_order_of_each_key_and_every_limit(
+    def test_processes_that_put_and_claim_at_a_time_keep_the_order_of_each_key_and_every_limit(
         self, driver: Driver, make_backend_elsewhere: MakeElsewhere
     ) -> None:
-        driver.declare(limit=4)
+        driver.declare(limit=3)
         driver.declare("task", limit=Limit(2, by="tenant"))
-        ids = driver.put(*(spec(f"k{number % 4}", value=f"v{number % 3}") for number in range(120)))
-        with ProcessPoolExecutor(PROCESSES, _spawn) as pool:
-            futures = [pool.submit(work, make_backend_elsewhere, len(ids)) for _ in range(PROCESSES)]
-            runs = sorted((run for one in futures for run in one.result(PATIENCE)), key=lambda run: run.fence)
-        assert sorted(run.id for run in runs) == sorted(ids)
-        assert [run.fence for run in runs] == list(range(1, len(ids) + 1))
+        total = PROCESSES * EACH
+        with ProcessPoolExecutor(2 * PROCESSES, _spawn) as pool:
+            workers = [pool.submit(work, make_backend_elsewhere, total) for _ in range(PROCESSES)]
+            producers = [pool.submit(enqueue, make_backend_elsewhere, f"p{number}") for number in range(PROCESSES)]
+            asked = [one.result(PATIENCE) for one in producers]
+            runs = sorted((run for one in workers for run in one.result(PATIENCE)), key=lambda run: run.fence)
+        assert sorted(run.id for run in runs) == sorted(id for ids in asked for id in ids)
+        assert [run.fence for run in runs] == list(range(1, total + 1))
         for key in {run.key for run in runs}:
             line = [run for run in runs if run.key == key]
             assert [run.seq for run in line] == sorted(run.seq for run in line)
             assert all(first.ended <= second.begun for first, second in pairwise(line))
-        assert most_at_once(runs) <= 4
-        assert max(most_at_once([run for run in runs if run.value == f"v{n}"]) for n in range(3)) <= 2
+        for ids in asked:
+            entered = sorted((run for run in runs if run.id in ids), key=lambda run: run.seq)
+            assert [run.id for run in entered] == ids
+        assert most_at_once(runs) <= 3
+        assert max(most_at_once([run for run in runs if run.value == f"v{n}"]) for n in range(2)) <= 2
 
     def test_what_a_killed_process_held_is_claimed_again_at_its_place(
         self, driver: Driver, make_backend_elsewhere: MakeElsewhere

@@ -186,6 +186,39 @@ async def test_a_backend_that_hangs_is_as_good_as_gone(shop: Any, outages: Any) 
         await asyncio.wait_for(stopped.wait(), 5.0)
 
 
+async def test_an_extension_that_hangs_is_reported_in_words(
+    shop: Any, outages: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stay() -> None:
+        await asyncio.sleep(3_600)
+
+    id = await shop.put(shop.task(stay))
+    async with shop.worker(lease=0.3, grace=0.0):
+        await shop.until_job(id, lambda job: job.state is State.RUNNING)
+        outages.hangs = True
+        await shop.until(lambda: "An extension of leases had no answer for 0.1 s." in caplog.text)
+        outages.hangs = False
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_job_that_was_claimed_but_not_begun_when_its_lease_is_over_is_not_begun(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process that was frozen in between: another worker may have the job by then."""
+    runs: list[int] = []
+
+    async def run(ctx: Context) -> None:
+        runs.append(ctx.fence)
+
+    times = iter([float("inf")])
+    monkeypatch.setattr("fifoq.worker.executor.monotonic", lambda: next(times, 0.0))
+    id = await shop.put(shop.task(run))
+    await shop.worker().drain()
+    assert runs == [2], "the first claim was handed back"
+    job = await shop.job(id)
+    assert (job.state, job.attempt, job.crashes) == (State.SUCCEEDED, 1, 0)
+
+
 async def test_progress_is_seen_while_the_job_runs(shop: Any) -> None:
     go = asyncio.Event()
 

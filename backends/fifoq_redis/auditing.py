@@ -1,0 +1,257 @@
+"""
+Recompute all that scripts derive from the jobs, from one look at everything, and say what differs.
+
+Each check takes the jobs' own words and never another structure's.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import msgpack
+
+from fifoq.queue import Audit
+
+SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
+_HALF = 1 << 48
+_COUNTERS = (
+    *("schema", "last", "offset", "number", "fence", "version", "accepted", "purged"),
+    *("scheduled", "succeeded", "failed", "cancelled"),
+)
+"""What lua/book.lua keeps, in that order."""
+
+
+class Job(NamedTuple):
+    """A job as lua/jobs.lua packs it."""
+
+    state: int
+    priority: int
+    entry: int
+    seq: int | None
+    attempt: int
+    created: int
+    started: int | None
+    lease: int | None
+    asked: int
+    task: bytes
+    key: bytes | None
+    value: bytes | None
+    token: bytes | None
+    worker: bytes | None
+    is_plain: bool
+    crashes: int = 0
+    due: int | None = None
+    held: int | None = None
+    expires: int | None = None
+    finished: int | None = None
+    kept: int | None = None
+    retain: int | None = None
+    cancel: bool | None = False
+    halted: bool | None = False
+    has_result: bool | None = False
+    has_error: bool | None = False
+    has_progress: bool | None = False
+    unique: bytes | None = None
+    owner: bytes | None = None
+    reason: bytes | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state >= SUCCEEDED
+
+    @property
+    def live(self) -> bool:
+        """Whether it stands in the line of its key, if it has one."""
+        return self.state in (WAITING, RUNNING) or bool(self.halted)
+
+    @property
+    def timer(self) -> int | None:
+        """When time changes it next."""
+        if self.state == RUNNING:
+            return self.lease
+        return None if self.ended else min([at for at in (self.due, self.expires) if at is not None], default=None)
+
+    @property
+    def place(self) -> bytes:
+        """Its score, as bytes that compare as numbers do."""
+        return (((9 - self.priority) << 48) + (self.seq or 0)).to_bytes(7, "big")
+
+
+class Dump:
+    """What audit.lua gives, by key."""
+
+    def __init__(self, replies: list[list[bytes]]) -> None:
+        (book,), *rest = replies
+        pairs = [{}, *[dict(zip(reply[::2], reply[1::2], strict=True)) for reply in rest]]
+        _, self.gates, self.packed, self.specs, self.results, self.errors, self.progress = pairs[:7]
+        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(book), strict=True))
+        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[7:12]
+        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[12:18]
+        self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
+
+    def count(self, name: str) -> int:
+        return self.book[name]
+
+    def gate(self, task: bytes) -> list[Any]:
+        """live, running, tat, paused, declared, override."""
+        return _all(self.gates[task]) if task in self.gates else [0, 0, 0, False, False, False]
+
+    def value_limit(self, task: bytes) -> int | None:
+        *_, declared, override = self.gate(task)
+        settings = override or declared
+        return settings[1] or None if settings else None
+
+    def line(self, key: bytes) -> list[tuple[bytes, Job]]:
+        """The live jobs of a key, by seq."""
+        jobs = [(id, job) for id, job in self.jobs.items() if job.key == key and job.live]
+        return sorted(jobs, key=lambda one: one[1].seq or 0)
+
+
+def audit(replies: list[list[bytes]]) -> Audit:
+    """Compare everything."""
+    if not replies[0]:
+        return Audit((), 0)
+    dump = Dump(replies)
+    differences = [text for check in _CHECKS for text in check(dump)]
+    return Audit(tuple(differences), len(dump.jobs))
+
+
+# ---- what differs
+
+
+def _kept(dump: Dump) -> Iterator[str]:
+    flags: list[tuple[str, Mapping[bytes, bytes], Callable[[Job], bool]]] = [
+        ("call", dump.specs, lambda job: True),
+        ("result", dump.results, lambda job: bool(job.has_result)),
+        ("error", dump.errors, lambda job: bool(job.has_error)),
+        ("progress", dump.progress, lambda job: bool(job.has_progress)),
+    ]
+    for what, there, has in flags:
+        expected = {id: b"" for id, job in dump.jobs.items() if has(job)}
+        yield from _differ(f"the {what} of job", dict.fromkeys(there, b""), expected)
+
+
+def _numbers(dump: Dump) -> Iterator[str]:
+    jobs = dump.jobs.items()
+    yield from _scores("the entry of job", dump.entries, {id: job.entry for id, job in jobs})
+    waiting = {id: job.seq or 0 for id, job in jobs if job.state == WAITING}
+    yield from _scores("the place of waiting job", dump.waiting, waiting)
+    last = max([number for _, job in jobs for number in (job.entry, job.seq or 0)], default=0)
+    if last > dump.count("number"):
+        yield f"The last number given out is {dump.count('number')}, and a job has {last}."
+    for id, job in jobs:
+        if (job.token is not None, job.lease is not None) != (job.state == RUNNING, job.state == RUNNING):
+            yield f"Job {id.decode()} is in state {job.state}; its token is {job.token} and its lease {job.lease}."
+        if (job.kept is not None) != (job.ended and not job.halted):
+            yield f"Job {id.decode()} is in state {job.state}, and kept until {job.kept}."
+
+
+def _counts(dump: Dump) -> Iterator[str]:
+    states = Counter(job.state for job in dump.jobs.values())
+    names = {"scheduled": SCHEDULED, "succeeded": SUCCEEDED, "failed": FAILED, "cancelled": CANCELLED}
+    expected = {name: states[state] for name, state in names.items()}
+    expected["accepted"] = len(dump.jobs) + dump.count("purged")
+    yield from _differ("the count of", {name: dump.count(name) for name in expected}, expected)
+    live = Counter(job.task for job in dump.jobs.values() if not job.ended)
+    running = Counter(job.task for job in dump.jobs.values() if job.state == RUNNING)
+    live[b""], running[b""] = live.total(), running.total()
+    for task in {*live, *dump.gates}:
+        there, is_running, *_ = dump.gate(task)
+        if (there, is_running) != (live[task], running[task]):
+            yield (
+                f"The gate {task.decode()!r} counts {there} live and {is_running} running jobs, "
+                f"and has {live[task]} and {running[task]}."
+            )
+
+
+def _uniques(dump: Dump) -> Iterator[str]:
+    holders = {job.unique: id for id, job in dump.jobs.items() if job.unique and (job.live or job.state == SCHEDULED)}
+    yield from _differ("the holder of the unique text", dump.uniques, holders)
+
+
+def _times(dump: Dump) -> Iterator[str]:
+    timers = {_slip(id, job.entry): job.timer for id, job in dump.jobs.items() if job.timer is not None}
+    yield from _scores("the timer of", dump.timers, timers)
+    ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
+    yield from _scores("the end of the retention of", dump.ends, ends)
+
+
+def _lines(dump: Dump) -> Iterator[str]:
+    live = {id: job for id, job in dump.jobs.items() if job.key is not None and job.live}
+    expected = {b"%b\0%b" % (job.key or b"", _slip(id, job.seq or 0)): 0 for id, job in live.items()}
+    yield from _scores("the place in line", dump.lines, expected)
+    since = {
+        key: at for key in {job.key for job in live.values()} | {*dump.paused} if key and (at := _since(dump, key))
+    }
+    yield from _scores("since when a key is blocked:", dump.blocked, since)
+
+
+def _since(dump: Dump, key: bytes) -> int | None:
+    """Since when a key is blocked, if it is."""
+    head = next((job for _, job in dump.line(key)), None)
+    if head is not None and head.halted:
+        return head.finished
+    if key in dump.paused:
+        return int(dump.paused[key])
+    return head.held if head is not None and head.due is not None else None
+
+
+def _offered(dump: Dump) -> Iterator[tuple[bytes, Job]]:
+    heads: dict[bytes, int] = {}
+    for job in dump.jobs.values():
+        if job.key is not None and job.live:
+            heads[job.key] = min(heads.get(job.key, _HALF), job.seq or 0)
+    for id, job in dump.jobs.items():
+        is_head = job.key is None or (heads.get(job.key) == job.seq and job.key not in dump.paused)
+        if job.state == WAITING and job.due is None and is_head:
+            yield id, job
+
+
+def _ready(dump: Dump) -> Iterator[str]:
+    offers: dict[tuple[bytes, bytes], list[bytes]] = defaultdict(list)
+    ready: list[bytes] = []
+    for id, job in _offered(dump):
+        if job.value is None:
+            ready.append(b"%b\0%b%b" % (job.task, job.place, id))
+        else:
+            offers[job.task, job.value].append(job.place + id)
+    running = Counter((job.task, job.value) for job in dump.jobs.values() if job.state == RUNNING and job.value)
+    values: dict[bytes, list[Any]] = {}
+    for task, value in {*offers, *running}:
+        assert value is not None
+        first, limit, runs = min(offers[task, value], default=None), dump.value_limit(task), running[task, value]
+        shown = first if limit is None or runs < limit else None
+        values[b"%b\0%b" % (task, value)] = [runs, shown or False]
+        if shown:
+            ready.append(b"%b\0%b" % (task, shown))
+    members = [b"%b\0%b\0%b" % (*gate, place) for gate, places in offers.items() for place in places]
+    yield from _scores("what is offered:", dump.offers, dict.fromkeys(members, 0))
+    yield from _differ("the gate of a value", {name: _all(packed) for name, packed in dump.values.items()}, values)
+    yield from _scores("what is ready:", dump.ready, dict.fromkeys(ready, 0))
+
+
+_CHECKS = (_kept, _numbers, _counts, _uniques, _times, _lines, _ready)
+
+
+# ---- reading and comparing
+
+
+def _all(packed: bytes) -> list[Any]:
+    """The values that Lua packed one after another."""
+    unpacker = cast(Any, msgpack).Unpacker(raw=True)
+    unpacker.feed(packed)
+    return list(unpacker)
+
+
+def _slip(id: bytes, number: int) -> bytes:
+    return number.to_bytes(6, "big") + id
+
+
+def _scores(what: str, stored: Mapping[bytes, bytes], expected: Mapping[bytes, int | None]) -> Iterator[str]:
+    yield from _differ(what, {member: int(float(score)) for member, score in stored.items()}, expected)
+
+
+def _differ(what: str, stored: Mapping[Any, Any], expected: Mapping[Any, Any]) -> Iterator[str]:
+    for name in stored.keys() | expected.keys():
+        if stored.get(name) != expected.get(name):
+            yield f"As {what} {name!r} {stored.get(name)!r} is kept, and it should be {expected.get(name)!r}."

@@ -1,0 +1,175 @@
+"""The errors of redis-py and of the server as those of fifoq: what happened, where, and what to do next."""
+
+from collections.abc import Callable
+
+from redis import exceptions as driver
+
+from fifoq.errors import (
+    BackendBusy,
+    BackendCorrupt,
+    BackendFull,
+    BackendReadOnly,
+    BackendUnavailable,
+    ConfigurationError,
+    FifoqError,
+    OutcomeUnknown,
+)
+
+SCHEMA = 1
+"""The schema of what lua/*.lua keep."""
+
+_CODES: dict[type[Exception], str] = {
+    driver.NoScriptError: "NOSCRIPT",
+    driver.ReadOnlyError: "READONLY",
+    driver.BusyLoadingError: "LOADING",
+    driver.OutOfMemoryError: "OOM",
+    driver.NoPermissionError: "NOPERM",
+    driver.AuthenticationError: "NOAUTH",
+    driver.AuthenticationWrongNumberOfArgsError: "NOAUTH",
+    driver.MovedError: "MOVED",
+    driver.AskError: "ASK",
+    driver.TryAgainError: "TRYAGAIN",
+    driver.ClusterDownError: "CLUSTERDOWN",
+    driver.MasterDownError: "MASTERDOWN",
+    driver.ClusterCrossSlotError: "CROSSSLOT",
+}
+"""redis-py takes the first word off the errors that it knows."""
+
+
+class Unsent(Exception):
+    """The command did not reach the server: nothing took effect."""
+
+
+class Lost(Exception):
+    """The command was sent, and no reply came: it may have taken effect."""
+
+
+def words(error: Exception) -> tuple[str, str]:
+    """The first word of a server's error, which tells its kind, and the rest."""
+    code = _CODES.get(type(error))
+    if code is not None:
+        return code, str(error)
+    first, _, rest = str(error).partition(" ")
+    return first, rest
+
+
+def named(error: Exception, where: str, *, looks: bool) -> Exception:
+    """The error of fifoq for whatever went wrong with a call; `looks`: it cannot have changed anything."""
+    match error:
+        case Unsent():
+            return unreachable(where, error)
+        case Lost():
+            return lost(where, error, looks=looks)
+        case driver.RedisError():
+            return refused(where, error)
+        case _:
+            return error
+
+
+def lost(where: str, what: object, *, looks: bool) -> FifoqError:
+    """No reply came to a call; a look cannot have changed anything."""
+    if looks:
+        return BackendUnavailable(f"{where} gave no answer: {what}. Nothing was changed. It is safe to ask again.")
+    return OutcomeUnknown(
+        f"{where} gave no answer: {what}. The call may have taken effect or not; it is safe to repeat it."
+    )
+
+
+def unreachable(where: str, what: object) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"{where} cannot be reached: {what}. Nothing was changed. Check that the server runs and can be reached from "
+        "here."
+    )
+
+
+def refused(where: str, error: Exception) -> FifoqError:
+    """The error of fifoq for an error that the server answered with."""
+    code, rest = words(error)
+    make = _ANSWERS.get(code)
+    if make is None and "user_script" in str(error):
+        make = _foreign  # a script met what it cannot read
+    if make is None:
+        return BackendUnavailable(f"{where} refused a call: {code} {rest}")
+    return make(where, rest.partition(" script: ")[0])
+
+
+def _busy(where: str, what: str) -> FifoqError:
+    return BackendBusy(f"{where} is busy: {what} Nothing was changed. It is safe to repeat the call.")
+
+
+def _not_ready(where: str, what: str) -> FifoqError:
+    return BackendUnavailable(f"{where} is not ready: {what} Nothing was changed. It is safe to repeat the call.")
+
+
+def _full(where: str, what: str) -> FifoqError:
+    return BackendFull(
+        f"{where} is at its maxmemory and takes no more jobs. Nothing was changed. What is there can still be worked "
+        f"off; let workers drain, or raise maxmemory. ({what})"
+    )
+
+
+def _read_only(where: str, what: str) -> FifoqError:
+    return BackendReadOnly(
+        f"{where} takes no writes: {what} Nothing was changed. If it became a replica, point the URL at the primary, "
+        "or use redis+sentinel://, which follows it."
+    )
+
+
+def _not_written(where: str, what: str) -> FifoqError:
+    return BackendReadOnly(
+        f"{where} takes no writes, because it cannot make them as safe as it is configured to: {what} Nothing was "
+        "changed. Look at its disk and its replicas."
+    )
+
+
+def _denied(where: str, what: str) -> FifoqError:
+    return ConfigurationError(
+        f"{where} denies access: {what} Check the user and the password in the URL, and what its ACL lets it do; the "
+        "documentation lists the commands, keys and channels that fifoq needs."
+    )
+
+
+def _foreign(where: str, what: str) -> FifoqError:
+    return BackendCorrupt(
+        f"What {where} holds cannot be read as a queue of fifoq: {what} Nothing was repaired. If another application "
+        "uses these keys, choose another prefix with ?prefix=."
+    )
+
+
+def _newer(where: str, what: str) -> FifoqError:
+    return newer(where, int(what.split(maxsplit=1)[0]))
+
+
+def newer(where: str, schema: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where} holds queues of schema {schema}, made by a newer fifoq; this one knows schema {SCHEMA}. Upgrade "
+        "fifoq here before you use this store."
+    )
+
+
+def _overtaken(where: str, what: str) -> FifoqError:
+    return OutcomeUnknown(
+        f"This call was overtaken: its caller has made call {what.strip()} since. Nothing was changed now; whether it "
+        "took effect when it was first sent is not known any more. Look at the jobs."
+    )
+
+
+_ANSWERS: dict[str, Callable[[str, str], FifoqError]] = {
+    "OOM": _full,
+    "READONLY": _read_only,
+    "MISCONF": _not_written,
+    "NOREPLICAS": _not_written,
+    "BUSY": _busy,
+    "TRYAGAIN": _busy,
+    "LOADING": _not_ready,
+    "MASTERDOWN": _not_ready,
+    "CLUSTERDOWN": _not_ready,
+    "NOAUTH": _denied,
+    "WRONGPASS": _denied,
+    "NOPERM": _denied,
+    "WRONGTYPE": _foreign,
+    "FOREIGN": lambda where, _: _foreign(where, "the queue has other keys, but no book."),
+    "CORRUPT": _foreign,
+    "NEWERSCHEMA": _newer,
+    "OVERTAKEN": _overtaken,
+}

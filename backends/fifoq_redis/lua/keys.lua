@@ -1,0 +1,40 @@
+-- The keys of one queue, all of one slot, in the order in which every script is given them.
+--
+-- None is made up of what a job says: a task, a key or a value is part of a member or a field, so that each script can
+-- declare all that it may touch.
+
+local BOOK,     -- string: the counters of the queue, its time, its schema, packed
+      GATES,    -- hash: task ('' is the queue) -> its gate, packed
+      JOBS,     -- hash: id -> what has become of the job, packed
+      SPECS,    -- hash: id -> what its put said, as it was sent, and as it is shown
+      RESULTS,  -- hash: id -> what it returned, as it was sent
+      ERRORS,   -- hash: id -> the error of its last attempt that went wrong
+      PROGRESS, -- hash: id -> how far it says it is
+      ENTRIES,  -- sorted set: id, by entry
+      WAITING,  -- sorted set: id of each waiting job, by seq
+      READY,    -- sorted set: task, score, id of what may be claimed as soon as its task and its queue let it
+      OFFERS,   -- sorted set: task, value, score, id of each offered job that has a value
+      VALUES,   -- hash: task, value -> how many run at that gate, and which offer is shown in READY
+      LINES,    -- sorted set: key, seq, id of each live job that has a key
+      TIMERS,   -- sorted set: entry, id, by when time changes the job next
+      ENDS,     -- sorted set: entry, id of each ended job, by when it may be purged
+      UNIQUES,  -- hash: unique text -> id of its scheduled or live job
+      PAUSED,   -- hash: key -> since when it is paused
+      BLOCKED,  -- sorted set: key, by since when it is blocked
+      REPLIES,  -- hash: verb, caller -> number of its last call, when CALLERS was told of it, and the reply
+      CALLERS,  -- sorted set: verb, caller, by when it called, some minutes late
+      IDLE,     -- sorted set: channel of who waits for something to claim, by when it began
+      KNOWS,    -- hash: channel -> the tasks that who waits there knows, each between zero bytes; '' for all
+      WATCHED   -- hash: id -> who waits for its end
+      = unpack(KEYS)
+
+local SCHEDULED, WAITS, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
+local COUNTERS = {[SCHEDULED] = 'scheduled', [SUCCEEDED] = 'succeeded', [FAILED] = 'failed', [CANCELLED] = 'cancelled'}
+local MAX_TIMERS = 1000
+local MAX_PAGE = 1000
+local KEEP_REPLY = 3600000000
+-- So many values are handed to one command: Lua's stack is not endless.
+local PART = 2000
+
+local call = redis.call
+local pack, unpack_all = cmsgpack.pack, cmsgpack.unpack

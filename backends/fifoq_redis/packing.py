@@ -1,0 +1,211 @@
+"""
+What crosses the wire, as msgpack: what the scripts are given, and what they give.
+
+Payload, meta, results, errors and progress are never looked into, here or there. Shapes are those that lua/*.lua state.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, cast
+
+import msgpack
+
+from fifoq.lease import Cancel, Claimed, Extension, Fail, Hold, Lease, Outcome, Release, Retry, Settlement, Succeed
+from fifoq.limits import GateSettings
+from fifoq.queue import (
+    BlockedKey,
+    Call,
+    Changed,
+    Conflict,
+    Declare,
+    Full,
+    Gate,
+    Override,
+    Pause,
+    PutReply,
+    Receipt,
+    Setting,
+    Stats,
+)
+from fifoq.quick import quick
+from fifoq.record import Filter, JobSpec, Record
+from fifoq.state import State
+
+pack: Callable[[Any], bytes] = msgpack.Packer().pack
+STATES: dict[int, State] = dict(
+    enumerate((State.SCHEDULED, State.WAITING, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED))
+)
+_NUMBER = {state: number for number, state in STATES.items()}
+_HOLDS = {ord("h"): Hold.HELD, ord("c"): Hold.CANCEL, ord("l"): Hold.LOST}
+
+_spec, _lease, _receipt, _record = quick(JobSpec), quick(Lease), quick(Receipt), quick(Record)
+
+
+def unpack(data: bytes) -> Any:
+    return cast(Any, msgpack).unpackb(data)
+
+
+# ---- jobs
+
+
+def pack_spec(spec: JobSpec) -> bytes:
+    """A job as it is put: what a script reads comes first, payload and meta last."""
+    id, task, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta = spec
+    return pack((id, task, key, value, priority, delay, in_line, expires, unique, retain, owner, payload, meta))
+
+
+def read_spec(values: list[Any]) -> JobSpec:
+    id, task, key, value, priority, delay, in_line, expires, unique, retain, owner, payload, meta = values
+    return _spec((id, task, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta))
+
+
+def read_record(values: list[Any]) -> Record:
+    spec, entry, seq, state, *rest = values
+    return _record((read_spec(spec), entry, seq, STATES[state], *rest))
+
+
+def read_records(reply: bytes) -> tuple[Record | None, ...]:
+    return tuple([None if one is None else read_record(one) for one in unpack(reply)])
+
+
+# ---- put
+
+
+def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
+    """What became of one batch. None: all of it was created as asked."""
+    if reply is None:
+        return tuple([_receipt((spec.id, True)) for spec in batch])
+    kind, *rest = reply
+    if kind == "f":
+        task, capacity, live, asked = rest
+        return Full(task or None, capacity, live, asked)
+    if kind == "c":
+        return Conflict(rest[0])
+    return tuple([_receipt(pair) for pair in zip(rest[::2], rest[1::2], strict=True)])
+
+
+# ---- leases
+
+
+def read_claimed(reply: bytes, call: Call) -> tuple[Claimed, int]:
+    """The leases, and the version of the queue that the claim saw."""
+    found, now, next_timer, version = unpack(reply)
+    prefix = f"{call.caller}.{call.number}."
+    leases = [
+        _lease((read_spec(spec), f"{prefix}{fence}", fence, entry, seq, attempt, crashes, created, now))
+        for spec, fence, entry, seq, attempt, crashes, created in found
+    ]
+    return Claimed(tuple(leases), next_timer), version
+
+
+def pack_settlements(settlements: Sequence[Settlement]) -> list[bytes]:
+    """What to do with each, and after it the results and errors."""
+    heads: list[tuple[Any, ...]] = []
+    blobs: list[bytes] = []
+    for id, token, outcome in settlements:
+        if type(outcome) is Succeed:
+            heads.append((id, token, "s", outcome.retain))
+            blobs.append(pack(outcome.result))
+        else:
+            heads.append((id, token, *_other_outcome(outcome, blobs)))
+    return [pack(heads), *blobs]
+
+
+def _other_outcome(outcome: Outcome, blobs: list[bytes]) -> tuple[Any, ...]:
+    match outcome:
+        case Fail(error, halt, retain):
+            blobs.append(pack(error))
+            return "f", retain, halt
+        case Cancel(reason, retain):
+            return "c", retain, reason
+        case Retry(after, error, retain):
+            blobs.append(pack(error))
+            return "r", retain, after
+        case Release(after, retain):
+            return "l", retain, after
+        case Succeed():
+            raise AssertionError("packed before")
+
+
+def read_states(reply: bytes) -> tuple[State | None, ...]:
+    return tuple([None if number is None else STATES[number] for number in unpack(reply)])
+
+
+def pack_extensions(extensions: Sequence[Extension]) -> list[bytes]:
+    heads = [(id, token, lease, progress is not None) for id, token, lease, progress in extensions]
+    return [pack(heads), *[pack(one.progress) for one in extensions if one.progress is not None]]
+
+
+def read_holds(reply: bytes) -> tuple[Hold, ...]:
+    return tuple([_HOLDS[letter] for letter in reply])
+
+
+# ---- operators
+
+
+def read_changed(reply: bytes) -> tuple[Changed, ...]:
+    return tuple([Changed(_state(state), changed, conflict) for state, changed, conflict in unpack(reply)])
+
+
+def pack_settings(settings: Collection[Setting]) -> bytes:
+    return pack([_setting(one) for one in settings])
+
+
+def _setting(setting: Setting) -> tuple[Any, ...]:
+    match setting:
+        case Declare(task, settings):
+            return "declare", task or "", None, _gate_settings(settings)
+        case Override(task, settings):
+            return "override", task or "", None, settings is not None and _gate_settings(settings)
+        case Pause(task, key):
+            return "pause", task or "", key, False
+        case _:
+            return "resume", setting.task or "", setting.key, False
+
+
+def _gate_settings(settings: GateSettings) -> list[int | bool]:
+    """Lua's arrays have no holes: false stands for none."""
+    return [False if value is None else value for value in settings]
+
+
+# ---- looks
+
+
+def pack_filter(filter: Filter) -> bytes:
+    state, *rest = filter
+    return pack([False if state is None else _NUMBER[state], *[False if one is None else one for one in rest]])
+
+
+def read_stats(reply: bytes) -> Stats:
+    counts, found = unpack(reply)
+    scheduled, running, succeeded, failed, cancelled, purged, accepted, age = counts
+    waiting = accepted - purged - scheduled - running - succeeded - failed - cancelled
+    gates = {task: _gate(task, *values) for task, *values in found if task == "" or _is_known(*values)}
+    own = gates.pop("", Gate(None, GateSettings(), overridden=False, paused=False, live=0, running=0))
+    tasks = [gates[task] for task in sorted(gates)]
+    return Stats(scheduled, waiting, running, succeeded, failed, cancelled, purged, accepted, age, (own, *tasks))
+
+
+def _is_known(live: int, _: int, paused: bool, declared: Any, override: Any) -> bool:
+    """Whether an operator should see the gate."""
+    return live > 0 or paused or declared is not False or override is not False
+
+
+def _gate(task: str, live: int, running: int, paused: bool, declared: Any, override: Any) -> Gate:
+    return Gate(task or None, _read_settings(override or declared), override is not False, paused, live, running)
+
+
+def _read_settings(values: list[int | bool] | bool) -> GateSettings:
+    if isinstance(values, bool):
+        return GateSettings()
+    limit, value_limit, capacity, interval, burst = (None if value is False else value for value in values)
+    return GateSettings(limit, value_limit, capacity, interval, cast("int", burst))
+
+
+def read_blocked(reply: bytes) -> tuple[tuple[BlockedKey, ...], bool]:
+    """The keys, and whether there are more."""
+    keys, more = unpack(reply)
+    return tuple([BlockedKey(*one) for one in keys]), more
+
+
+def _state(number: int | None) -> State | None:
+    return None if number is None else STATES[number]

@@ -1,0 +1,34 @@
+"""What a way to a server is, and what it leads to. It knows neither scripts nor replies."""
+
+from typing import Protocol
+
+from fifoq_redis.connecting import Connect
+from fifoq_redis.wire import Wire
+
+
+class Place:
+    """One server: a wire for calls, and how to make further connections."""
+
+    def __init__(self, connect: Connect, timeout: float) -> None:
+        self.connect = connect
+        self.wire = Wire(connect, timeout)
+
+
+class Route(Protocol):
+    """Finds the server of a key."""
+
+    async def place(self, key: bytes) -> Place:
+        """The server that holds the key now. Raises Unsent or a FifoqError."""
+        ...
+
+    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+        """Where to go after the MOVED, ASK or READONLY that `place` answered with; None: nowhere."""
+        ...
+
+    def doubt(self, place: Place) -> None:
+        """That server did not answer."""
+        ...
+
+    def places(self) -> list[Place]:
+        """All that have been used."""
+        ...

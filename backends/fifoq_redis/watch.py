@@ -1,0 +1,101 @@
+"""Who waits for what on one queue of one backend: for anything to claim, or for the end of one job."""
+
+import asyncio
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from fifoq.record import Record
+
+
+class Watch:
+    """The calls that wait on one queue, on one loop."""
+
+    floor = 1.0
+    """Seconds after which whoever waits asks whether there is something that nobody told of."""
+
+    def __init__(self) -> None:
+        self.version = -1
+        """The version of the queue that the last claim, or the last hint, was given at."""
+        self.knows = b""
+        """The tasks of the last claim, each between zero bytes."""
+        self.idle: set[Ring] = set()
+        self._ends: dict[str, set[Ring]] = {}
+        self._until = 0.0
+
+    @property
+    def listening(self) -> bool:
+        """Whether the store was told, not long ago, that somebody here waits."""
+        return asyncio.get_running_loop().time() < self._until
+
+    def listens(self, listening: bool) -> None:
+        self._until = asyncio.get_running_loop().time() + self.floor if listening else 0.0
+
+    def claims(self, tasks: Collection[str]) -> None:
+        self.knows = "\0".join(("", *tasks, "")).encode()
+
+    def saw(self, version: int) -> bool:
+        """Note the version that the queue has; return whether it is news."""
+        before, self.version = self.version, version
+        return before != version
+
+    @contextmanager
+    def waiting(self) -> "Generator[Ring]":
+        """A ring for something to claim."""
+        ring = Ring()
+        self.idle.add(ring)
+        try:
+            yield ring
+        finally:
+            self.idle.discard(ring)
+
+    @contextmanager
+    def expecting(self, id: str) -> "Generator[Ring]":
+        """A ring for the end of a job: it brings the record."""
+        ring = Ring()
+        rings = self._ends.setdefault(id, set())
+        rings.add(ring)
+        try:
+            yield ring
+        finally:
+            rings.discard(ring)
+            if not rings and self._ends.get(id) is rings:
+                del self._ends[id]
+
+    def changed(self) -> bool:
+        """Something may have become claimable; return whether anybody here wants to know."""
+        self.listens(False)
+        for ring in self.idle:
+            ring.give(True)
+        return bool(self.idle)
+
+    def ended(self, id: str, record: Record) -> None:
+        for ring in self._ends.get(id, ()):
+            ring.give(record)
+
+
+class Ring:
+    """Rings once, for one who waits."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self._loop.create_future()
+
+    def give(self, value: Any) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    async def within(self, timeout: float) -> Any:
+        """What it is given within `timeout` seconds, or None; it can be asked again."""
+        if not self._future.done():
+            timer = self._loop.call_later(timeout, self.give, None)
+            try:
+                await self._future
+            finally:
+                timer.cancel()
+        value = self._future.result()
+        if value is None:
+            self._future = self._loop.create_future()
+        return value

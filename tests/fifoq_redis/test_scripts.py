@@ -1,0 +1,150 @@
+"""The Lua: constant text, all keys declared, known again after a flush, and refused where it must be."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from fifoq.errors import BackendCorrupt, BackendFull, ConfigurationError
+from fifoq.lease import Extension, Fail, Hold, Release, Retry, Settlement, Succeed
+from fifoq.limits import GateSettings, Limit
+from fifoq.queue import Declare, Pause, Resume
+from fifoq.record import Filter
+from fifoq.state import State
+from fifoq_redis import RedisBackend
+from fifoq_redis.keys import Keys
+from fifoq_redis.scripts import SCRIPTS, load
+from tests.fifoq_redis.conftest import Line, job
+from tests.servers import Server, Servers, Vendor
+
+
+@pytest.fixture
+def client(any_redis_server: Server) -> Iterator[redis.Redis]:
+    with any_redis_server.client() as client:
+        yield client
+
+
+async def use_everything(line: Line) -> None:
+    """Call every script, along most of its ways."""
+    queue = line.queue
+    await queue.configure(
+        [Declare(None, GateSettings.of(limit=50)), Declare("task", GateSettings.of(limit=Limit(2, "x")))]
+    )
+    await line.put(
+        *[job(f"{n}", f"k{n % 3}", value=f"v{n % 2}", unique=f"u{n}", delay=n % 2, expires=10**9) for n in range(9)]
+    )
+    await queue.configure([Pause(key="k1"), Pause("task"), Resume("task")])
+    leases = await line.claim(9)
+    await queue.extend([Extension(lease.spec.id, lease.token, 10**9, b"half") for lease in leases])
+    outcomes = (Succeed(b"", 1), Fail(b"", True, 1), Retry(1, b"", 1), Release(0, 1))
+    ends = [Settlement(lease.spec.id, lease.token, outcomes[n % 4]) for n, lease in enumerate(leases)]
+    await queue.settle(line.call(), ends)
+    await queue.find(Filter(), 0, 100)
+    await queue.blocked_keys(None, 1)
+    await queue.skip([lease.spec.id for lease in leases])
+    await queue.requeue([lease.spec.id for lease in leases])
+    await queue.wait(0.01)
+    await queue.finished("8", 0.01)
+    await queue.cancel(["8", "7"], "asked")
+    await queue.stats()
+    await queue.purge(100)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_says_what_it_is_given_and_what_it_gives(name: str) -> None:
+    from fifoq_redis import scripts
+
+    opening = scripts._ROOT.joinpath(f"{name}.lua").read_text().partition("\n\n")[0]
+    assert opening.startswith(f"-- {'put' if name == 'put' else name}")
+    assert "-- KEYS" in opening
+    assert "-- ARGV" in opening
+    assert "-- gives" in opening
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_makes_up_a_key(name: str) -> None:
+    """What a command is called on is always one of the declared keys, or a set or hash made of one."""
+    text = load(name).text.decode()
+    called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
+    declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +--", text, re.MULTILINE))
+    assert declared >= {"BOOK", "JOBS", "WATCHED"}
+    through_values = {"key", "set.key", "fields.key", "unpack(KEYS", "channel", "channels[index]"}
+    assert called - declared <= through_values
+
+
+async def test_all_keys_that_are_used_are_those_declared(line: Line, client: redis.Redis) -> None:
+    await use_everything(line)
+    there = {key for key in client.scan_iter() if key not in (b"fifoq:queues", b"fifoq:schema")}
+    assert there <= set(Keys.of("fifoq", "queue").all)
+    assert len(there) > 15
+    assert (await line.queue.audit()).differences == ()
+
+
+async def test_no_key_has_a_time_to_live(line: Line, client: redis.Redis) -> None:
+    """Or one of the volatile-* policies would evict it."""
+    await use_everything(line)
+    assert all(client.ttl(key) == -1 for key in client.scan_iter())
+
+
+async def test_scripts_that_were_flushed_are_sent_again(line: Line, client: redis.Redis) -> None:
+    await line.put(job("a", "k"), job("b", "k"))
+    client.script_flush()
+    (lease,) = await line.claim(2)
+    client.script_flush()
+    assert await line.succeed(lease) == (State.SUCCEEDED,)
+    assert [one.spec.id for one in await line.claim(2)] == ["b"]
+
+
+async def test_a_queue_of_a_newer_schema_is_refused_and_left_alone(line: Line, client: redis.Redis) -> None:
+    await line.put(job("a"))
+    newer = client.eval("return cmsgpack.pack(7, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0)", 0)
+    client.set("fifoq:{queue}:book", newer)
+    with pytest.raises(ConfigurationError, match=r"schema 7.*schema 1"):
+        await line.put(job("b"))
+    assert client.get("fifoq:{queue}:book") == newer
+
+
+async def test_a_store_of_a_newer_schema_is_not_opened(any_redis_server: Server, client: redis.Redis) -> None:
+    client.set("fifoq:schema", 2)
+    with pytest.raises(ConfigurationError, match=r"schema 2.*schema 1"):
+        await RedisBackend(any_redis_server.url).open()
+
+
+async def test_what_is_not_a_queue_is_told_so_and_left_alone(line: Line, client: redis.Redis) -> None:
+    client.hset("fifoq:{queue}:book", "whose", "somebody else's")
+    with pytest.raises(BackendCorrupt, match="prefix"):
+        await line.put(job("a"))
+    client.delete("fifoq:{queue}:book")
+    client.hset("fifoq:{queue}:jobs", "a", "left over")
+    with pytest.raises(BackendCorrupt):
+        await line.put(job("a"))
+    assert client.hgetall("fifoq:{queue}:jobs") == {b"a": b"left over"}
+
+
+async def test_at_maxmemory_a_put_is_refused_before_it_writes_and_leases_can_end(
+    vendor: Vendor, servers: Servers
+) -> None:
+    server = servers.standalone(vendor)
+    backend = RedisBackend(server.url)
+    await backend.open()
+    line = Line(backend.queue("queue"))
+    await line.put(*[job(f"{n}", payload=bytes(1_000)) for n in range(20)])
+    held = await line.claim(5)
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+    before = await line.queue.stats()
+    with pytest.raises(BackendFull, match="maxmemory"):
+        await line.put(job("more"))
+    assert (await line.queue.stats())[:8] == before[:8]
+    first, second, third, fourth, fifth = held
+    assert await line.queue.extend([Extension(first.spec.id, first.token, 10**7, b"half")]) == (Hold.HELD,)
+    ends = [
+        Settlement(third.spec.id, third.token, Release(0, 0)),
+        Settlement(fourth.spec.id, fourth.token, Retry(0, b"", 0)),
+    ]
+    assert await line.queue.settle(line.call(), ends) == (State.WAITING, State.WAITING)
+    assert await line.succeed(first, second, fifth) == (State.SUCCEEDED,) * 3
+    assert len(await line.claim(100)) == 17
+    assert (await line.queue.audit()).differences == ()
+    await backend.close()
