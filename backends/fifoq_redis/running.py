@@ -37,21 +37,30 @@ class Runner:
                 # Nothing ran: the server was started, or its scripts were flushed, since it was last told.
                 return await self._follow(keys.book, encode("EVAL", script.text, *rest))
         except Exception as error:
-            raise named(error, self._where, looks=script.looks) from error
+            self._tell(error, looks=script.looks)
+            raise
 
     async def command(self, key: bytes, *words: Word, looks: bool = False) -> Any:
         """Run one command on a key. Raises a FifoqError."""
         try:
             return await self._follow(key, encode(*words))
         except Exception as error:
-            raise named(error, self._where, looks=looks) from error
+            self._tell(error, looks=looks)
+            raise
 
     async def tell(self, place: Place, *words: Word) -> Any:
         """Run one command, which changes nothing, at that server. Raises a FifoqError."""
         try:
             return await place.wire.call(encode(*words))
         except Exception as error:
-            raise named(error, self._where, looks=True) from error
+            self._tell(error, looks=True)
+            raise
+
+    def _tell(self, error: Exception, *, looks: bool) -> None:
+        """Raise fifoq's error for this one, unless it is one already."""
+        known = named(error, self._where, looks=looks)
+        if known is not error:
+            raise known from error
 
     async def _follow(self, key: bytes, command: bytes) -> Any:
         """Send it to the server of the key, wherever that has gone: what is refused there did not run."""

@@ -83,15 +83,14 @@ async def test_no_request_made_from_the_document_gets_an_answer_that_it_does_not
     (tmp_path / "schemathesis.toml").write_text(EXPECTED)
     async with serve(app) as client:
         # What the document says is the same on every store, so that the whole is looked at on one.
-        phases = "coverage,fuzzing,stateful" if url == "memory://" else "coverage"
+        part = [] if url == "memory://" else ["--phases", "coverage", "--include-path-regex", "^/q/"]
         options = ["--max-examples", "3", "--seed", "1", "--no-color", "--exclude-checks", ",".join(EXCLUDED)]
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("schemathesis"),
             "run",
             f"{client.base_url}/openapi.json",
             *options,
-            "--phases",
-            phases,
+            *part,
             "-H",
             "Authorization: Bearer ada",
             cwd=tmp_path,
@@ -102,7 +101,7 @@ async def test_no_request_made_from_the_document_gets_an_answer_that_it_does_not
         stats = await tasks.stats()
     assert process.returncode == 0, said.decode()
     kept = [sum(counts[:6]) for counts in stats.values()]
-    assert sum(kept) > 5, "it came no further than to refusals"
+    assert sum(kept) > 2, "it came no further than to refusals"
 
 
 async def gone(followed: object, seen: object) -> None:
