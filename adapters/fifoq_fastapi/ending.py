@@ -26,6 +26,8 @@ class Ending:
         self.hurry: Callable[[], None] = _nothing
         """What to call when somebody does not want to wait."""
         self._limits: set[asyncio.Timeout] = set()
+        self._server: Any = None
+        """The uvicorn that hears the signals, if it is one."""
 
     def tell(self) -> None:
         """The server stops: end what can be ended, on the loop."""
@@ -59,8 +61,10 @@ class Ending:
         loop = asyncio.get_running_loop()
         before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         chained = {number: handler for number, handler in before.items() if callable(handler)}
-        watching = _watch(chained, self)
-
+        self._server = _server_of(chained)
+        watching = None
+        if self._server is not None:
+            watching = asyncio.create_task(_until_it_stops(self._server, self), name="fifoq: watches the server")
         heard = False
 
         def received(number: int, frame: FrameType | None) -> Any:
@@ -85,6 +89,7 @@ class Ending:
     def _heard(self, impatient: bool) -> None:
         if impatient:
             self.hurry()
+            _drop_clients(self._server)
         self.tell()
 
 
@@ -96,15 +101,25 @@ def _end(limit: asyncio.Timeout) -> None:
     limit.reschedule(asyncio.get_running_loop().time())
 
 
-def _watch(handlers: dict[int, Any], ending: Ending) -> asyncio.Task[None] | None:
-    """Look at a uvicorn that hears these signals: it stops also by its flag, or after so many requests."""
+def _server_of(handlers: dict[int, Any]) -> Any:
+    """The uvicorn that hears these signals, or None."""
     server = next((each.__self__ for each in handlers.values() if hasattr(each, "__self__")), None)
-    if not hasattr(server, "should_exit"):
-        return None
-    return asyncio.create_task(_until_it_stops(server, ending), name="fifoq: watches the server")
+    return server if hasattr(server, "should_exit") else None
+
+
+def _drop_clients(server: Any) -> None:
+    """
+    Cut the open connections of a server that was told to stop at once.
+
+    From CPython 3.12.1 on it would wait for them all the same: there `asyncio.Server.wait_closed` does what it says.
+    """
+    if getattr(server, "force_exit", False):
+        for connection in tuple(server.server_state.connections):
+            connection.transport.abort()
 
 
 async def _until_it_stops(server: Any, ending: Ending) -> None:
+    """It stops also by its flag, or after so many requests."""
     while not (server.should_exit or _closed(server)):  # noqa: ASYNC110 (a server has no event for it)
         await asyncio.sleep(GLANCE)
     ending.tell()
