@@ -1,8 +1,8 @@
 """
-Faults between a caller and its queue: the call takes effect, and its reply is lost.
+Faults between a caller and its queue: replies that are lost, and stores that break a promise.
 
-A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the real one, and must not tell the
-difference.
+Of a lost reply the call takes effect. A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the
+real one, and must not tell the difference.
 """
 
 from collections.abc import Collection
@@ -84,3 +84,33 @@ class _LossyQueue:
             return reply
 
         return call
+
+
+class Faulty:
+    """A backend whose queues are all of a kind, to plant faults with."""
+
+    def __init__(self, backend: Backend, kind: type["FaultyQueue"]) -> None:
+        self._backend = backend
+        self._kind = kind
+        self._queues: dict[str, FaultyQueue] = {}
+
+    def queue(self, name: str) -> "FaultyQueue":
+        if name not in self._queues:
+            self._queues[name] = self._kind(self._backend.queue(name))
+        return self._queues[name]
+
+    def twin(self) -> "Faulty":
+        return Faulty(self._backend.twin(), self._kind)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class FaultyQueue:
+    """A queue that does all as it should: a subclass breaks one verb."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)

@@ -12,39 +12,10 @@ from fifoq.limits import GateSettings
 from fifoq.queue import Backend, Call, Receipt, Setting
 from fifoq.record import JobSpec
 from fifoq.state import State
+from fifoq.testing.faults import Faulty, FaultyQueue
 from fifoq.testing.history import MemoryLog, Producer, Rule, attempt, check, write_finals
 
 JOBS, KEYS = 200, 5
-
-
-class Faulty:
-    """A backend whose queues are all `kind`s."""
-
-    def __init__(self, backend: Backend, kind: type["FaultyQueue"]) -> None:
-        self._backend = backend
-        self._kind = kind
-        self._queues: dict[str, FaultyQueue] = {}
-
-    def queue(self, name: str) -> "FaultyQueue":
-        if name not in self._queues:
-            self._queues[name] = self._kind(self._backend.queue(name))
-        return self._queues[name]
-
-    def twin(self) -> "Faulty":
-        return Faulty(self._backend.twin(), self._kind)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-
-class FaultyQueue:
-    """A queue that does all as it should: a subclass breaks one verb."""
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
 
 
 class IgnoresKeys(FaultyQueue):

@@ -6,34 +6,7 @@ from typing import Any
 from fifoq.lease import Hold
 from fifoq.queue import Receipt
 from fifoq.state import State
-
-
-class Faulty:
-    """A backend whose queues are all of a kind."""
-
-    def __init__(self, backend: Any, kind: type["FaultyQueue"]) -> None:
-        self._backend = backend
-        self._kind = kind
-        self._queues: dict[str, FaultyQueue] = {}
-
-    def queue(self, name: str) -> "FaultyQueue":
-        if name not in self._queues:
-            self._queues[name] = self._kind(self._backend.queue(name))
-        return self._queues[name]
-
-    def twin(self) -> "Faulty":
-        return Faulty(self._backend.twin(), self._kind)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-
-class FaultyQueue:
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
+from fifoq.testing.faults import Faulty, FaultyQueue
 
 
 class IgnoresTokens(FaultyQueue):
