@@ -1,5 +1,5 @@
 """
-Recompute all that scripts derive from the jobs, from one look at everything, and say what differs.
+Recompute all that functions derive from the jobs, from one look at everything, and say what differs.
 
 Each check takes the jobs' own words and never another structure's.
 """

@@ -108,8 +108,8 @@ class RedisBackend:
     def time(self) -> str | int:
         return "" if self._clock is None else self._clock.now()
 
-    async def run(self, keys: Keys, script: str, *arguments: bytes | str | int) -> Any:
-        return await self._opened_now().runner.script(keys, script, arguments)
+    async def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Any:
+        return await self._opened_now().runner.verb(keys, verb, arguments)
 
     async def register(self, name: str) -> None:
         key = names_key(self._location.prefix)
@@ -125,7 +125,7 @@ class RedisBackend:
         self._opened_now().spawn(work)
 
     def _heard(self, message: bytes) -> None:
-        """Pass on what a script said to those who wait: `w` and a queue's book, or `e`, that, an id and a record."""
+        """Pass on what a function said to those who wait: `w` and a queue's book, or `e`, that, an id and a record."""
         book, _, rest = message[1:].partition(b"\0")
         queue = self._queues_by_book.get(book)
         if queue is None:

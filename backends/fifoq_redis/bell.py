@@ -1,5 +1,5 @@
 """
-The connection on which a backend is told of what it waits for: pushed by the scripts, in a channel of its own.
+The connection on which a backend is told of what it waits for: pushed by the functions, in a channel of its own.
 
 Nothing that is said here is needed: what is lost is asked for a second later.
 """
@@ -9,12 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from redis import exceptions as driver
-from redis.asyncio.connection import AbstractConnection
-
 from fifoq.errors import FifoqError
-from fifoq_redis.connecting import Connect, abandon, drop, encode
-from fifoq_redis.faults import Unsent
+from fifoq_redis.connecting import Connect, encode
+from fifoq_redis.faults import Refused, Unsent
+from fifoq_redis.line import Line
 
 PING = 5.0
 """Seconds of silence after which the server is asked whether it is there; as long again, and it is not."""
@@ -29,9 +27,10 @@ class Bell:
         self._connect = connect
         self._channel = channel
         self._heard = heard
-        self._connection: AbstractConnection | None = None
+        self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._silent = True
 
     @property
     def up(self) -> bool:
@@ -57,48 +56,47 @@ class Bell:
 
     def abandon(self) -> None:
         """This is a forked child: leave the connection to the parent."""
-        if self._connection is not None:
-            abandon(self._connection)
+        if self._line is not None:
+            self._line.abandon()
 
     async def _serve(self) -> None:
         failures = 0
         while True:
-            try:
-                self._connection = await self._connect()
+            # Those who wait ask each second, and that tells them what is wrong.
+            with suppress(Unsent, FifoqError):
+                await self._listen()
                 failures = 0
-                await self._listen(self._connection)
-            except (Unsent, FifoqError, driver.RedisError, OSError):
-                pass  # those who wait ask each second, and that tells them what is wrong
-            finally:
-                self._up.clear()
-                connection, self._connection = self._connection, None
-                if connection is not None:
-                    await drop(connection)
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 
-    async def _listen(self, connection: AbstractConnection) -> None:
-        await connection.send_packed_command(encode("SUBSCRIBE", self._channel), check_health=False)
-        replies: Any = connection  # whose types are not known
-        asked = False
-        while True:
-            try:
-                async with asyncio.timeout(PING):
-                    said = await replies.read_response(disable_decoding=True, disconnect_on_error=False)
-            except TimeoutError:
-                if asked:
-                    return
-                asked = True
-                await connection.send_packed_command(encode("PING"), check_health=False)
-                continue
+    async def _listen(self) -> None:
+        """Listen until the connection ends, or is silent though the server was asked to say something."""
+        over = asyncio.Event()
+        line = self._line = Line(await self._connect(), self._take, lambda _: over.set())
+        line.send(encode("SUBSCRIBE", self._channel))
+        try:
             asked = False
-            self._take(said)
+            while not (self._silent and asked):
+                asked, self._silent = self._silent, True
+                if asked:
+                    line.send(encode("PING"))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PING):
+                        await over.wait()
+                    return
+        finally:
+            self._up.clear()
+            self._line = None
+            line.cut("the bell is not needed")
 
     def _take(self, said: Any) -> None:
+        self._silent = False
         match said:
             case [b"subscribe", *_]:
                 self._up.set()
             case [b"message", _, bytes() as message]:
                 self._heard(message)
+            case Refused() if self._line is not None:
+                self._line.cut(str(said))
             case _:
                 pass  # PONG

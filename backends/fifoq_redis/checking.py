@@ -5,7 +5,7 @@ from typing import NamedTuple
 from fifoq.errors import ConfigurationError
 
 OLDEST = (7, 0)
-"""The first version whose scripts can say what is to be checked before they run."""
+"""The first version with libraries of functions, which say what is to be checked before they run."""
 
 EVICTS = "evicts keys when it is full"
 

@@ -4,12 +4,11 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from redis import exceptions as driver
 from redis.crc import key_slot
 
 from fifoq.errors import FifoqError
 from fifoq_redis.connecting import connect, encode
-from fifoq_redis.faults import Lost, Unsent
+from fifoq_redis.faults import Lost, Refused, Unsent
 from fifoq_redis.location import Address, Location
 from fifoq_redis.places import Place, Route
 
@@ -71,7 +70,7 @@ class InCluster(Route):
             for address in dict.fromkeys((*self._places, *self._location.addresses)):
                 try:
                     slots = await self._at(address).wire.call(_SLOTS)
-                except (Unsent, Lost, FifoqError, driver.RedisError) as error:
+                except (Unsent, Lost, Refused, FifoqError) as error:
                     failures.append(f"{address}: {error}")
                     continue
                 self._owners = _read_slots(slots, address)

@@ -1,7 +1,10 @@
-"""Connections of redis-py, made one at a time. Its own repeats are off, and its deadlines: ours are in `Wire`."""
+"""
+Connections of redis-py, made one at a time: connected, secured, logged in. What goes over them then is `Line`'s.
+
+Its own repeats are off, and its deadlines: ours are in `Wire`.
+"""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -19,9 +22,6 @@ from fifoq_redis.location import Account, Address, Location, Tls
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 """Makes a new connection. Raises Unsent if there is none to be had, or a FifoqError that says more."""
-
-_GRAVEYARD: list[object] = []
-"""Connections of a parent process. Closing one properly here would end it there."""
 
 
 def encode(*words: bytes | int | str) -> bytes:
@@ -91,12 +91,3 @@ async def drop(connection: AbstractConnection) -> None:
     """Let go of a connection, whatever state it is in."""
     with suppress(driver.RedisError, OSError):
         await connection.disconnect(nowait=True)
-
-
-def abandon(connection: AbstractConnection) -> None:
-    """This is a forked child: nothing may be sent on the parent's connection, not even that it ends."""
-    _GRAVEYARD.append(connection)
-    writer: Any = getattr(connection, "_writer", None)
-    socket = None if writer is None else writer.get_extra_info("socket")
-    if socket is not None and socket.fileno() >= 0:
-        os.close(socket.fileno())

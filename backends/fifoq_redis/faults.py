@@ -18,6 +18,10 @@ from fifoq.errors import (
 SCHEMA = 1
 """The schema of what lua/*.lua keep."""
 
+UNKNOWN = "NOFUNCTION"
+"""The code, ours, of a server's word that it does not know a function."""
+_NO_FUNCTION = "Function not found"
+
 _CODES: dict[type[Exception], str] = {
     driver.NoScriptError: "NOSCRIPT",
     driver.ReadOnlyError: "READONLY",
@@ -40,6 +44,10 @@ class Unsent(Exception):
     """The command did not reach the server: nothing took effect."""
 
 
+class Refused(Exception):
+    """The server answered with an error, which is the text of this."""
+
+
 class Lost(Exception):
     """The command was sent, and no reply came: it may have taken effect."""
 
@@ -49,7 +57,10 @@ def words(error: Exception) -> tuple[str, str]:
     code = _CODES.get(type(error))
     if code is not None:
         return code, str(error)
-    first, _, rest = str(error).partition(" ")
+    text = str(error).removeprefix("ERR ")
+    if text.startswith(_NO_FUNCTION):
+        return UNKNOWN, text
+    first, _, rest = text.partition(" ")
     return first, rest
 
 
@@ -60,7 +71,7 @@ def named(error: Exception, where: str, *, looks: bool) -> Exception:
             return unreachable(where, error)
         case Lost():
             return lost(where, error, looks=looks)
-        case driver.RedisError():
+        case Refused() | driver.RedisError():
             return refused(where, error)
         case _:
             return error
@@ -86,8 +97,8 @@ def refused(where: str, error: Exception) -> FifoqError:
     """The error of fifoq for an error that the server answered with."""
     code, rest = words(error)
     make = _ANSWERS.get(code)
-    if make is None and "user_script" in str(error):
-        make = _foreign  # a script met what it cannot read
+    if make is None and "user_function" in str(error):
+        make = _foreign  # a function met what it cannot read
     if make is None:
         return BackendUnavailable(f"{where} refused a call: {code} {rest}")
     return make(where, rest.partition(" script: ")[0])
@@ -119,6 +130,13 @@ def _not_written(where: str, what: str) -> FifoqError:
     return BackendReadOnly(
         f"{where} takes no writes, because it cannot make them as safe as it is configured to: {what} Nothing was "
         "changed. Look at its disk and its replicas."
+    )
+
+
+def _unknown(where: str, what: str) -> FifoqError:
+    return BackendUnavailable(
+        f"{where} forgets fifoq's functions as fast as they are loaded: {what}. Nothing was changed. Look for whoever "
+        "runs FUNCTION FLUSH or FUNCTION DELETE there; it is safe to repeat the call."
     )
 
 
@@ -167,6 +185,7 @@ _ANSWERS: dict[str, Callable[[str, str], FifoqError]] = {
     "NOAUTH": _denied,
     "WRONGPASS": _denied,
     "NOPERM": _denied,
+    UNKNOWN: _unknown,
     "WRONGTYPE": _foreign,
     "FOREIGN": lambda where, _: _foreign(where, "the queue has other keys, but no book."),
     "CORRUPT": _foreign,

@@ -31,7 +31,7 @@ _NAMES = (
 
 
 class Keys(NamedTuple):
-    """The keys of one queue. What scripts push names a queue by its book."""
+    """The keys of one queue. What is pushed names a queue by its book."""
 
     book: bytes
     all: tuple[bytes, ...]

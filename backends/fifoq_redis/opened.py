@@ -1,4 +1,4 @@
-"""What an open backend has: a way to its servers, what runs scripts there, and bells. Of one loop."""
+"""What an open backend has: a way to its servers, what calls functions there, and bells. Of one loop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

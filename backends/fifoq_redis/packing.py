@@ -1,5 +1,5 @@
 """
-What crosses the wire, as msgpack: what the scripts are given, and what they give.
+What crosses the wire, as msgpack: what the functions are given, and what they give.
 
 Payload, meta, results, errors and progress are never looked into, here or there. Shapes are those that lua/*.lua state.
 """
@@ -48,7 +48,7 @@ def unpack(data: bytes) -> Any:
 
 
 def pack_spec(spec: JobSpec) -> bytes:
-    """A job as it is put: what a script reads comes first, payload and meta last."""
+    """A job as it is put: what the server reads comes first, payload and meta last."""
     id, task, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta = spec
     return pack((id, task, key, value, priority, delay, in_line, expires, unique, retain, owner, payload, meta))
 
@@ -86,9 +86,9 @@ def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
 # ---- leases
 
 
-def read_claimed(reply: bytes, call: Call) -> tuple[Claimed, int]:
+def read_claimed(reply: Any, call: Call) -> tuple[Claimed, int]:
     """The leases, and the version of the queue that the claim saw."""
-    found, now, next_timer, version = unpack(reply)
+    found, now, next_timer, version = reply
     prefix = f"{call.caller}.{call.number}."
     leases = [
         _lease((read_spec(spec), f"{prefix}{fence}", fence, entry, seq, attempt, crashes, created, now))
@@ -126,8 +126,8 @@ def _other_outcome(outcome: Outcome, blobs: list[bytes]) -> tuple[Any, ...]:
             raise AssertionError("packed before")
 
 
-def read_states(reply: bytes) -> tuple[State | None, ...]:
-    return tuple([None if number is None else STATES[number] for number in unpack(reply)])
+def read_states(reply: Any) -> tuple[State | None, ...]:
+    return tuple([None if number is None else STATES[number] for number in reply])
 
 
 def pack_extensions(extensions: Sequence[Extension]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What a way to a server is, and what it leads to. It knows neither scripts nor replies."""
+"""What a way to a server is, and what it leads to. It knows neither functions nor replies."""
 
 from typing import Protocol
 

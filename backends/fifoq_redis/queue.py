@@ -1,4 +1,4 @@
-"""One queue of a Redis store: `fifoq.queue.Queue`. Each call is one script."""
+"""One queue of a Redis store: `fifoq.queue.Queue`. Each call is one function of the library."""
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
@@ -14,6 +14,7 @@ from fifoq_redis import packing
 from fifoq_redis.auditing import audit
 from fifoq_redis.keys import Keys
 from fifoq_redis.packing import pack, unpack
+from fifoq_redis.turn import Turn
 from fifoq_redis.watch import Watch
 
 
@@ -22,11 +23,11 @@ class Store(Protocol):
 
     @property
     def channel(self) -> bytes:
-        """Where the scripts tell this backend what it waits for."""
+        """Where the functions tell this backend what it waits for."""
         ...
 
-    async def run(self, keys: Keys, script: str, *arguments: bytes | str | int) -> Any:
-        """Run a script and return its reply. Raises a BackendError."""
+    async def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Any:
+        """Call a function of the library and return its reply. Raises a FifoqError."""
         ...
 
     async def register(self, name: str) -> None:
@@ -59,6 +60,7 @@ class RedisQueue:
         self.watch = Watch()
         self._store = store
         self._keys = keys
+        self._turn = Turn(self._run, lambda: store.time)
         self._registered = False
         self._asked: dict[str, asyncio.Future[Any]] = {}
         self._tasks: dict[frozenset[str], bytes] = {}
@@ -80,9 +82,7 @@ class RedisQueue:
         watch = self.watch
         known = self._known(tasks)
         channel = self._store.channel if watch.idle and self._store.hears(self._keys) else b""
-        reply = await self._run(
-            "claim", self._store.time, call.caller, call.number, worker, n, lease, known, channel, watch.knows
-        )
+        reply = await self._turn.claim(call.caller, call.number, worker, n, lease, known, channel, watch.knows)
         claimed, version = packing.read_claimed(reply, call)
         watch.saw(version)
         if channel:
@@ -94,7 +94,7 @@ class RedisQueue:
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
         packed = packing.pack_settlements(settlements)
-        return packing.read_states(await self._run("settle", self._store.time, call.caller, call.number, *packed))
+        return packing.read_states(await self._turn.settle(call.caller, call.number, *packed))
 
     # ---- waiting
 
@@ -209,13 +209,14 @@ class RedisQueue:
     def closed(self) -> None:
         """The backend was closed: whatever it was told of is told no more."""
         self.watch = Watch()
+        self._turn = Turn(self._run, lambda: self._store.time)
         self._asked.clear()
         self._registered = False
 
     # ---- what they are made of
 
-    async def _run(self, script: str, *arguments: bytes | str | int) -> Any:
-        return await self._store.run(self._keys, script, *arguments)
+    async def _run(self, verb: str, *arguments: bytes | str | int) -> Any:
+        return await self._store.run(self._keys, verb, *arguments)
 
     async def _register(self) -> None:
         """Its name comes before its first job: a queue that nobody can find would never be served."""
@@ -223,7 +224,7 @@ class RedisQueue:
         self._registered = True
 
     def _known(self, tasks: Collection[str]) -> bytes:
-        """The tasks as a script reads them; a worker gives the same set each time."""
+        """The tasks as the server reads them; a worker gives the same set each time."""
         names = frozenset(tasks)
         known = self._tasks.get(names)
         if known is None:

@@ -1,43 +1,39 @@
 """
-Runs scripts at the server of a queue: by their digest, by their text if the server does not know them, elsewhere if the
+Calls the functions at the server of a queue: it is given the library if it does not know them, and followed if the
 queue has moved. All errors of the driver end here.
 """
 
 from typing import Any
 
-from redis import exceptions as driver
-
 from fifoq_redis.connecting import encode
-from fifoq_redis.faults import Lost, Unsent, named, words
+from fifoq_redis.faults import UNKNOWN, Lost, Refused, Unsent, named, words
 from fifoq_redis.keys import Keys
+from fifoq_redis.library import library
 from fifoq_redis.places import Place, Route
-from fifoq_redis.scripts import load
 
 MOVES = 5
-"""So many times a call follows its queue to another server."""
+"""So many times a call follows its queue to another server, or gives a server the library."""
 _ELSEWHERE = ("MOVED", "ASK", "READONLY")
+_ASKING = encode("ASKING")
 Word = bytes | str | int
 
 
 class Runner:
-    """Runs scripts and single commands, on whatever server has their key."""
+    """Calls functions and single commands, on whatever server has their key."""
 
     def __init__(self, route: Route, where: str) -> None:
         self._route = route
         self._where = where
+        self._library = library()
+        self._load = encode("FUNCTION", "LOAD", self._library.text)
 
-    async def script(self, keys: Keys, name: str, arguments: tuple[Word, ...]) -> Any:
-        """Run a script on a queue's keys and return its reply. Raises a FifoqError."""
-        script = load(name)
-        rest = (len(keys.all), *keys.all, *arguments)
+    async def verb(self, keys: Keys, name: str, arguments: tuple[Word, ...]) -> Any:
+        """Call a function of the library on a queue's keys and return its reply. Raises a FifoqError."""
+        function = self._library.functions[name]
         try:
-            try:
-                return await self._follow(keys.book, encode("EVALSHA", script.sha, *rest))
-            except driver.NoScriptError:
-                # Nothing ran: the server was started, or its scripts were flushed, since it was last told.
-                return await self._follow(keys.book, encode("EVAL", script.text, *rest))
+            return await self._follow(keys.book, encode("FCALL", function, len(keys.all), *keys.all, *arguments))
         except Exception as error:
-            self._tell(error, looks=script.looks)
+            self._tell(error, looks=name in self._library.looks)
             raise
 
     async def command(self, key: bytes, *words: Word, looks: bool = False) -> Any:
@@ -64,19 +60,40 @@ class Runner:
 
     async def _follow(self, key: bytes, command: bytes) -> Any:
         """Send it to the server of the key, wherever that has gone: what is refused there did not run."""
-        place, asks = await self._route.place(key), False
+        place, asking, taught = await self._route.place(key), False, 0
         for _ in range(MOVES):
             try:
-                if asks:  # of a node that is only just being given the slot
-                    return await place.wire.call(encode("ASKING") + command, replies=2)
-                return await place.wire.call(command)
+                return await self._send(place, command, asking=asking, teaching=taught > 0)
             except (Unsent, Lost):
                 self._route.doubt(place)
                 raise
-            except driver.ResponseError as error:
+            except Refused as error:
                 code, rest = words(error)
+                if code == UNKNOWN:
+                    if taught == 2:
+                        raise
+                    if taught == 1:
+                        await self._teach(place)
+                    taught += 1
+                    continue
                 elsewhere = self._route.follow(place, code, rest) if code in _ELSEWHERE else None
                 if elsewhere is None:
                     raise
-                place, asks = elsewhere, code == "ASK"
+                place, asking, taught = elsewhere, code == "ASK", 0
         raise Unsent(f"it moved {MOVES} times, and was nowhere")
+
+    async def _send(self, place: Place, command: bytes, *, asking: bool, teaching: bool) -> Any:
+        """Send a command, at once with what it needs: nobody can make the server forget it in between."""
+        if asking:  # of a node that is only just being given the slot
+            command = _ASKING + command
+        if teaching:
+            command = self._load + command
+        return await place.wire.call(command, replies=1 + asking + teaching)
+
+    async def _teach(self, place: Place) -> None:
+        """Give a server the library. Raises Refused, with the reason, if it does not take it."""
+        try:
+            await place.wire.call(self._load)
+        except Refused as error:
+            if "already exists" not in str(error):
+                raise

@@ -15,7 +15,7 @@ from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
 COMMANDS = (
-    *("+evalsha", "+eval", "+time", "+info", "+get", "+set", "+setnx", "+sadd", "+smembers", "+exists", "+type"),
+    *("+fcall", "+function|load", "+time", "+info", "+get", "+set", "+setnx", "+sadd", "+smembers", "+exists", "+type"),
     *("+hget", "+hset", "+hdel", "+hmget", "+hgetall", "+hkeys", "+hlen"),
     *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zrangebylex", "+zrank", "+zscore", "+zcount"),
     *("+publish", "+subscribe", "+ping"),
@@ -27,7 +27,7 @@ async def test_a_user_who_is_limited_to_the_prefix_can_do_all_and_no_more(redis_
     url = redis_server.user("limited", "secret", "~shop:*", "&shop:*", *COMMANDS)
     backend = RedisBackend(f"{url}?prefix=shop")
     await backend.open()
-    from tests.fifoq_redis.test_scripts import use_everything
+    from tests.fifoq_redis.test_library import use_everything
 
     line = Line(backend.queue("queue"))
     await use_everything(line)

@@ -28,10 +28,11 @@ async def assert_resumes(load: Load, log: MemoryLog) -> None:
         assert (begun - back) / 1e9 < RESUMES + 5 * max(late)
 
 
-async def test_scripts_flushed_in_a_loop_are_loaded_again_in_silence(redis_server: Server, log: MemoryLog) -> None:
+async def test_functions_flushed_in_a_loop_are_loaded_again_in_silence(redis_server: Server, log: MemoryLog) -> None:
     async def flush() -> None:
         with redis_server.client() as client:
             for _ in range(100):
+                await asyncio.to_thread(client.function_flush)
                 await asyncio.to_thread(client.script_flush)
                 await asyncio.sleep(0.005)
 

@@ -12,18 +12,20 @@ local function rank_behind(since, key)
   -- It has left: those behind it are found by bytes, as the set is sorted.
   while first < last do
     local middle = math.floor((first + last) / 2)
-    if Change.is_less(key, call('ZRANGE', BLOCKED, middle, middle)[1]) then last = middle else first = middle + 1 end
+    if is_less(key, call('ZRANGE', BLOCKED, middle, middle)[1]) then last = middle else first = middle + 1 end
   end
   return first
 end
 
-local start = ARGV[1] == '' and 0 or rank_behind(ARGV[1], ARGV[2])
-local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
-for index = 1, math.min(#keys, tonumber(ARGV[3])) do
-  local key = keys[index]
-  local first = Change.first_of(lines, key)
-  local head = first and Jobs.get(string.sub(first, #key + 8)) or nil
-  local reason, since = Lines.why_blocked(key, head)
-  shown[index] = Change.array(4) .. pack(key, head and head.id, reason, since)
-end
-return Change.array(2) .. Change.array(#shown) .. table.concat(shown) .. pack(#keys > tonumber(ARGV[3]))
+verb('blocked', 'no-writes', function()
+  local start = ARGV[1] == '' and 0 or rank_behind(ARGV[1], ARGV[2])
+  local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
+  for index = 1, math.min(#keys, tonumber(ARGV[3])) do
+    local key = keys[index]
+    local first = first_of(LINES, key, 1)[1]
+    local head = first and get_job(id_at(key, first)) or nil
+    local reason, since = why_blocked(key, head)
+    shown[index] = array(4) .. pack(key, head and head.id, reason, since)
+  end
+  return array(2) .. array(#shown) .. table.concat(shown) .. pack(#keys > tonumber(ARGV[3]))
+end)

@@ -4,14 +4,16 @@
 -- ARGV  1 test clock or '' · 2 ids (msgpack) · 3 reason
 -- gives as changing.lua says
 
-return Changing.change_jobs(function(job)
-  if job.state >= SUCCEEDED or job.cancel then return false end
-  job.reason = ARGV[3]
-  if job.state == RUNNING then
-    job.cancel = true
-    Jobs.touch(job)
-  else
-    Moves.finish(job, CANCELLED, 0)
-  end
-  return true
+verb('cancel', 'allow-oom', function()
+  return change_jobs(function(job)
+    if job.state >= SUCCEEDED or job.cancel then return false end
+    job.reason = ARGV[3]
+    if job.state == RUNNING then
+      job.cancel = true
+      touch(job)
+    else
+      finish(job, CANCELLED, 0)
+    end
+    return true
+  end)
 end)

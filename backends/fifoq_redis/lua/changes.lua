@@ -1,33 +1,42 @@
 -- Changes are collected and written together: one command for a hundred jobs costs a fifth of a hundred commands.
 
-local Change = {}
+-- What is to be written, by key: by member its score, by field its value; false to drop it.
+local placed, filled
 
-function Change.in_parts(command, key, values, count)
+at_begin(function() placed, filled = {}, {} end)
+
+local function change(changes, key, name, value)
+  local own = changes[key]
+  if own then own[name] = value else changes[key] = {[name] = value} end
+end
+
+-- Let a member of a sorted set have that score.
+local function place(key, member, score)
+  return change(placed, key, member, score)
+end
+
+local function remove(key, member)
+  return change(placed, key, member, false)
+end
+
+-- Let a field of a hash have that value; false to drop it.
+local function fill(key, field, value)
+  return change(filled, key, field, value)
+end
+
+local function in_parts(command, key, values, count)
   for first = 1, count, PART do
     call(command, key, unpack(values, first, math.min(first + PART - 1, count)))
   end
 end
 
--- A sorted set, and what is to change in it: member -> score, or false to remove it.
-function Change.sorted(key)
-  return {key = key, scores = {}, changed = false}
-end
-
-function Change.place(set, member, score)
-  set.scores[member] = score
-  set.changed = true
-end
-
-function Change.remove(set, member)
-  set.scores[member] = false
-  set.changed = true
-end
-
--- Whoever reads the set writes it first.
-function Change.write_sorted(set)
-  if not set.changed then return end
+-- Whoever reads a sorted set writes it first.
+local function write_places(key)
+  local members = placed[key]
+  if not members then return end
+  placed[key] = nil
   local adds, added, removes, removed = {}, 0, {}, 0
-  for member, score in pairs(set.scores) do
+  for member, score in pairs(members) do
     if score then
       adds[added + 1], adds[added + 2] = score, member
       added = added + 2
@@ -36,34 +45,16 @@ function Change.write_sorted(set)
       removes[removed] = member
     end
   end
-  set.scores, set.changed = {}, false
-  Change.in_parts('ZADD', set.key, adds, added)
-  Change.in_parts('ZREM', set.key, removes, removed)
+  in_parts('ZADD', key, adds, added)
+  in_parts('ZREM', key, removes, removed)
 end
 
--- A hash, and what is to change in it: field -> value, or false to remove it.
-function Change.hash(key)
-  return {key = key, values = {}, changed = false}
-end
-
-function Change.put_field(fields, field, value)
-  fields.values[field] = value
-  fields.changed = true
-end
-
--- The value of a field as it will be, false for none.
-function Change.field(fields, name)
-  local value = fields.values[name]
-  if value == nil then
-    value = call('HGET', fields.key, name)
-  end
-  return value
-end
-
-function Change.write_hash(fields)
-  if not fields.changed then return end
+local function write_fields(key)
+  local fields = filled[key]
+  if not fields then return end
+  filled[key] = nil
   local sets, set, drops, dropped = {}, 0, {}, 0
-  for name, value in pairs(fields.values) do
+  for name, value in pairs(fields) do
     if value then
       sets[set + 1], sets[set + 2] = name, value
       set = set + 2
@@ -72,13 +63,26 @@ function Change.write_hash(fields)
       drops[dropped] = name
     end
   end
-  fields.values, fields.changed = {}, false
-  Change.in_parts('HSET', fields.key, sets, set)
-  Change.in_parts('HDEL', fields.key, drops, dropped)
+  in_parts('HSET', key, sets, set)
+  in_parts('HDEL', key, drops, dropped)
 end
 
-function Change.read_fields(key, names)
-  local values, count = {}, #names
+local function write_all()
+  for key in pairs(placed) do write_places(key) end
+  for key in pairs(filled) do write_fields(key) end
+end
+
+-- The value of a field of a hash as it will be, false for none.
+local function field_of(key, name)
+  local value = filled[key] and filled[key][name]
+  if value == nil then return call('HGET', key, name) end
+  return value
+end
+
+local function read_fields(key, names)
+  local count = #names
+  if count <= PART then return call('HMGET', key, unpack(names)) end
+  local values = {}
   for first = 1, count, PART do
     local part = call('HMGET', key, unpack(names, first, math.min(first + PART - 1, count)))
     for index = 1, #part do values[first + index - 1] = part[index] end
@@ -86,25 +90,16 @@ function Change.read_fields(key, names)
   return values
 end
 
--- The first member of a set whose members begin with these words, each ended by a zero byte; nil for none.
-function Change.first_of(set, prefix)
-  Change.write_sorted(set)
-  return call('ZRANGEBYLEX', set.key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', 'LIMIT', 0, 1)[1]
+-- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte.
+local function first_of(key, prefix, count)
+  write_places(key)
+  return call('ZRANGEBYLEX', key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', 'LIMIT', 0, count)
 end
 
 -- The head of a msgpack array of so many values. They are put behind it as they are, opaque ones unread.
-function Change.array(count)
+local function array(count)
   if count < 16 then return string.char(0x90 + count) end
   if count < 65536 then return struct.pack('>BI2', 0xdc, count) end
   return struct.pack('>BI4', 0xdd, count)
 end
 local NONE = '\192'
-
--- Whether `a` comes before `b`, by bytes. Lua's own comparison depends on the server's locale.
-function Change.is_less(a, b)
-  for index = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, index), string.byte(b, index)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
-end

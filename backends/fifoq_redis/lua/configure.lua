@@ -8,30 +8,31 @@
 -- O(values), if the width of those changed.
 local function put_settings_in_force(gate)
   local before = gate.value_limit
-  Gates.put_in_force(gate)
-  Gates.change(gate)
+  put_in_force(gate)
+  gate.changed = true
   if gate.value_limit == before then return end
-  Ready.write()
+  show_values()
+  write_fields(VALUES)
   for _, name in ipairs(call('HKEYS', VALUES)) do
     local task, value = string.match(name, '^(%Z+)%z(%Z+)$')
-    if task == gate.task then Ready.value_of(task, value) end
+    if task == gate.task then value_of(task, value) end
   end
 end
 
 local function pause_key(key)
-  if Lines.paused_since(key) then return end
-  Change.put_field(paused_keys, key, now)
+  if paused_since(key) then return end
+  fill(PAUSED, key, now)
   any_paused = true
-  local first = Change.first_of(lines, key)
-  local head = first and Jobs.get(string.sub(first, #key + 8))
-  if head and head.state == WAITS then Ready.withdraw(head) end
-  Lines.face(key, true)
+  local first = first_of(LINES, key, 1)[1]
+  local head = first and get_job(id_at(key, first))
+  if head and head.state == WAITS then withdraw(head) end
+  face(key, true)
 end
 
 local function resume_key(key)
-  if not Lines.paused_since(key) then return end
-  Change.put_field(paused_keys, key, false)
-  Lines.face(key, true)
+  if not paused_since(key) then return end
+  fill(PAUSED, key, false)
+  face(key, true)
 end
 
 local KINDS = {
@@ -44,20 +45,22 @@ local KINDS = {
     put_settings_in_force(gate)
   end,
   pause = function(gate, key)
-    if key then pause_key(key) else Gates.change(gate).paused = true end
+    if key then pause_key(key) else gate.paused, gate.changed = true, true end
   end,
   resume = function(gate, key)
-    if key then resume_key(key) else Gates.change(gate).paused = false end
+    if key then resume_key(key) else gate.paused, gate.changed = false, true end
   end,
 }
 
-local made = book.schema == 0
-Book.begin(ARGV[1], true)
-for _, setting in ipairs(unpack_all(ARGV[2])) do
-  local kind, task, key, values = unpack(setting, 1, 4)
-  KINDS[kind](Gates.of(task), key, values)
-  Lines.face_all()
-end
-Ready.stir()
-Ending.finish()
-return made and 1 or 0
+verb('configure', 'allow-oom', function()
+  local made = book.schema == 0
+  begin(ARGV[1], true)
+  for _, setting in ipairs(unpack_all(ARGV[2])) do
+    local kind, task, key, values = unpack(setting, 1, 4)
+    KINDS[kind](gate_of(task), key, values)
+    face_all()
+  end
+  stir()
+  end_change()
+  return made and 1 or 0
+end)

@@ -4,10 +4,8 @@
 -- ARGV  1 cursor · 2 how many at most · 3 filter (msgpack: {state, task, key, owner}, false for any)
 -- gives msgpack: the records, and the cursor behind them, or nil if there is no more
 
-local cursor, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
-local state, task, key, owner = unpack(unpack_all(ARGV[3]))
-
-local function matches(job)
+local function matches(job, filter)
+  local state, task, key, owner = unpack(filter)
   return (state == false or job.state == state) and (not task or job.task == task)
     and (not key or job.key == key) and (not owner or job.owner == owner)
 end
@@ -16,20 +14,22 @@ local function page_behind(number, count)
   return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', number), '+inf', 'LIMIT', 0, count)
 end
 
-local function find()
+local function find(cursor, limit, filter)
   local records, looked = {}, 0
   while true do
     local ids = page_behind(cursor, 100)
-    Jobs.read(ids)
+    read_jobs(ids)
     for _, id in ipairs(ids) do
       if looked == MAX_PAGE or #records == limit then return records, cursor end
-      local job = Jobs.get(id)
+      local job = get_job(id)
       looked, cursor = looked + 1, job.entry
-      if matches(job) then records[#records + 1] = Jobs.show(job) end
+      if matches(job, filter) then records[#records + 1] = show_job(job) end
     end
     if #ids < 100 then return records, nil end
   end
 end
 
-local records, behind = find()
-return Change.array(2) .. Change.array(#records) .. table.concat(records) .. pack(behind)
+verb('find', 'no-writes', function()
+  local records, behind = find(tonumber(ARGV[1]), tonumber(ARGV[2]), unpack_all(ARGV[3]))
+  return array(2) .. array(#records) .. table.concat(records) .. pack(behind)
+end)

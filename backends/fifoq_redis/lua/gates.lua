@@ -1,55 +1,52 @@
 -- The gates of the queue ('') and of its tasks: how many may pass, how many do. A slot is held by a lease only.
 
-local Gates = {}
+local gates
 
-local gates, changed_gates = {}, {}
+at_begin(function() gates = {} end)
 
 -- Put in force what is overridden, or else declared: {limit, value limit, capacity, interval, burst}, false for none.
-function Gates.put_in_force(gate)
-  local settings = gate.override or gate.declared or {}
+local function put_in_force(gate)
+  local settings = gate.override or gate.declared or NO_SETTINGS
   gate.limit, gate.value_limit, gate.capacity = settings[1] or nil, settings[2] or nil, settings[3] or nil
   gate.interval, gate.burst = settings[4] or nil, settings[5] or 1
 end
 
-function Gates.read(task, packed)
-  local gate = {task = task, live = 0, running = 0, tat = 0, paused = false, declared = false, override = false}
-  if packed then
-    gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override = unpack_all(packed)
-  end
-  Gates.put_in_force(gate)
+local function read_gate(task, packed)
+  local live, running, tat, paused, declared, override
+  if packed then live, running, tat, paused, declared, override = unpack_all(packed) end
+  local gate = {
+    task = task, live = live or 0, running = running or 0, tat = tat or 0, paused = paused or false,
+    declared = declared or false, override = override or false, changed = false,
+    limit = nil, value_limit = nil, capacity = nil, interval = nil, burst = 1,
+  }
+  if declared or override then put_in_force(gate) end
   gates[task] = gate
   return gate
 end
 
-function Gates.of(task)
-  return gates[task] or Gates.read(task, call('HGET', GATES, task))
+local function gate_of(task)
+  return gates[task] or read_gate(task, call('HGET', GATES, task))
 end
 
 -- Read the gates of these tasks, and the queue's own.
-function Gates.read_all(tasks)
-  local names = {'', unpack(tasks)}
-  for index, packed in ipairs(Change.read_fields(GATES, names)) do
-    if not gates[names[index]] then Gates.read(names[index], packed) end
+local function read_gates(tasks)
+  for index, packed in ipairs(read_fields(GATES, {'', unpack(tasks)})) do
+    local task = tasks[index - 1] or ''
+    if not gates[task] then read_gate(task, packed) end
   end
 end
 
-function Gates.change(gate)
-  changed_gates[gate] = true
-  return gate
-end
-
-function Gates.write()
-  local records = Change.hash(GATES)
-  for gate in pairs(changed_gates) do
-    local packed = pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override)
-    Change.put_field(records, gate.task, packed)
+local function write_gates()
+  for task, gate in pairs(gates) do
+    if gate.changed then
+      gate.changed = false
+      fill(GATES, task, pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override))
+    end
   end
-  changed_gates = {}
-  Change.write_hash(records)
 end
 
 -- How many of `n` more it lets through now.
-function Gates.room(gate, n)
+local function room(gate, n)
   if gate.paused then return 0 end
   if gate.limit then n = math.min(n, gate.limit - gate.running) end
   if gate.interval then
@@ -59,23 +56,20 @@ function Gates.room(gate, n)
 end
 
 -- Let `n` through: a slot and a token each.
-function Gates.take(gate, n)
-  if n == 0 then return end
-  gate.running = gate.running + n
+local function pass(gate, n)
+  gate.running, gate.changed = gate.running + n, true
   if gate.interval then gate.tat = math.max(gate.tat, now) + n * gate.interval end
-  Gates.change(gate)
 end
 
 -- When its next token comes; nil unless that is all that shuts it.
-function Gates.opens_at(gate)
+local function opens_at(gate)
   if not gate.interval or gate.paused or (gate.limit and gate.running >= gate.limit) then return nil end
   local at = gate.tat - (gate.burst - 1) * gate.interval
   return at > now and at or nil
 end
 
-function Gates.count_live(task, change)
-  local own, gate = Gates.of(''), Gates.of(task)
-  own.live, gate.live = own.live + change, gate.live + change
-  Gates.change(own)
-  Gates.change(gate)
+local function count_live(task, by)
+  local own, gate = gate_of(''), gate_of(task)
+  own.live, own.changed = own.live + by, true
+  gate.live, gate.changed = gate.live + by, true
 end

@@ -4,10 +4,12 @@
 -- ARGV  1 ids (msgpack)
 -- gives msgpack: by id its record (jobs.lua, show_job), or nil
 
-local ids, records = unpack_all(ARGV[1]), {}
-Jobs.read(ids)
-for index, id in ipairs(ids) do
-  local job = Jobs.find(id)
-  records[index] = job and Jobs.show(job) or NONE
-end
-return Change.array(#records) .. table.concat(records)
+verb('get', 'no-writes', function()
+  local ids, records = unpack_all(ARGV[1]), {}
+  read_jobs(ids)
+  for index, id in ipairs(ids) do
+    local job = find_job(id)
+    records[index] = job and show_job(job) or NONE
+  end
+  return array(#records) .. table.concat(records)
+end)

@@ -1,15 +1,11 @@
 -- Jobs: read once, changed here, written at the end. What was put, and what was returned, is kept beside and unread.
 
-local Jobs = {}
+local jobs, touched, soonest
 
-local jobs, touched = {}, {}
-local specs, results, errors = Change.hash(SPECS), Change.hash(RESULTS), Change.hash(ERRORS)
-local progress, uniques = Change.hash(PROGRESS), Change.hash(UNIQUES)
-local entries, waiting = Change.sorted(ENTRIES), Change.sorted(WAITING)
-local timers, ends = Change.sorted(TIMERS), Change.sorted(ENDS)
+at_begin(function() jobs, touched, soonest = {}, {}, nil end)
 
 -- Most jobs are plain: the second half of the record is there only if anything in it says something.
-function Jobs.decode(id, packed)
+local function decode(id, packed)
   local state, priority, entry, seq, attempt, created, started, lease, asked, task, key, value, token, worker, is_plain,
         crashes, due, held, expires, finished, kept, retain, cancel, halted, has_result, has_error, has_progress,
         unique, owner, reason = unpack_all(packed)
@@ -26,13 +22,9 @@ function Jobs.decode(id, packed)
   return job
 end
 
-local function is_plain(job)
-  return not (job.finished or job.has_error or job.has_progress or job.unique or job.due or job.expires or job.owner
-    or job.cancel or job.reason or job.halted or job.has_result or job.crashes > 0)
-end
-
-function Jobs.encode(job)
-  local plain = is_plain(job)
+local function encode(job)
+  local plain = not (job.finished or job.has_error or job.has_progress or job.unique or job.due or job.expires
+    or job.owner or job.cancel or job.reason or job.halted or job.has_result or job.crashes > 0)
   local first = pack(
     job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked, job.task,
     job.key, job.value, job.token, job.worker, plain
@@ -45,22 +37,22 @@ function Jobs.encode(job)
 end
 
 -- The job with that id as it will be, false for none.
-function Jobs.find(id)
+local function find_job(id)
   local job = jobs[id]
   if job ~= nil then return job end
   local packed = call('HGET', JOBS, id)
-  if packed then return Jobs.decode(id, packed) end
+  if packed then return decode(id, packed) end
   jobs[id] = false
   return false
 end
 
 -- A job that must be there: something else refers to it.
-function Jobs.get(id)
-  return Jobs.find(id) or error({err = 'CORRUPT nothing is kept of job ' .. id .. ', which is due or in line'})
+local function get_job(id)
+  return find_job(id) or error({err = 'CORRUPT nothing is kept of job ' .. id .. ', which is due or in line'})
 end
 
 -- Read many at once.
-function Jobs.read(ids)
+local function read_jobs(ids)
   local missing, count = {}, 0
   for _, id in ipairs(ids) do
     if jobs[id] == nil then
@@ -69,88 +61,74 @@ function Jobs.read(ids)
     end
   end
   if count == 0 then return end
-  for index, packed in ipairs(Change.read_fields(JOBS, missing)) do
-    if packed then Jobs.decode(missing[index], packed) else jobs[missing[index]] = false end
+  for index, packed in ipairs(read_fields(JOBS, missing)) do
+    if packed then decode(missing[index], packed) else jobs[missing[index]] = false end
   end
 end
 
-function Jobs.touch(job)
+local function touch(job)
   touched[job.id] = true
 end
 
-function Jobs.write()
-  local records = Change.hash(JOBS)
+local function write_jobs()
   for id in pairs(touched) do
     local job = jobs[id]
-    Change.put_field(records, id, job and Jobs.encode(job))
+    fill(JOBS, id, job and encode(job))
   end
   touched = {}
-  Change.write_hash(records)
-  Change.write_hash(specs)
-  Change.write_hash(results)
-  Change.write_hash(errors)
-  Change.write_hash(progress)
-  Change.write_hash(uniques)
-  Change.write_sorted(entries)
-  Change.write_sorted(waiting)
-  Change.write_sorted(timers)
-  Change.write_sorted(ends)
 end
 
 -- Among equal times the entry decides, and fixed width makes bytes compare as numbers.
-function Jobs.slip(job)
+local function slip_of(job)
   return struct.pack('>I6', job.entry) .. job.id
 end
 
 -- 7 bytes hold (9 - priority) * 2^48 + seq.
-function Jobs.score_of(job)
+local function score_of(job)
   return struct.pack('>I7', (9 - job.priority) * 281474976710656 + job.seq)
 end
 
-local soonest
-
 -- When time changes the job next. Who sleeps until the next timer it was told of must hear of an earlier one.
-function Jobs.set_timer(job)
+local function set_timer(job)
   local at = job.due
   if job.expires and (not at or job.expires < at) then at = job.expires end
   if at then
-    Change.place(timers, Jobs.slip(job), at)
+    place(TIMERS, slip_of(job), at)
     if not soonest or at < soonest then soonest = at end
   else
-    Change.remove(timers, Jobs.slip(job))
+    remove(TIMERS, slip_of(job))
   end
 end
 
-function Jobs.next_timer()
-  Change.write_sorted(timers)
+local function next_timer()
+  write_places(TIMERS)
   return tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
 end
 
-function Jobs.drop_extra(job, flag, extra)
+local function drop_extra(job, flag, extra)
   if job[flag] then
     job[flag] = false
-    Change.put_field(extra, job.id, false)
+    fill(extra, job.id, false)
   end
 end
 
-function Jobs.keep_extra(job, flag, extra, value)
+local function keep_extra(job, flag, extra, value)
   job[flag] = true
-  Change.put_field(extra, job.id, value)
-end
-
-local function extra(job, flag, fields)
-  return job[flag] and Change.field(fields, job.id) or NONE
+  fill(extra, job.id, value)
 end
 
 -- The job as it is shown: the array that a Record is made of.
-function Jobs.show(job)
-  local spec = Change.field(specs, job.id)
+local function show_job(job)
+  local spec = field_of(SPECS, job.id)
   if not spec then error({err = 'CORRUPT nothing is kept of the call of job ' .. job.id}) end
+  local function extra(flag, fields)
+    return job[flag] and field_of(fields, job.id) or NONE
+  end
   return table.concat({
-    Change.array(17), spec,
+    array(17), spec,
     pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created, job.due, job.started, job.finished,
          job.worker),
-    extra(job, 'has_result', results), extra(job, 'has_error', errors), extra(job, 'has_progress', progress),
+    extra('has_result', RESULTS), extra('has_error', ERRORS), extra('has_progress', PROGRESS),
     pack(job.reason, job.cancel or false, job.halted or false),
   })
 end

@@ -1,6 +1,6 @@
--- The keys of one queue, all of one slot, in the order in which every script is given them.
+-- The keys of one queue, all of one slot, in the order in which every call is given them.
 --
--- None is made up of what a job says: a task, a key or a value is part of a member or a field, so that each script can
+-- None is made up of what a job says: a task, a key or a value is part of a member or a field, so that each call can
 -- declare all that it may touch.
 
 local BOOK,     -- string: the counters of the queue, its time, its schema, packed
@@ -26,15 +26,17 @@ local BOOK,     -- string: the counters of the queue, its time, its schema, pack
       IDLE,     -- sorted set: channel of who waits for something to claim, by when it began
       KNOWS,    -- hash: channel -> the tasks that who waits there knows, each between zero bytes; '' for all
       WATCHED   -- hash: id -> who waits for its end
-      = unpack(KEYS)
 
 local SCHEDULED, WAITS, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
-local COUNTERS = {[SCHEDULED] = 'scheduled', [SUCCEEDED] = 'succeeded', [FAILED] = 'failed', [CANCELLED] = 'cancelled'}
+local NO_SETTINGS = {}
 local MAX_TIMERS = 1000
 local MAX_PAGE = 1000
 local KEEP_REPLY = 3600000000
 -- So many values are handed to one command: Lua's stack is not endless.
 local PART = 2000
 
-local call = redis.call
-local pack, unpack_all = cmsgpack.pack, cmsgpack.unpack
+at_begin(function()
+  BOOK, GATES, JOBS, SPECS, RESULTS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
+  ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, IDLE, KNOWS, WATCHED
+    = unpack(KEYS)
+end)

@@ -5,9 +5,11 @@
 --       each between zero bytes, or '' for all
 -- gives the version of the queue: the caller listens if it is the one that it has seen
 
-Book.tell_time(ARGV[1])
-if book.version == tonumber(ARGV[3]) then
-  call('ZADD', IDLE, now, ARGV[2])
-  call('HSET', KNOWS, ARGV[2], ARGV[4])
-end
-return book.version
+verb('listen', 'allow-oom', function()
+  tell_time(ARGV[1])
+  if book.version == tonumber(ARGV[3]) then
+    call('ZADD', IDLE, now, ARGV[2])
+    call('HSET', KNOWS, ARGV[2], ARGV[4])
+  end
+  return book.version
+end)

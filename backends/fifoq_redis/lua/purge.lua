@@ -4,15 +4,26 @@
 -- ARGV  1 test clock or '' · 2 how many jobs at most
 -- gives how many jobs
 
-local there = Book.begin(ARGV[1], false)
-Replies.forget_replies(MAX_TIMERS)
-if not there then return 0 end
-local over, ids = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'LIMIT', 0, ARGV[2]), {}
-for index, member in ipairs(over) do ids[index] = string.sub(member, 7) end
-Jobs.read(ids)
-for index, id in ipairs(ids) do
-  Change.remove(ends, over[index])
-  Moves.forget(Jobs.get(id))
+-- What was told so long ago that nobody will ask for it again.
+local function forget_replies(limit)
+  local old = call('ZRANGEBYSCORE', CALLERS, '-inf', now - KEEP_REPLY - LATE, 'LIMIT', 0, limit)
+  if #old > 0 then
+    call('HDEL', REPLIES, unpack(old))
+    call('ZREM', CALLERS, unpack(old))
+  end
 end
-Ending.finish()
-return #over
+
+verb('purge', 'allow-oom', function()
+  local there = begin(ARGV[1], false)
+  forget_replies(MAX_TIMERS)
+  if not there then return 0 end
+  local over, ids = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'LIMIT', 0, ARGV[2]), {}
+  for index, member in ipairs(over) do ids[index] = string.sub(member, 7) end
+  read_jobs(ids)
+  for index, id in ipairs(ids) do
+    remove(ENDS, over[index])
+    forget(get_job(id))
+  end
+  end_change()
+  return #over
+end)

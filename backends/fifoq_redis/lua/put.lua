@@ -8,14 +8,15 @@
 
 local LAST_READ = 11
 
--- A job as it is put, and what it is kept as once it is entered.
-local function read_spec(blob)
+-- A job as it will be kept once it is entered.
+local function new_job(blob)
   local _, id, task, key, value, priority, delay, in_line, expires, unique, retain, owner =
     cmsgpack.unpack_limit(blob, LAST_READ, 1)
+  local due = delay > 0 and now + delay or nil
   return {
-    id = id, task = task, key = key, value = value, priority = priority, asked = retain, state = WAITS, attempt = 0,
-    crashes = 0, created = now, entry = 0, seq = nil, unique = unique, owner = owner,
-    blob = blob, delay = delay, in_line = in_line, expires_in = expires,
+    id = id, task = task, key = key, value = value, priority = priority, asked = retain, attempt = 0, crashes = 0,
+    created = now, entry = 0, unique = unique, owner = owner, due = due, held = due and now,
+    state = due and not in_line and SCHEDULED or WAITS, expires = expires and now + expires,
   }
 end
 
@@ -28,46 +29,20 @@ local function payload(blob)
   return string.sub(blob, start, start + width + length)
 end
 
--- Whether it is the same call of the same task.
-local function is_same(spec, task, blob)
-  return spec.task == task and payload(spec.blob) == payload(blob)
-end
-
-local function enter(job)
-  job.entry = Book.next_number()
+local function enter(job, blob)
+  job.entry = next_number()
   jobs[job.id] = job
-  Jobs.touch(job)
-  Change.put_field(specs, job.id, job.blob)
-  Change.place(entries, job.id, job.entry)
+  touch(job)
+  fill(SPECS, job.id, blob)
+  place(ENTRIES, job.id, job.entry)
   book.accepted = book.accepted + 1
-  if job.unique then Change.put_field(uniques, job.unique, job.id) end
-  if job.delay > 0 then job.due, job.held = now + job.delay, now end
-  if job.expires_in then job.expires = now + job.expires_in end
-  if job.due or job.expires then Jobs.set_timer(job) end
-  if job.due and not job.in_line then
-    job.state = SCHEDULED
-    Moves.count(SCHEDULED, 1)
-  else
-    Moves.arrive(job, job.entry)
-  end
-end
-
--- What a spec comes to: it is entered, or there already under this id, or refused.
-local function place_of(spec, fresh, texts)
-  local there = fresh[spec.id]
-  if there then return spec.id, is_same(spec, there.task, there.blob) end
-  there = Jobs.find(spec.id)
-  if there then return spec.id, is_same(spec, there.task, Change.field(specs, spec.id)) end
-  if spec.unique then
-    local holder = Change.field(uniques, spec.unique) or texts[spec.unique]
-    if holder then return holder, true end
-    texts[spec.unique] = spec.id
-  end
-  return nil, true
+  if job.unique then fill(UNIQUES, job.unique, job.id) end
+  if job.due or job.expires then set_timer(job) end
+  if job.state == SCHEDULED then count(SCHEDULED, 1) else arrive(job, job.entry) end
 end
 
 local function refusal(task, asked)
-  local gate = Gates.of(task)
+  local gate = gate_of(task)
   if gate.capacity and gate.live + asked > gate.capacity then
     return pack({'f', task, gate.capacity, gate.live, asked})
   end
@@ -78,52 +53,67 @@ local function full(asked, total)
   if total == 0 then return nil end
   local found, first = refusal('', total), nil
   if found then return found end
-  for task, count in pairs(asked) do
-    local one = refusal(task, count)
-    if one and (not first or Change.is_less(task, first)) then found, first = one, task end
+  for task, number in pairs(asked) do
+    local one = refusal(task, number)
+    if one and (not first or is_less(task, first)) then found, first = one, task end
   end
   return found
 end
 
-local function put_batch(blobs)
-  local fresh, texts, order, asked, receipts, all_created = {}, {}, {}, {}, {'r'}, true
-  local asked_for, ids = {}, {}
-  for index, blob in ipairs(blobs) do
-    asked_for[index] = read_spec(blob)
-    ids[index] = asked_for[index].id
-  end
-  Jobs.read(ids)
-  for _, spec in ipairs(asked_for) do
-    local there, same = place_of(spec, fresh, texts)
-    if not same then return pack({'c', spec.id}) end
+-- Enter the jobs of ARGV[first] to ARGV[last], or none of them; return the reply.
+local function put_batch(news, first, last)
+  local fresh, texts, asked, receipts, created = {}, {}, {}, {'r'}, 0
+  for at = first, last do
+    local job = news[at]
+    local there = fresh[job.id] or find_job(job.id)
     if there then
-      all_created = false
-    else
-      fresh[spec.id], order[#order + 1] = spec, spec
-      asked[spec.task] = (asked[spec.task] or 0) + 1
+      local blob = fresh[job.id] and ARGV[fresh[job.id].at] or field_of(SPECS, job.id)
+      if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', job.id}) end
     end
-    receipts[#receipts + 1] = there or spec.id
-    receipts[#receipts + 1] = not there
+    local holder = not there and job.unique and (field_of(UNIQUES, job.unique) or texts[job.unique])
+    if not there and not holder then
+      fresh[job.id] = job
+      job.at = at
+      if job.unique then texts[job.unique] = job.id end
+      asked[job.task] = (asked[job.task] or 0) + 1
+      created = created + 1
+    end
+    receipts[#receipts + 1] = holder or job.id
+    receipts[#receipts + 1] = fresh[job.id] == job
   end
-  local refused = full(asked, #order)
+  local refused = full(asked, created)
   if refused then return refused end
-  for _, spec in ipairs(order) do enter(spec) end
-  for task, count in pairs(asked) do Gates.count_live(task, count) end
-  return all_created and NONE or pack(receipts)
+  for at = first, last do
+    local job = news[at]
+    if job.at then enter(job, ARGV[at]) end
+  end
+  for task, number in pairs(asked) do count_live(task, number) end
+  return created == last - first + 1 and NONE or pack(receipts)
 end
 
-local reply = Replies.recall('put', ARGV[2], ARGV[3])
-if reply then return reply end
-local made = book.schema == 0
-Book.begin(ARGV[1], true)
-Firing.fire()
-local replies, next_blob = {}, 5
-for index, size in ipairs(unpack_all(ARGV[4])) do
-  local blobs = {}
-  for number = 1, size do blobs[number] = ARGV[next_blob + number - 1] end
-  next_blob = next_blob + size
-  replies[index] = put_batch(blobs)
+-- Read all that are put at once: a hundred calls made together are as many batches.
+local function new_jobs()
+  local news, ids = {}, {}
+  for at = 5, #ARGV do
+    local job = new_job(ARGV[at])
+    news[at], ids[at - 4] = job, job.id
+  end
+  read_jobs(ids)
+  return news
 end
-Ending.finish()
-local told = pack(made) .. Change.array(#replies) .. table.concat(replies)
-return Replies.keep_reply('put', ARGV[2], ARGV[3], Change.array(2) .. told)
+
+verb('put', nil, function()
+  local reply = recall('put', ARGV[2], ARGV[3])
+  if reply then return reply end
+  local made = book.schema == 0
+  begin(ARGV[1], true)
+  fire()
+  local news, replies, first = new_jobs(), {}, 5
+  for index, size in ipairs(unpack_all(ARGV[4])) do
+    replies[index] = put_batch(news, first, first + size - 1)
+    first = first + size
+  end
+  end_change()
+  local told = array(2) .. pack(made) .. array(#replies) .. table.concat(replies)
+  return keep_reply('put', ARGV[2], ARGV[3], told)
+end)

@@ -12,10 +12,12 @@ local function expect(id)
   return pack(false)
 end
 
-local ids, replies = unpack_all(ARGV[1]), {}
-Jobs.read(ids)
-for index, id in ipairs(ids) do
-  local job = Jobs.find(id)
-  replies[index] = not job and NONE or job.state >= SUCCEEDED and Jobs.show(job) or expect(id)
-end
-return Change.array(#replies) .. table.concat(replies)
+verb('watch', 'allow-oom', function()
+  local ids, replies = unpack_all(ARGV[1]), {}
+  read_jobs(ids)
+  for index, id in ipairs(ids) do
+    local job = find_job(id)
+    replies[index] = not job and NONE or job.state >= SUCCEEDED and show_job(job) or expect(id)
+  end
+  return array(#replies) .. table.concat(replies)
+end)

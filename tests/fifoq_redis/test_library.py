@@ -1,20 +1,23 @@
-"""The Lua: constant text, all keys declared, known again after a flush, and refused where it must be."""
+"""The Lua: constant text, all keys declared, loaded again after a flush, and refused where it must be."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
-from fifoq.errors import BackendCorrupt, BackendFull, ConfigurationError
+import fifoq_redis
+from fifoq.errors import BackendCorrupt, BackendFull, BackendUnavailable, ConfigurationError
 from fifoq.lease import Extension, Fail, Hold, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Declare, Pause, Resume
 from fifoq.record import Filter
 from fifoq.state import State
 from fifoq_redis import RedisBackend
+from fifoq_redis.connecting import encode
 from fifoq_redis.keys import Keys
-from fifoq_redis.scripts import SCRIPTS, load
+from fifoq_redis.library import VERBS, library
 from tests.fifoq_redis.conftest import Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -26,7 +29,7 @@ def client(any_redis_server: Server) -> Iterator[redis.Redis]:
 
 
 async def use_everything(line: Line) -> None:
-    """Call every script, along most of its ways."""
+    """Call every verb, along most of its ways."""
     queue = line.queue
     await queue.configure(
         [Declare(None, GateSettings.of(limit=50)), Declare("task", GateSettings.of(limit=Limit(2, "x")))]
@@ -51,25 +54,27 @@ async def use_everything(line: Line) -> None:
     await queue.purge(100)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_says_what_it_is_given_and_what_it_gives(name: str) -> None:
-    from fifoq_redis import scripts
+LUA = Path(fifoq_redis.__file__).parent / "lua"
 
-    opening = scripts._ROOT.joinpath(f"{name}.lua").read_text().partition("\n\n")[0]
-    assert opening.startswith(f"-- {'put' if name == 'put' else name}")
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_says_what_it_is_given_and_what_it_gives(name: str) -> None:
+    text = LUA.joinpath(f"{name}.lua").read_text()
+    assert f"verb('{name}', " in text
+    opening = text.partition("\n\n")[0]
+    assert opening.startswith(f"-- {name}: ")
     assert "-- KEYS" in opening
     assert "-- ARGV" in opening
     assert "-- gives" in opening
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_no_script_makes_up_a_key(name: str) -> None:
-    """What a command is called on is always one of the declared keys, or a set or hash made of one."""
-    text = load(name).text.decode()
+def test_nothing_makes_up_a_key() -> None:
+    """What a command is called on is always one of the declared keys, or the changes of one."""
+    text = library().text.decode()
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
-    declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +--", text, re.MULTILINE))
+    declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
     assert declared >= {"BOOK", "JOBS", "WATCHED"}
-    through_values = {"key", "set.key", "fields.key", "unpack(KEYS", "channel", "channels[index]"}
+    through_values = {"key", "unpack(KEYS", "channel", "channels[index]"}
     assert called - declared <= through_values
 
 
@@ -87,11 +92,11 @@ async def test_no_key_has_a_time_to_live(line: Line, client: redis.Redis) -> Non
     assert all(client.ttl(key) == -1 for key in client.scan_iter())
 
 
-async def test_scripts_that_were_flushed_are_sent_again(line: Line, client: redis.Redis) -> None:
+async def test_functions_that_were_flushed_are_loaded_again(line: Line, client: redis.Redis) -> None:
     await line.put(job("a", "k"), job("b", "k"))
-    client.script_flush()
+    client.function_flush()
     (lease,) = await line.claim(2)
-    client.script_flush()
+    client.function_flush()
     assert await line.succeed(lease) == (State.SUCCEEDED,)
     assert [one.spec.id for one in await line.claim(2)] == ["b"]
 
@@ -147,4 +152,40 @@ async def test_at_maxmemory_a_put_is_refused_before_it_writes_and_leases_can_end
     assert await line.succeed(first, second, fifth) == (State.SUCCEEDED,) * 3
     assert len(await line.claim(100)) == 17
     assert (await line.queue.audit()).differences == ()
+    await backend.close()
+
+
+async def test_a_library_is_named_by_its_text_so_that_two_versions_live_side_by_side(
+    line: Line, client: redis.Redis
+) -> None:
+    await line.put(job("a"))
+    mine = library()
+    other = mine.text.replace(mine.name.encode(), b"fifoq_other")
+    client.function_load(other.decode())
+    (lease,) = await line.claim()
+    assert await line.succeed(lease) == (State.SUCCEEDED,)
+    assert library().looks == {"get", "find", "stats", "blocked", "audit"}
+
+
+async def test_who_may_not_load_functions_is_told_what_to_grant(redis_server: Server) -> None:
+    with redis_server.client() as client:
+        client.function_flush()
+    url = redis_server.user("poor", "secret", "~*", "&*", "+@all", "-function|load")
+    backend = RedisBackend(url)
+    await backend.open()
+    with pytest.raises(ConfigurationError, match="function"):
+        await backend.queue("queue").stats()
+    await backend.close()
+
+
+async def test_functions_that_vanish_as_fast_as_they_are_loaded_are_an_error_and_no_loop(
+    any_redis_server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.function_flush()
+    backend = RedisBackend(any_redis_server.url)
+    await backend.open()
+    runner = backend._opened_now().runner
+    monkeypatch.setattr(runner, "_load", encode("FUNCTION", "FLUSH"))
+    with pytest.raises(BackendUnavailable, match="FUNCTION FLUSH"):
+        await backend.queue("queue").stats()
     await backend.close()
