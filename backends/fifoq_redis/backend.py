@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 from weakref import WeakSet
 
@@ -108,8 +108,8 @@ class RedisBackend:
     def time(self) -> str | int:
         return "" if self._clock is None else self._clock.now()
 
-    async def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Any:
-        return await self._opened_now().runner.verb(keys, verb, arguments)
+    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
+        return self._opened_now().runner.verb(keys, verb, arguments)
 
     async def register(self, name: str) -> None:
         key = names_key(self._location.prefix)

@@ -24,9 +24,12 @@ Connect = Callable[[], Awaitable[AbstractConnection]]
 """Makes a new connection. Raises Unsent if there is none to be had, or a FifoqError that says more."""
 
 
+_pack: Callable[[tuple[bytes | int | str, ...]], bytes] = cast(Any, hiredis).pack_command
+
+
 def encode(*words: bytes | int | str) -> bytes:
     """A command as it is sent."""
-    return cast("bytes", cast(Any, hiredis).pack_command(words))
+    return _pack(words)
 
 
 async def connect(

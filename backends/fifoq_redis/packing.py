@@ -40,8 +40,7 @@ _HOLDS = {ord("h"): Hold.HELD, ord("c"): Hold.CANCEL, ord("l"): Hold.LOST}
 _spec, _lease, _receipt, _record = quick(JobSpec), quick(Lease), quick(Receipt), quick(Record)
 
 
-def unpack(data: bytes) -> Any:
-    return cast(Any, msgpack).unpackb(data)
+unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
 
 
 # ---- jobs

@@ -1,7 +1,7 @@
 """One queue of a Redis store: `fifoq.queue.Queue`. Each call is one function of the library."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -15,7 +15,10 @@ from fifoq_redis.auditing import audit
 from fifoq_redis.keys import Keys
 from fifoq_redis.packing import pack, unpack
 from fifoq_redis.turn import Turn
-from fifoq_redis.watch import Watch
+from fifoq_redis.watch import Ring, Watch
+
+CLAIMS_WITHIN = 0.002
+"""Seconds."""
 
 
 class Store(Protocol):
@@ -26,8 +29,8 @@ class Store(Protocol):
         """Where the functions tell this backend what it waits for."""
         ...
 
-    async def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Any:
-        """Call a function of the library and return its reply. Raises a FifoqError."""
+    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
+        """Call a function of the library; its reply is awaited. Raises a FifoqError, now or then."""
         ...
 
     async def register(self, name: str) -> None:
@@ -104,7 +107,7 @@ class RedisQueue:
         watch = self.watch
         with watch.waiting() as ring:
             while True:
-                if not watch.listening and await self._listen(max(0.0, end - loop.time())):
+                if not watch.listening and await self._begin_to_listen(ring, end):
                     return True
                 left = end - loop.time()
                 if await ring.within(max(0.0, min(left, watch.floor))):
@@ -112,8 +115,15 @@ class RedisQueue:
                 if loop.time() >= end:
                     return False
 
-    async def _listen(self, timeout: float) -> bool:
+    async def _begin_to_listen(self, ring: Ring, end: float) -> bool:
         """Have this backend told of the next change; return True if there has been one."""
+        now = asyncio.get_running_loop().time()
+        # Whoever was told of a change claims now, and a claim says that somebody listens here: half the calls.
+        if await ring.within(max(0.0, min(CLAIMS_WITHIN, end - now))):
+            return True
+        return not self.watch.listening and await self._listen(max(0.0, end - now))
+
+    async def _listen(self, timeout: float) -> bool:
         watch = self.watch
         await self._store.hear(self._keys, min(timeout, self.watch.floor))
         seen = watch.version
@@ -215,8 +225,8 @@ class RedisQueue:
 
     # ---- what they are made of
 
-    async def _run(self, verb: str, *arguments: bytes | str | int) -> Any:
-        return await self._store.run(self._keys, verb, *arguments)
+    def _run(self, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
+        return self._store.run(self._keys, verb, *arguments)
 
     async def _register(self) -> None:
         """Its name comes before its first job: a queue that nobody can find would never be served."""

@@ -3,6 +3,7 @@ Calls the functions at the server of a queue: it is given the library if it does
 queue has moved. All errors of the driver end here.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 from fifoq_redis.connecting import encode
@@ -82,13 +83,13 @@ class Runner:
                 place, asking, taught = elsewhere, code == "ASK", 0
         raise Unsent(f"it moved {MOVES} times, and was nowhere")
 
-    async def _send(self, place: Place, command: bytes, *, asking: bool, teaching: bool) -> Any:
+    def _send(self, place: Place, command: bytes, *, asking: bool, teaching: bool) -> Awaitable[Any]:
         """Send a command, at once with what it needs: nobody can make the server forget it in between."""
         if asking:  # of a node that is only just being given the slot
             command = _ASKING + command
         if teaching:
             command = self._load + command
-        return await place.wire.call(command, replies=1 + asking + teaching)
+        return place.wire.call(command, replies=1 + asking + teaching)
 
     async def _teach(self, place: Place) -> None:
         """Give a server the library. Raises Refused, with the reason, if it does not take it."""

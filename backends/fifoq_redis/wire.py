@@ -50,20 +50,21 @@ class Wire:
         self.turns = 0
         """How many times something was sent: the round trips."""
 
-    async def call(self, command: bytes, replies: int = 1) -> Any:
+    def call(self, command: bytes, replies: int = 1) -> asyncio.Future[Any]:
         """
-        Send a command and return its reply.
+        Send a command; the future brings its reply.
 
-        Raises Unsent if it was not sent, Lost if it was and no reply came in time, Refused if the server did.
+        It raises Unsent if it was not sent, Lost if it was and no reply came in time, Refused if the server did.
         """
-        if self._closed:
-            raise Unsent("the backend is closed")
         order = Order(command, replies, self._loop)
+        if self._closed:
+            order.fail(Unsent("the backend is closed"))
+            return order.future
         self._unsent.append(order)
         if not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
-        return await order.future
+        return order.future
 
     def hang_up(self) -> None:
         """Leave this connection; the next call makes another one."""
