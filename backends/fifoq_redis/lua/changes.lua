@@ -30,11 +30,24 @@ local function in_parts(command, key, values, count)
   end
 end
 
+-- A single change needs no lists: 2 of 40 µs, in a call of one job.
+local function write_one(key, add, drop, name, value)
+  if not value then
+    call(drop, key, name)
+  elseif add == 'ZADD' then
+    call(add, key, value, name)
+  else
+    call(add, key, name, value)
+  end
+end
+
 -- Whoever reads a sorted set writes it first.
 local function write_places(key)
   local members = placed[key]
   if not members then return end
   placed[key] = nil
+  local first, its_score = next(members)
+  if next(members, first) == nil then return write_one(key, 'ZADD', 'ZREM', first, its_score) end
   local adds, added, removes, removed = {}, 0, {}, 0
   for member, score in pairs(members) do
     if score then
@@ -53,6 +66,8 @@ local function write_fields(key)
   local fields = filled[key]
   if not fields then return end
   filled[key] = nil
+  local first, its_value = next(fields)
+  if next(fields, first) == nil then return write_one(key, 'HSET', 'HDEL', first, its_value) end
   local sets, set, drops, dropped = {}, 0, {}, 0
   for name, value in pairs(fields) do
     if value then

@@ -50,10 +50,8 @@ local function wait_for_more(tasks, n)
   end
 end
 
-local function claim()
+local function claim(tasks, n)
   leases, leased, prefix, term = {}, {}, ARGV[2] .. '.' .. ARGV[3] .. '.', tonumber(ARGV[6])
-  local tasks, n = unpack_all(ARGV[7]), tonumber(ARGV[5])
-  read_gates(tasks)
   fire()
   face_all()
   show_values()
@@ -70,8 +68,10 @@ verb('claim', 'allow-oom', function()
   if not begin(ARGV[1], false) then
     return keep_reply('claim', ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
   end
+  local tasks = unpack_all(ARGV[7])
+  read_gates(tasks)
   local settled = with_settle and settle_all(12)
-  local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim())
+  local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks, tonumber(ARGV[5])))
   if not with_settle then return claimed end
   return array(2) .. keep_reply('settle', ARGV[10], ARGV[11], settled) .. claimed
 end)

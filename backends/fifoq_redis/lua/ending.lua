@@ -1,8 +1,7 @@
 -- How every change ends: all that was collected is written, and who waits for something to claim is told.
 
 local function stop_listening(channel)
-  call('ZREM', IDLE, channel)
-  call('HDEL', KNOWS, channel)
+  if call('ZREM', IDLE, channel) > 0 then call('HDEL', KNOWS, channel) end
 end
 
 -- One waiter per job, the first that knows its task. One whom nobody hears for is gone: the next is called.

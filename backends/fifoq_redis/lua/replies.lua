@@ -23,6 +23,6 @@ local function keep_reply(verb, caller, number, reply)
     noted[verb] = now
     call('ZADD', CALLERS, now, name)
   end
-  call('HSET', REPLIES, name, struct.pack('>I8I8', number, noted[verb]) .. reply)
+  fill(REPLIES, name, struct.pack('>I8I8', number, noted[verb]) .. reply)
   return reply
 end

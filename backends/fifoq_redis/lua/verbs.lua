@@ -8,7 +8,9 @@ local function verb(name, flag, run)
     callback = function(keys, args)
       begin_call(keys, args)
       if book.schema > SCHEMA then return redis.error_reply('NEWERSCHEMA ' .. book.schema) end
-      return run()
+      local reply = run()
+      write_fields(REPLIES)
+      return reply
     end,
   })
 end
