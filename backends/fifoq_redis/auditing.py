@@ -16,7 +16,7 @@ SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
 _HALF = 1 << 48
 _COUNTERS = (
     *("schema", "last", "offset", "number", "fence", "version", "accepted", "purged"),
-    *("scheduled", "succeeded", "failed", "cancelled"),
+    *("scheduled", "succeeded", "failed", "cancelled", "watched", "first"),
 )
 """What lua/book.lua keeps, in that order."""
 
@@ -81,12 +81,12 @@ class Dump:
     """What audit.lua gives, by key."""
 
     def __init__(self, replies: list[list[bytes]]) -> None:
-        (book,), *rest = replies
-        pairs = [{}, *[dict(zip(reply[::2], reply[1::2], strict=True)) for reply in rest]]
-        _, self.gates, self.packed, self.specs, self.results, self.errors, self.progress = pairs[:7]
-        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(book), strict=True))
-        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[7:12]
-        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[12:18]
+        pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
+        self.gates, self.packed, self.specs, self.results, self.errors, self.progress = pairs[:6]
+        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(self.gates.pop(b"\0")), strict=True))
+        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[6:11]
+        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[11:17]
+        self.watched = pairs[-1]
         self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
 
     def count(self, name: str) -> int:
@@ -151,6 +151,7 @@ def _counts(dump: Dump) -> Iterator[str]:
     names = {"scheduled": SCHEDULED, "succeeded": SUCCEEDED, "failed": FAILED, "cancelled": CANCELLED}
     expected = {name: states[state] for name, state in names.items()}
     expected["accepted"] = len(dump.jobs) + dump.count("purged")
+    expected["watched"] = len(dump.watched)
     yield from _differ("the count of", {name: dump.count(name) for name in expected}, expected)
     live = Counter(job.task for job in dump.jobs.values() if not job.ended)
     running = Counter(job.task for job in dump.jobs.values() if job.state == RUNNING)
@@ -172,6 +173,8 @@ def _uniques(dump: Dump) -> Iterator[str]:
 def _times(dump: Dump) -> Iterator[str]:
     timers = {_slip(id, job.entry): job.timer for id, job in dump.jobs.items() if job.timer is not None}
     yield from _scores("the timer of", dump.timers, timers)
+    if dump.count("first") != min(timers.values(), default=False):
+        yield f"The first timer is noted at {dump.count('first')}, and is at {min(timers.values(), default=False)}."
     ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
     yield from _scores("the end of the retention of", dump.ends, ends)
 

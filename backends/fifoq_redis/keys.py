@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 _NAMES = (
     "book",
-    "gates",
     "jobs",
     "specs",
     "results",

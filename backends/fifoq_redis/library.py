@@ -21,6 +21,7 @@ _PIECES = (
     "replies",
     "gates",
     "jobs",
+    "timers",
     "ready",
     "lines",
     "moves",

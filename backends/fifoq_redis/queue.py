@@ -75,7 +75,8 @@ class RedisQueue:
             await self._register()
         jobs = [packing.pack_spec(spec) for batch in batches for spec in batch]
         sizes = pack([len(batch) for batch in batches])
-        reply = await self._run("put", self._store.time, call.caller, call.number, sizes, *jobs)
+        tasks = pack(list({spec.task for batch in batches for spec in batch}))
+        reply = await self._run("put", self._store.time, call.caller, call.number, tasks, sizes, *jobs)
         made, replies = unpack(reply)
         if made:
             await self._register()

@@ -4,7 +4,7 @@
 -- ARGV  none
 -- gives by key, in their order, what GET, HGETALL or ZRANGE WITHSCORES say of it
 
-verb('audit', 'no-writes', function()
+verb('audit', 'no-writes', nil, function()
   local all = {}
   for index, key in ipairs(KEYS) do
     local kind = call('TYPE', key).ok

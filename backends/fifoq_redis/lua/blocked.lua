@@ -17,7 +17,7 @@ local function rank_behind(since, key)
   return first
 end
 
-verb('blocked', 'no-writes', function()
+verb('blocked', 'no-writes', nil, function()
   local start = ARGV[1] == '' and 0 or rank_behind(ARGV[1], ARGV[2])
   local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
   for index = 1, math.min(#keys, tonumber(ARGV[3])) do

@@ -4,7 +4,7 @@
 -- ARGV  1 test clock or '' · 2 ids (msgpack) · 3 reason
 -- gives as changing.lua says
 
-verb('cancel', 'allow-oom', function()
+verb('cancel', 'allow-oom', nil, function()
   return change_jobs(function(job)
     if job.state >= SUCCEEDED or job.cancel then return false end
     job.reason = ARGV[3]

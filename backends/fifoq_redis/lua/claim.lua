@@ -15,9 +15,9 @@ local function lease(job)
   book.fence = book.fence + 1
   job.state, job.token, job.worker = RUNNING, prefix .. book.fence, ARGV[4]
   job.started, job.lease, job.attempt = now, now + term, job.attempt + 1
-  job.expires = nil
   drop_extra(job, 'has_progress', PROGRESS)
-  place(TIMERS, slip_of(job), job.lease)
+  if job.expires then move_timer(job, job.lease) else add_timer(job, job.lease) end
+  job.expires = nil
   remove(WAITING, job.id)
   touch(job)
   leases[#leases + 1] = pack(book.fence, job.entry, job.seq, job.attempt, job.crashes, job.created)
@@ -60,7 +60,7 @@ local function claim(tasks, n)
   return array(4) .. show_leases() .. pack(now, time_to_wait(tasks), book.version)
 end
 
-verb('claim', 'allow-oom', function()
+verb('claim', 'allow-oom', 7, function(tasks)
   local with_settle = ARGV[10] ~= nil
   local reply = recall('claim', ARGV[2], ARGV[3])
   if with_settle and (reply or recall('settle', ARGV[10], ARGV[11]) or book.schema == 0) then return NONE end
@@ -68,8 +68,6 @@ verb('claim', 'allow-oom', function()
   if not begin(ARGV[1], false) then
     return keep_reply('claim', ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
   end
-  local tasks = unpack_all(ARGV[7])
-  read_gates(tasks)
   local settled = with_settle and settle_all(12)
   local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks, tonumber(ARGV[5])))
   if not with_settle then return claimed end

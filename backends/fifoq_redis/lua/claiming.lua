@@ -73,10 +73,10 @@ end
 
 -- Until a timer fires or a gate gets a token; early rather than exact, never late.
 local function time_to_wait(tasks)
-  local at = next_timer()
+  local at = book.first
   for index = 0, #tasks do
     local opens = opens_at(gate_of(tasks[index] or ''))
     if opens and (not at or opens < at) then at = opens end
   end
-  return at and math.max(0, at - now)
+  return at and math.max(0, at - now) or nil
 end

@@ -52,7 +52,7 @@ local KINDS = {
   end,
 }
 
-verb('configure', 'allow-oom', function()
+verb('configure', 'allow-oom', nil, function()
   local made = book.schema == 0
   begin(ARGV[1], true)
   for _, setting in ipairs(unpack_all(ARGV[2])) do

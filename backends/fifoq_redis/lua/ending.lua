@@ -29,11 +29,11 @@ local function end_change()
   show_values()
   write_jobs()
   write_gates()
-  write_all()
-  if soonest and next_timer() == soonest then stir() end
-  if next(offered) then
-    book.version = book.version + 1
-    call_waiters()
-  end
+  note_first_timer()
+  if soonest and book.first == soonest then stir() end
+  local news = next(offered) ~= nil
+  if news then book.version = book.version + 1 end
   write_book()
+  write_all()
+  if news then call_waiters() end
 end

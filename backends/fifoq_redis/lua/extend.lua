@@ -12,13 +12,13 @@ local function extend(extension)
   if has_progress then blob, next_blob = ARGV[next_blob], next_blob + 1 end
   if not job or job.token ~= token then return 'l' end
   job.lease = now + lease
-  place(TIMERS, slip_of(job), job.lease)
+  move_timer(job, job.lease)
   if blob then keep_extra(job, 'has_progress', PROGRESS, blob) end
   touch(job)
   return job.cancel and 'c' or 'h'
 end
 
-verb('extend', 'allow-oom', function()
+verb('extend', 'allow-oom', nil, function()
   next_blob = 3
   local extensions, ids, holds = unpack_all(ARGV[2]), {}, {}
   for index, extension in ipairs(extensions) do ids[index] = extension[1] end

@@ -29,7 +29,7 @@ local function find(cursor, limit, filter)
   end
 end
 
-verb('find', 'no-writes', function()
+verb('find', 'no-writes', nil, function()
   local records, behind = find(tonumber(ARGV[1]), tonumber(ARGV[2]), unpack_all(ARGV[3]))
   return array(2) .. array(#records) .. table.concat(records) .. pack(behind)
 end)

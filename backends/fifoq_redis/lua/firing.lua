@@ -27,13 +27,14 @@ end
 
 -- Fire the timers that are due, by (time, entry), at most MAX_TIMERS.
 local function fire()
+  if not book.first or book.first > now then return end
   local due = call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, MAX_TIMERS)
-  if #due == 0 then return end
   local ids = {}
   for index, slip in ipairs(due) do ids[index] = string.sub(slip, 7) end
   read_jobs(ids)
   for index, id in ipairs(ids) do
-    remove(TIMERS, due[index])
-    fire_one(get_job(id))
+    local job = get_job(id)
+    drop_timer(job)
+    fire_one(job)
   end
 end

@@ -25,22 +25,23 @@ local function read_gate(task, packed)
 end
 
 local function gate_of(task)
-  return gates[task] or read_gate(task, call('HGET', GATES, task))
+  return gates[task] or read_gate(task, call('HGET', BOOK, task))
 end
 
--- Read the gates of these tasks, and the queue's own.
-local function read_gates(tasks)
-  for index, packed in ipairs(read_fields(GATES, {'', unpack(tasks)})) do
-    local task = tasks[index - 1] or ''
-    if not gates[task] then read_gate(task, packed) end
-  end
+-- Read the counters, and the gates of the queue and of these tasks.
+local function open_book(tasks)
+  local names = {COUNTERS, ''}
+  for index, task in ipairs(tasks) do names[index + 2] = task end
+  local found = read_fields(BOOK, names)
+  read_book(found[1])
+  for index = 2, #names do read_gate(names[index], found[index]) end
 end
 
 local function write_gates()
   for task, gate in pairs(gates) do
     if gate.changed then
       gate.changed = false
-      fill(GATES, task, pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override))
+      fill(BOOK, task, pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override))
     end
   end
 end

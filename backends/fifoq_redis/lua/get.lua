@@ -4,7 +4,7 @@
 -- ARGV  1 ids (msgpack)
 -- gives msgpack: by id its record (jobs.lua, show_job), or nil
 
-verb('get', 'no-writes', function()
+verb('get', 'no-writes', nil, function()
   local ids, records = unpack_all(ARGV[1]), {}
   read_jobs(ids)
   for index, id in ipairs(ids) do

@@ -1,8 +1,8 @@
 -- Jobs: read once, changed here, written at the end. What was put, and what was returned, is kept beside and unread.
 
-local jobs, touched, soonest
+local jobs, touched
 
-at_begin(function() jobs, touched, soonest = {}, {}, nil end)
+at_begin(function() jobs, touched = {}, {} end)
 
 -- Most jobs are plain: the second half of the record is there only if anything in it says something.
 local function decode(id, packed)
@@ -86,23 +86,6 @@ end
 -- 7 bytes hold (9 - priority) * 2^48 + seq.
 local function score_of(job)
   return struct.pack('>I7', (9 - job.priority) * 281474976710656 + job.seq)
-end
-
--- When time changes the job next. Who sleeps until the next timer it was told of must hear of an earlier one.
-local function set_timer(job)
-  local at = job.due
-  if job.expires and (not at or job.expires < at) then at = job.expires end
-  if at then
-    place(TIMERS, slip_of(job), at)
-    if not soonest or at < soonest then soonest = at end
-  else
-    remove(TIMERS, slip_of(job))
-  end
-end
-
-local function next_timer()
-  write_places(TIMERS)
-  return tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
 end
 
 local function drop_extra(job, flag, extra)

@@ -3,8 +3,7 @@
 -- None is made up of what a job says: a task, a key or a value is part of a member or a field, so that each call can
 -- declare all that it may touch.
 
-local BOOK,     -- string: the counters of the queue, its time, its schema, packed
-      GATES,    -- hash: task ('' is the queue) -> its gate, packed
+local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the queue) -> its gate, packed
       JOBS,     -- hash: id -> what has become of the job, packed
       SPECS,    -- hash: id -> what its put said, as it was sent, and as it is shown
       RESULTS,  -- hash: id -> what it returned, as it was sent
@@ -36,7 +35,7 @@ local KEEP_REPLY = 3600000000
 local PART = 2000
 
 at_begin(function()
-  BOOK, GATES, JOBS, SPECS, RESULTS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
+  BOOK, JOBS, SPECS, RESULTS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
   ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, IDLE, KNOWS, WATCHED
     = unpack(KEYS)
 end)

@@ -5,7 +5,7 @@
 --       each between zero bytes, or '' for all
 -- gives the version of the queue: the caller listens if it is the one that it has seen
 
-verb('listen', 'allow-oom', function()
+verb('listen', 'allow-oom', nil, function()
   tell_time(ARGV[1])
   if book.version == tonumber(ARGV[3]) then
     call('ZADD', IDLE, now, ARGV[2])

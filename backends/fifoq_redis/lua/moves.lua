@@ -1,19 +1,11 @@
 -- The moves that every verb is made of: into the line, back to it, out of it.
 
-local any_watched
-
-at_begin(function() any_watched = nil end)
-
-local function is_any_watched()
-  if any_watched == nil then any_watched = call('EXISTS', WATCHED) > 0 end
-  return any_watched
-end
-
 -- Tell who waits for the end of a job, with its last record: it may be gone by the time they look.
 local function tell_watchers(job)
-  local watchers = is_any_watched() and call('HGET', WATCHED, job.id)
+  local watchers = book.watched > 0 and call('HGET', WATCHED, job.id)
   if not watchers then return end
   call('HDEL', WATCHED, job.id)
+  book.watched = book.watched - 1
   local message = 'e' .. BOOK .. '\0' .. job.id .. '\0' .. show_job(job)
   for channel in string.gmatch(watchers, '%S+') do call('PUBLISH', channel, message) end
 end
@@ -37,7 +29,7 @@ end
 
 local function end_lease(job)
   job.token, job.lease = nil, nil
-  remove(TIMERS, slip_of(job))
+  drop_timer(job)
   free(job)
 end
 
@@ -89,8 +81,8 @@ local function stop_waiting(job, before)
     withdraw(job)
     remove(WAITING, job.id)
   end
+  if job.due or job.expires then drop_timer(job) end
   job.due, job.expires = nil, nil
-  remove(TIMERS, slip_of(job))
 end
 
 -- The job is over. One that is kept for no time leaves at once; a halted one keeps its key.

@@ -4,7 +4,7 @@
 -- ARGV  1 test clock or ''
 -- gives nothing
 
-verb('pass_on', 'allow-oom', function()
+verb('pass_on', 'allow-oom', nil, function()
   if begin(ARGV[1], false) then
     stir()
     end_change()

@@ -13,7 +13,7 @@ local function forget_replies(limit)
   end
 end
 
-verb('purge', 'allow-oom', function()
+verb('purge', 'allow-oom', nil, function()
   local there = begin(ARGV[1], false)
   forget_replies(MAX_TIMERS)
   if not there then return 0 end

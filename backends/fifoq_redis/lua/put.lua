@@ -1,12 +1,14 @@
 -- put: enter batches of jobs, each as a whole or not at all.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 sizes of the batches (msgpack) · 5… the jobs (msgpack: id, task,
---       key, value, priority, delay, in line, expires, unique, retain, owner; then payload and meta, never read here)
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks (msgpack) · 5 sizes of the batches (msgpack) ·
+--       6… the jobs (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then
+--       payload and meta, never read here)
 -- gives msgpack: whether the queue was made; by batch nil (all created), {'r', id, created, …}, {'c', id} (conflict) or
 --       {'f', task, capacity, live, asked} (full). Refused by the server itself, before anything is done, at maxmemory.
 
 local LAST_READ = 11
+local FIRST = 6
 
 -- A job as it will be kept once it is entered.
 local function new_job(blob)
@@ -94,22 +96,22 @@ end
 -- Read all that are put at once: a hundred calls made together are as many batches.
 local function new_jobs()
   local news, ids = {}, {}
-  for at = 5, #ARGV do
+  for at = FIRST, #ARGV do
     local job = new_job(ARGV[at])
-    news[at], ids[at - 4] = job, job.id
+    news[at], ids[at - FIRST + 1] = job, job.id
   end
   read_jobs(ids)
   return news
 end
 
-verb('put', nil, function()
+verb('put', nil, 4, function()
   local reply = recall('put', ARGV[2], ARGV[3])
   if reply then return reply end
   local made = book.schema == 0
   begin(ARGV[1], true)
   fire()
-  local news, replies, first = new_jobs(), {}, 5
-  for index, size in ipairs(unpack_all(ARGV[4])) do
+  local news, replies, first = new_jobs(), {}, FIRST
+  for index, size in ipairs(unpack_all(ARGV[5])) do
     replies[index] = put_batch(news, first, first + size - 1)
     first = first + size
   end

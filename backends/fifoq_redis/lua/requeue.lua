@@ -11,7 +11,7 @@ local function forget_tries(job)
   drop_extra(job, 'has_progress', PROGRESS)
 end
 
-verb('requeue', 'allow-oom', function()
+verb('requeue', 'allow-oom', nil, function()
   return change_jobs(function(job)
     if job.state ~= FAILED then return false end
     local halted, holder = job.halted, job.unique and field_of(UNIQUES, job.unique)

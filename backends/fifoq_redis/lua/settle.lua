@@ -5,7 +5,7 @@
 --       for 'c' the reason, for 'r' and 'l' after}) · 5… the results and errors of kinds 's', 'f' and 'r', in order
 -- gives msgpack: by settlement the state of the job now, or nil if the lease was lost
 
-verb('settle', 'allow-oom', function()
+verb('settle', 'allow-oom', nil, function()
   local reply = recall('settle', ARGV[2], ARGV[3])
   if reply then return reply end
   local states

@@ -1,7 +1,7 @@
 -- How leases end, in order.
 
 local function must_keep(job, retain)
-  return job.asked > 0 or retain > 0 or is_any_watched()
+  return job.asked > 0 or retain > 0 or book.watched > 0
 end
 
 -- To its place, or, if it was asked to cancel, to its end.

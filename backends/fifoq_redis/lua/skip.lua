@@ -4,7 +4,7 @@
 -- ARGV  1 test clock or '' · 2 ids (msgpack)
 -- gives as changing.lua says
 
-verb('skip', 'allow-oom', function()
+verb('skip', 'allow-oom', nil, function()
   return change_jobs(function(job)
     if not job.halted then return false end
     job.halted = false

@@ -1,14 +1,19 @@
 -- What can be called: each verb of a queue, as a function of the library.
 
--- `flag`: 'no-writes' if it only looks, 'allow-oom' if it is to work at maxmemory, too.
-local function verb(name, flag, run)
+local NO_TASKS = {}
+
+-- `flag`: 'no-writes' if it only looks, 'allow-oom' if it is to work at maxmemory, too. `tasks_at`: which of ARGV has
+-- the tasks whose gates it will need, if that is known; `run` is given them.
+local function verb(name, flag, tasks_at, run)
   redis.register_function({
     function_name = LIBRARY .. '_' .. name,
     flags = {flag},
     callback = function(keys, args)
       begin_call(keys, args)
+      local tasks = tasks_at and unpack_all(args[tasks_at]) or NO_TASKS
+      open_book(tasks)
       if book.schema > SCHEMA then return redis.error_reply('NEWERSCHEMA ' .. book.schema) end
-      local reply = run()
+      local reply = run(tasks)
       write_fields(REPLIES)
       return reply
     end,

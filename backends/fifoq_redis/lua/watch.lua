@@ -7,17 +7,21 @@
 local function expect(id)
   local watchers = call('HGET', WATCHED, id) or ''
   if not string.find(' ' .. watchers .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then
-    call('HSET', WATCHED, id, watchers .. ' ' .. ARGV[2])
+    book.watched = book.watched + call('HSET', WATCHED, id, watchers .. ' ' .. ARGV[2])
   end
   return pack(false)
 end
 
-verb('watch', 'allow-oom', function()
-  local ids, replies = unpack_all(ARGV[1]), {}
+verb('watch', 'allow-oom', nil, function()
+  local ids, replies, before = unpack_all(ARGV[1]), {}, book.watched
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)
     replies[index] = not job and NONE or job.state >= SUCCEEDED and show_job(job) or expect(id)
+  end
+  if book.watched > before then
+    write_book()
+    write_all()
   end
   return array(#replies) .. table.concat(replies)
 end)
