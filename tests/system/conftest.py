@@ -1,4 +1,4 @@
-"""Where the system tests run: each once on every store. A store is added by a line in URLS."""
+"""Where the system tests run: each once on every store."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +17,11 @@ URLS: dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.fixture(params=URLS)
+@pytest.fixture(params=[*URLS, "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store."""
+    if request.param == "redis":
+        return request.getfixturevalue("any_redis_server").url
     return URLS[request.param](tmp_path)
 
 
