@@ -66,7 +66,7 @@ class RedisQueue:
         self._turn = Turn(self._run, lambda: store.time)
         self._registered = False
         self._asked: dict[str, asyncio.Future[Any]] = {}
-        self._tasks: dict[frozenset[str], bytes] = {}
+        self._tasks: dict[frozenset[str], tuple[bytes, bytes]] = {}
 
     # ---- jobs in, out and through
 
@@ -86,11 +86,15 @@ class RedisQueue:
         watch = self.watch
         known = self._known(tasks)
         channel = self._store.channel if watch.idle and self._store.hears(self._keys) else b""
-        reply = await self._turn.claim(call.caller, call.number, worker, n, lease, known, channel, watch.knows)
+        noted, watch.noted = watch.noted, watch.noted or bool(channel)
+        reply = await self._turn.claim(
+            call.caller, call.number, worker, n, lease, known, channel, watch.knows, int(noted)
+        )
         claimed, version = packing.read_claimed(reply, call)
         watch.saw(version)
         if channel:
-            watch.listens(len(claimed.leases) < n)
+            watch.noted = len(claimed.leases) < n
+            watch.listens(watch.noted)
         return claimed
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
@@ -127,7 +131,7 @@ class RedisQueue:
     async def _listen(self, timeout: float) -> bool:
         watch = self.watch
         await self._store.hear(self._keys, min(timeout, self.watch.floor))
-        seen = watch.version
+        seen, watch.noted = watch.version, True
         version = await self._run("listen", self._store.time, self._store.channel, seen, watch.knows)
         watch.listens(version == seen)
         return watch.saw(version)
@@ -239,9 +243,10 @@ class RedisQueue:
         names = frozenset(tasks)
         known = self._tasks.get(names)
         if known is None:
-            known = self._tasks[names] = pack(sorted(names))
-        self.watch.claims(names)
-        return known
+            between_zeros = "\0".join(("", *names, "")).encode()
+            known = self._tasks[names] = (pack(sorted(names)), between_zeros)
+        packed, self.watch.knows = known
+        return packed
 
 
 def _read_cursor(cursor: str | None) -> tuple[str, str]:

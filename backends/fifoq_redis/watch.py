@@ -1,7 +1,7 @@
 """Who waits for what on one queue of one backend: for anything to claim, or for the end of one job."""
 
 import asyncio
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,8 @@ class Watch:
         """The version of the queue that the last claim, or the last hint, was given at."""
         self.knows = b""
         """The tasks of the last claim, each between zero bytes."""
+        self.noted = False
+        """The store may have this backend among those who wait."""
         self.idle: set[Ring] = set()
         self._ends: dict[str, set[Ring]] = {}
         self._until = 0.0
@@ -30,9 +32,6 @@ class Watch:
 
     def listens(self, listening: bool) -> None:
         self._until = asyncio.get_running_loop().time() + self.floor if listening else 0.0
-
-    def claims(self, tasks: Collection[str]) -> None:
-        self.knows = "\0".join(("", *tasks, "")).encode()
 
     def saw(self, version: int) -> bool:
         """Note the version that the queue has; return whether it is news."""

@@ -3,7 +3,8 @@
 --
 -- KEYS  all of the queue (keys.lua)
 -- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks (msgpack) · 8 the channel of who
---       waits for more, or '' · 9 the tasks between zero bytes · 10… what settle is given, from its 2 on
+--       waits for more, or '' · 9 the tasks between zero bytes · 10 '1' if the channel may be in IDLE · 11… what
+--       settle is given, from its 2 on
 -- gives msgpack: the leases (each the job as it was sent, fence, entry, seq, attempt, crashes, created), the time, the
 --       time until a timer or a token, or nil, and the version of the queue. With a settle its reply and this one; or
 --       nil and nothing done, if one of the two is a repeat: each has to come by itself then.
@@ -45,7 +46,7 @@ local function wait_for_more(tasks, n)
   if #leases < n then
     call('ZADD', IDLE, now, ARGV[8])
     call('HSET', KNOWS, ARGV[8], ARGV[9])
-  else
+  elseif ARGV[10] == '1' then
     stop_listening(ARGV[8])
   end
 end
@@ -61,15 +62,15 @@ local function claim(tasks, n)
 end
 
 verb('claim', 'allow-oom', 7, function(tasks)
-  local with_settle = ARGV[10] ~= nil
+  local with_settle = ARGV[11] ~= nil
   local reply = recall('claim', ARGV[2], ARGV[3])
-  if with_settle and (reply or recall('settle', ARGV[10], ARGV[11]) or book.schema == 0) then return NONE end
+  if with_settle and (reply or recall('settle', ARGV[11], ARGV[12]) or book.schema == 0) then return NONE end
   if reply then return reply end
   if not begin(ARGV[1], false) then
     return keep_reply('claim', ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
   end
-  local settled = with_settle and settle_all(12)
+  local settled = with_settle and settle_all(13)
   local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks, tonumber(ARGV[5])))
   if not with_settle then return claimed end
-  return array(2) .. keep_reply('settle', ARGV[10], ARGV[11], settled) .. claimed
+  return array(2) .. keep_reply('settle', ARGV[11], ARGV[12], settled) .. claimed
 end)
