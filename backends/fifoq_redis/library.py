@@ -17,6 +17,7 @@ _PIECES = (
     "calling",
     "keys",
     "changes",
+    "index",
     "book",
     "replies",
     "gates",

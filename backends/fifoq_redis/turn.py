@@ -16,58 +16,50 @@ class Turn:
     """
     The settle and the claim of one queue that are called in the same turn of the loop: half the work for the server.
 
-    Each waits for the end of the turn; the first to go on then takes the other along.
+    A settle waits for the end of the turn, unless a claim takes it along before: a worker settles, and then claims.
     """
 
     def __init__(self, run: Run, time: Callable[[], Word]) -> None:
         self._run = run
         self._time = time
-        self._calls: dict[str, _Call] = {}
-        """Of this turn, by verb."""
+        self._waiting: _Settle | None = None
 
     async def settle(self, *words: Word) -> Any:
         """Return the reply of settle. Raises a FifoqError."""
-        return await self._together("settle", words)
+        if self._waiting is not None:
+            return await self._alone("settle", words)
+        mine = self._waiting = _Settle(words)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            taken = self._waiting is not mine
+            if not taken:
+                self._waiting = None
+        if taken and (reply := await mine.reply) is not None:
+            return reply
+        return await self._alone("settle", words)
 
     async def claim(self, *words: Word) -> Any:
         """Return the reply of claim. Raises a FifoqError."""
-        return await self._together("claim", words)
-
-    async def _together(self, verb: str, words: tuple[Word, ...]) -> Any:
-        if verb in self._calls:
-            return await self._alone(verb, words)
-        call = self._calls[verb] = _Call(words)
+        settle, self._waiting = self._waiting, None
+        if settle is None:
+            return await self._alone("claim", words)
         try:
-            await asyncio.sleep(0)
-        except BaseException:
-            if self._calls.get(verb) is call:
-                del self._calls[verb]
-            raise
-        if self._calls.get(verb) is call:
-            both, self._calls = self._calls, {}
-            reply = await (self._as_one(call, **both) if len(both) == 2 else self._alone(verb, words))
-        else:
-            reply = await call.reply
-        return await self._alone(verb, words) if reply is None else reply
-
-    async def _as_one(self, own: "_Call", settle: "_Call", claim: "_Call") -> Any:
-        """Send both; return the reply to one's own. None: one of them is a repeat, so each has to go by itself."""
-        other = claim if own is settle else settle
-        try:
-            both = await self._alone("claim", (*claim.words, *settle.words))
+            both = await self._alone("claim", (*words, *settle.words))
         except BaseException as error:
-            other.failed(error)
+            settle.failed(error)
             raise
+        # None: one of the two is a repeat, so nothing was done, and each has to go by itself.
         settled, claimed = both or (None, None)
-        other.answered(claimed if own is settle else settled)
-        return settled if own is settle else claimed
+        settle.answered(settled)
+        return await self._alone("claim", words) if claimed is None else claimed
 
     async def _alone(self, verb: str, words: tuple[Word, ...]) -> Any:
         return unpack(await self._run(verb, self._time(), *words))
 
 
-class _Call:
-    """One that waits for the end of its turn."""
+class _Settle:
+    """One that waits for a claim to take it along."""
 
     __slots__ = ("reply", "words")
 
@@ -83,6 +75,6 @@ class _Call:
         if self.reply.done():
             return
         if not isinstance(error, Exception):
-            error = OutcomeUnknown("The call that this one travelled with was cancelled. It is safe to repeat it.")
+            error = OutcomeUnknown("The claim that this settle travelled with was cancelled. It is safe to repeat it.")
         self.reply.set_exception(error)
         self.reply.exception()  # who waited may be gone

@@ -1,8 +1,9 @@
 """
 One connection for all calls of a backend to one server, in the order in which they are made.
 
-All that is called in one turn of the loop is sent together; replies come while more is sent. A call that is cancelled
-leaves its reply to be read and thrown away, so nothing gets out of step. It knows commands, not functions.
+While a reply is awaited, all that is called in one turn of the loop is sent together; replies come while more is sent.
+A call that is cancelled leaves its reply to be read and thrown away, so nothing gets out of step. It knows commands, and
+no functions.
 """
 
 import asyncio
@@ -61,7 +62,9 @@ class Wire:
             order.fail(Unsent("the backend is closed"))
             return order.future
         self._unsent.append(order)
-        if not self._sending:
+        if not self._sent and len(self._unsent) == 1:
+            self._send()  # nothing is under way: to wait for others would only cost time
+        elif not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
         return order.future

@@ -119,14 +119,14 @@ async def test_of_calls_that_are_cancelled_nothing_gets_out_of_step(line: Line) 
         await asyncio.gather(*tasks[::2], return_exceptions=True)
 
 
-async def test_claim_and_settle_called_together_are_one_round_trip(backend: RedisBackend, line: Line) -> None:
+async def test_a_settle_and_the_claim_after_it_are_one_round_trip(backend: RedisBackend, line: Line) -> None:
     await line.put(*[job(f"{n}", f"k{n % 10}") for n in range(400)])
     assert backend._opened is not None
     (place,) = backend._opened.route.places()
     leases = await line.claim(100)
     before, done = place.wire.turns, 0
     while leases:
-        claimed, settled = await asyncio.gather(line.claim(100), line.succeed(*leases))
+        settled, claimed = await asyncio.gather(line.succeed(*leases), line.claim(100))
         done += len(settled)
         leases = claimed or await line.claim(100)
     assert done == 400

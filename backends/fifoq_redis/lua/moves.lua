@@ -22,8 +22,8 @@ end
 -- Let a waiting job stand at the end of the line.
 local function arrive(job, seq)
   job.seq = seq
-  place(WAITING, job.id, seq)
-  if job.key then place(LINES, standing(job), 0) end
+  list(WAITING, stand_of(job))
+  if job.key then list(LINE, standing(job)) end
   come_forward(job)
 end
 
@@ -41,18 +41,18 @@ local function put_back(job, after)
     job.due, job.held = now + after, now
     set_timer(job)
   end
-  place(WAITING, job.id, job.seq)
+  list(WAITING, stand_of(job))
   come_forward(job)
   touch(job)
 end
 
 -- Forget an ended job.
 local function forget(job)
-  drop_extra(job, 'has_result', RESULTS)
-  drop_extra(job, 'has_error', ERRORS)
+  drop_extra(job, 'has_result', RESULT)
+  drop_extra(job, 'has_error', ERROR)
   drop_extra(job, 'has_progress', PROGRESS)
-  fill(SPECS, job.id, false)
-  remove(ENTRIES, job.id)
+  fill(JOBS, SPEC .. job.id, false)
+  unlist(ENTRY, slip_of(job))
   count(job.state, -1)
   book.purged = book.purged + 1
   touch(job)
@@ -62,7 +62,7 @@ end
 -- Give up the key and the unique text of an ended job, and count what it is kept for from now.
 local function leave(job)
   if job.key and job.seq then
-    remove(LINES, standing(job))
+    unlist(LINE, standing(job))
     face(job.key, true)
   end
   if job.unique then fill(UNIQUES, job.unique, false) end
@@ -79,7 +79,7 @@ local function stop_waiting(job, before)
     count(SCHEDULED, -1)
   else
     withdraw(job)
-    remove(WAITING, job.id)
+    unlist(WAITING, stand_of(job))
   end
   if job.due or job.expires then drop_timer(job) end
   job.due, job.expires = nil, nil

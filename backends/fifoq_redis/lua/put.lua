@@ -35,8 +35,8 @@ local function enter(job, blob)
   job.entry = next_number()
   jobs[job.id] = job
   touch(job)
-  fill(SPECS, job.id, blob)
-  place(ENTRIES, job.id, job.entry)
+  fill(JOBS, SPEC .. job.id, blob)
+  list(ENTRY, slip_of(job))
   book.accepted = book.accepted + 1
   if job.unique then fill(UNIQUES, job.unique, job.id) end
   if job.due or job.expires then set_timer(job) end
@@ -69,7 +69,7 @@ local function put_batch(news, first, last)
     local job = news[at]
     local there = fresh[job.id] or find_job(job.id)
     if there then
-      local blob = fresh[job.id] and ARGV[fresh[job.id].at] or field_of(SPECS, job.id)
+      local blob = fresh[job.id] and ARGV[fresh[job.id].at] or field_of(JOBS, SPEC .. job.id)
       if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', job.id}) end
     end
     local holder = not there and job.unique and (field_of(UNIQUES, job.unique) or texts[job.unique])
