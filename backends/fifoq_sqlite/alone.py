@@ -5,48 +5,56 @@ The pages are what a single put costs: each is copied, summed and flushed. Filin
 it, most often a worker's claim, which writes those pages anyway.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
-from fifoq.queue import Call, Full
+from fifoq.queue import Call, Full, PutReply, Receipt
 from fifoq.quick import quick
 from fifoq.record import JobSpec
-from fifoq_sqlite.book import Book, Unfiled
+from fifoq_sqlite.book import ENTRY_BITS, LAST_ENTRY, Book, Unfiled
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
 from fifoq_sqlite.timers import nothing_due
 
-_unfiled = quick(Unfiled)
+_unfiled, _receipt = quick(Unfiled), quick(Receipt)
 
 FEW = 8
 """So many jobs of one call are worth leaving unfiled; more are cheaper filed at once."""
+PLAIN = (0, False, None, None)
+"""`delay`, `in_line`, `expires` and `unique` of a job that waits for nothing but its turn."""
 MOST = 256
 """So many jobs of a queue are left unfiled at a time: to read them again must stay cheap."""
 
 
-def put_alone(session: Session, book: Book, call: Call, specs: Sequence[JobSpec]) -> bool:
-    """Store `specs` without filing them, if nothing speaks against it: no duplicate, no limit, no timer, no option."""
-    if not book.plain or len(book.unfiled) + len(specs) > MOST or not _simple(book, specs):
-        return False
+def put_alone(session: Session, book: Book, call: Call, specs: Sequence[JobSpec]) -> tuple[PutReply, ...] | None:
+    """
+    Store `specs` without filing them, and return the reply to as many batches of one; if nothing speaks against it.
+
+    Returns None, and has done nothing, if there is a duplicate, a limit, a timer or an option.
+    """
+    if not book.plain or len(book.unfiled) + len(specs) > MOST:
+        return None
+    for spec in specs:
+        if spec.task not in book.tasks or spec.id in book.unfiled or spec[6:10] != PLAIN:
+            return None
+    if len(specs) > 1 and len({spec.id for spec in specs}) < len(specs):
+        return None
+    if book.bounded and full(book, specs) is not None:
+        return None
     now = session.tick(book)
-    due = now >= book.alarm and not nothing_due(session, book, now)
-    if due or book.set_back or _taken(session, book, specs):
-        return False
-    _store(session, book, call, specs, now)
-    session.changes = True
-    session.woken.add(book.name)
-    return True
+    if book.set_back or (now >= book.alarm and not nothing_due(session, book, now)):
+        return None
+    return _store(session, book, call, specs, now)
 
 
 def plain(spec: JobSpec) -> bool:
     """Whether a job waits for nothing but its turn."""
-    return not (spec.delay or spec.in_line) and spec.expires is None and spec.unique is None
+    return spec[6:10] == PLAIN
 
 
 def full(book: Book, specs: Sequence[JobSpec]) -> Full | None:
     """The first capacity that so many do not fit into: the queue's, then the tasks' by name."""
-    if not book.bounded({spec.task for spec in specs}):
+    if not book.bounded:
         return None
     own = book.own
     capacity = own.settings.capacity
@@ -60,35 +68,31 @@ def full(book: Book, specs: Sequence[JobSpec]) -> Full | None:
     return None
 
 
-def _simple(book: Book, specs: Sequence[JobSpec]) -> bool:
-    tasks = book.tasks
-    for spec in specs:
-        if spec.task not in tasks or not plain(spec):
-            return False
-    return full(book, specs) is None
-
-
-def _taken(session: Session, book: Book, specs: Sequence[JobSpec]) -> bool:
-    """Whether any of the ids is there already, or twice."""
-    if len(specs) == 1:
-        id = specs[0].id
-        return id in book.unfiled or session.run("jobs_same_id", (book.id, id)).fetchone() is not None
-    ids = {spec.id for spec in specs}
-    if len(ids) < len(specs) or not book.unfiled.keys().isdisjoint(ids):
-        return True
-    return session.run("jobs_taken", (book.id, json.dumps(list(ids)))).fetchone() is not None
-
-
-def _store(session: Session, book: Book, call: Call, specs: Sequence[JobSpec], now: int) -> None:
+def _store(session: Session, book: Book, call: Call, specs: Sequence[JobSpec], now: int) -> tuple[PutReply, ...] | None:
+    """Store them, if no filed job has one of their ids."""
     # sqlite3 looks for an adapter of None and of bytes, 0.3 µs each: 0 stands for NULL, a bytearray for bytes.
     values: list[object] = []
+    unfiled: list[Unfiled] = []
+    replies: list[PutReply] = []
     caller, number = call
-    for entry, spec in enumerate(specs, book.counter + 1):
+    first = (book.id << ENTRY_BITS) + book.counter + 1
+    for job, spec in enumerate(specs, first):
         id, task, payload, key, value, priority, _, _, _, _, retain, owner, meta = spec
-        gate, job = book.tasks[task], book.number(entry)
+        gate = book.tasks[task]
         values += (
-            job, id, gate.id, 0 if key is None else key, 0 if value is None else value, priority, entry, now, retain,
+            job, id, book.id, id, gate.id, 0 if key is None else key, 0 if value is None else value, priority,
+            job & LAST_ENTRY, now, retain,
             0 if owner is None else owner, bytearray(meta), bytearray(payload), caller, number,
         )  # fmt: skip
-        book.leave_unfiled(id, _unfiled((job, gate, key, value, priority, caller, number)), now)
-    session.connection.execute(rows("unfiled_enter", len(specs)), values)
+        unfiled.append(_unfiled((job, gate, key, value, priority, caller, number)))
+        replies.append((_receipt((id, True)),))
+    entered = session.connection.execute(rows("unfiled_enter", len(specs)), values).rowcount
+    if entered < len(specs):
+        if entered:
+            session.run("jobs_undo_enter", (first, first + len(specs) - 1))
+        return None
+    for spec, one in zip(specs, unfiled, strict=True):
+        book.leave_unfiled(spec.id, one, now)
+    session.changes = True
+    session.woken.add(book.name)
+    return tuple(replies)

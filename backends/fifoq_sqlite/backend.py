@@ -12,7 +12,6 @@ from fifoq_sqlite.checking import advice
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.opened import Opened
 from fifoq_sqlite.queue import SqliteQueue
-from fifoq_sqlite.replies import Replies
 from fifoq_sqlite.schema import check_library
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import News
@@ -95,12 +94,9 @@ class SqliteBackend:
 
     # ---- for its queues
 
-    @property
-    def replies(self) -> Replies:
-        return self._opened_now().writer.replies
-
     def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
-        return self._opened_now().writing.submit(work, at_once=at_once)
+        opened = self._opened or self._opened_now()
+        return opened.writing.submit(work, at_once=at_once)
 
     def read(self, work: Callable[[Session], R]) -> "asyncio.Future[R]":
         return self._opened_now().reading.submit(work)

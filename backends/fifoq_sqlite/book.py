@@ -1,10 +1,10 @@
 """What the writer knows of a queue: its numbers and its gates, read once and written back with each transaction."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from fifoq.clock import Clock, run_on
+from fifoq.clock import run_on
 from fifoq.limits import GateSettings
 from fifoq.state import State
 
@@ -115,13 +115,16 @@ class Book:
         self.own = own
         self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers
         self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own.running}
-        self.written_ahead = self._ahead
+        self.set_back = False
+        """The clock was set back since what is stored of it was."""
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own.id: own}
         self.unfiled: dict[str, Unfiled] = {}
         """Jobs that were put alone since anything else was done to the queue, by id, in order of entry."""
         self.filed = self.number(self.counter)
         """The last job that is filed."""
+        self.bounded = False
+        """A gate has a capacity, or had one since this was read."""
         self.plain = True
         """The open transaction has only put jobs alone."""
         self.alarm = 0
@@ -141,33 +144,34 @@ class Book:
     def leave_unfiled(self, id: str, one: Unfiled, now: int) -> None:
         """Know a job that was put alone."""
         self.unfiled[id] = one
-        self.counter = self.entry(one.job)
+        self.counter = one.job & LAST_ENTRY
         self.version += 1
         self._last = max(self._last, now)
-        self.count(one.gate, State.WAITING, 1)
+        # What `count` does: a call less for each.
+        self.counts[State.WAITING] += 1
+        self.own.live += 1
+        one.gate.live += 1
+        self.changed.add(one.gate)
 
-    def bounded(self, tasks: Iterable[str]) -> bool:
-        """Whether the queue or any of these tasks has a capacity."""
-        if self.own.settings.capacity is not None:
-            return True
-        for task in tasks:
-            gate = self.tasks.get(task)
-            if gate is not None and gate.settings.capacity is not None:
-                return True
-        return False
+    def set(self, gate: Gate, settings: GateSettings | None, *, override: bool) -> bool:
+        """Declare settings of a gate, or override or lift them; return whether that changes what is stored."""
+        changes = gate.set(settings, override=override)
+        self.bounded = self.bounded or gate.settings.capacity is not None
+        return changes
 
     # ---- time and numbers
 
-    def tick(self, clock: Clock) -> int:
-        """The queue's time, the same for all calls of one transaction."""
-        if not self.now:
-            self._last, self._ahead = run_on(clock.now(), self._last, self._ahead)
-            self.now = self._last
-        return self.now
+    def tick(self, wall: int) -> None:
+        """The host's clock says `wall`: that makes the time of the transaction."""
+        now = wall + self._ahead
+        if now < self._last:
+            now, self._ahead = run_on(wall, self._last, self._ahead)
+            self.set_back = True
+        self.now = self._last = now
 
-    def peek(self, clock: Clock) -> int:
-        """The queue's time, as a call that only looks reads it."""
-        return run_on(clock.now(), self._last, self._ahead)[0]
+    def peek(self, wall: int) -> int:
+        """The same, as a call that only looks reads it."""
+        return run_on(wall, self._last, self._ahead)[0]
 
     def wake_by(self, time: int) -> None:
         """A timer was set."""
@@ -183,11 +187,6 @@ class Book:
 
     def entry(self, job: int) -> int:
         return job & LAST_ENTRY
-
-    @property
-    def set_back(self) -> bool:
-        """Whether the clock was set back since what is stored of it was."""
-        return self._ahead != self.written_ahead
 
     # ---- moves of jobs
 
@@ -243,7 +242,7 @@ class Book:
 
     def stored(self) -> None:
         """It is stored as it is."""
-        self.filed, self.written_ahead = self.number(self.counter), self._ahead
+        self.filed, self.set_back = self.number(self.counter), False
 
     def row(self) -> tuple[int, ...]:
         """What is stored of the queue."""

@@ -30,15 +30,20 @@ class Checkpoints:
         self._log = f"{path}-wal"
         self._from = 0
         self._commits = 0
+        self._large = False
         self._again = 0.0
         """When the log may be cut next: a long reader may be in the way."""
 
-    def after_commit(self, connection: sqlite3.Connection) -> None:
-        """Checkpoint if it is due. Waits for nobody; what a reader holds back is folded later."""
+    def due(self, connection: sqlite3.Connection) -> bool:
+        """Whether one is, after one commit more."""
         self._commits += 1
-        large = self._commits % LOOK == 0 and self._size() >= LARGE and time.monotonic() >= self._again
-        if not large and self._commits < COMMITS and connection.total_changes - self._from < ROWS:
-            return
+        if self._commits % LOOK == 0:
+            self._large = self._size() >= LARGE and time.monotonic() >= self._again
+        return self._large or self._commits >= COMMITS or connection.total_changes - self._from >= ROWS
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint. Waits for nobody; what a reader holds back is folded later."""
+        large, self._large = self._large, False
         self._from, self._commits = connection.total_changes, 0
         try:
             _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

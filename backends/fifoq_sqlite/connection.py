@@ -2,19 +2,22 @@
 aiosqlite's connection with its thread, used for whole batches: one hop to the thread and back, whatever is done there.
 
 aiosqlite's own methods hop once per statement (some 55 µs each), and its thread would keep the interpreter from exiting
-while a connection is open. This subclass adds the one method and the one flag that it lacks; it is the only place that
-knows aiosqlite's inside, and the version is pinned for it.
+while a connection is open. So aiosqlite opens the connection and owns the thread, which from then on is ours: it does
+what is posted, until the connection is left. This is the only place that knows aiosqlite's inside, and the version is
+pinned for it.
 """
 
 import asyncio
 import contextlib
 import ctypes
+import logging
 import sqlite3
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -23,6 +26,9 @@ import aiosqlite
 from fifoq_sqlite.inherited import Identity, closed, opening
 
 R = TypeVar("R")
+Function = Callable[[sqlite3.Connection], None]
+
+log = logging.getLogger("fifoq.sqlite")
 
 # Of this connection alone; none of them is stored in the file.
 _PRAGMAS = (
@@ -42,13 +48,18 @@ class Connection(aiosqlite.Connection):
 
     def __init__(self, path: Path, synchronous: str, timeout: float) -> None:
         self._identity: Identity | None = None
+        self._posted: SimpleQueue[Function | None] = SimpleQueue()
+        self.post: Callable[[Function], None] = self._posted.put
+        """Have a function run in the connection's thread. It must see to its own errors."""
         super().__init__(lambda: self._open(path, synchronous, timeout), 64)
         # An open connection must not keep the interpreter alive: a never closed Fifoq is no reason to hang.
         self._thread.daemon = True
 
-    def post(self, function: Callable[[sqlite3.Connection], None]) -> None:
-        """Have `function` run in the connection's thread. It must see to its own errors."""
-        self._tx.put_nowait((None, partial(function, self._conn)))  # pyright: ignore[reportUnknownMemberType]
+    async def enter(self) -> None:
+        """Open the connection. From now on its thread does what is posted, and nothing that aiosqlite asks of it."""
+        await self
+        # Not a method: its thread must not hold a connection that nobody else does, or nobody hears it was not closed.
+        self._tx.put_nowait((None, partial(_serve, self._posted, self._conn)))  # pyright: ignore[reportUnknownMemberType]
 
     async def run(self, function: Callable[[sqlite3.Connection], R]) -> R:
         """Run `function` in the connection's thread: one hop."""
@@ -95,6 +106,7 @@ class Connection(aiosqlite.Connection):
         except (sqlite3.Error, OSError):
             self.abandon()
         self._connection = None
+        self._posted.put(None)
         stopped = cast("asyncio.Future[Any] | None", self.stop())  # pyright: ignore[reportUnknownMemberType]
         if stopped is not None:
             await stopped
@@ -123,6 +135,15 @@ class Connection(aiosqlite.Connection):
         except BaseException:
             closed(self._identity)
             raise
+
+
+def _serve(posted: "SimpleQueue[Function | None]", connection: sqlite3.Connection) -> None:
+    # In place of aiosqlite's own loop, which has two lines of debugging for each call: 1.5 of 30 µs.
+    while (function := posted.get()) is not None:
+        try:
+            function(connection)
+        except Exception:
+            log.exception("A call on a SQLite connection failed, and told nobody")
 
 
 def _open(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:

@@ -27,8 +27,10 @@ def put(session: Session, name: str, call: Call, batches: Sequence[Sequence[JobS
     """Enter batches one after another, each as a whole or not at all."""
     book = session.book(name)
     specs = batches[0] if len(batches) == 1 else [spec for batch in batches for spec in batch]
-    if book is not None and len(specs) == len(batches) <= FEW and put_alone(session, book, call, specs):
-        return tuple([(_receipt((spec.id, True)),) for spec in specs])
+    if book is not None and len(specs) == len(batches) <= FEW:
+        replies = put_alone(session, book, call, specs)
+        if replies is not None:
+            return replies
     book = filed_or_made(session, name)
     now = session.tick(book)
     fire(session, book, now)

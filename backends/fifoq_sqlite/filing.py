@@ -10,6 +10,7 @@ from fifoq_sqlite.session import Session
 
 def filed(session: Session, name: str) -> Book | None:
     """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
+    session.alone = False
     book = session.book(name)
     if book is not None:
         book.plain = False
@@ -25,14 +26,19 @@ def filed_or_made(session: Session, name: str) -> Book:
 
 def file(session: Session, book: Book) -> None:
     """File what is not."""
-    jobs, book.unfiled = book.unfiled, {}
+    unfiled, book.unfiled = book.unfiled, {}
     session.tick(book)
-    free = free_keys(session, book, {one.key for one in jobs.values() if one.key is not None})
-    places = [(one.job, _ready(book, one, free)) for one in jobs.values()]
-    session.change("unfiled_file", (book.id, json.dumps(places)))
-    for one, (_, ready) in zip(jobs.values(), places, strict=True):
-        book.enter(one.gate, one.value, ready)
-    _remember(session, book, jobs)
+    jobs = list(unfiled.values())
+    free = free_keys(session, book, {one.key for one in jobs if one.key is not None})
+    heads: list[int] = []
+    for one in jobs:
+        offered = one.key is None or one.key in free
+        if one.key is not None and offered:
+            free.remove(one.key)
+            heads.append(one.job)
+        book.enter(one.gate, one.value, score(one.priority, book.entry(one.job)) if offered else None)
+    session.change("unfiled_file", (book.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
+    _remember(session, book, unfiled)
     session.woken.add(book.name)
 
 
@@ -42,15 +48,6 @@ def free_keys(session: Session, book: Book, keys: set[str]) -> set[str]:
         return set()
     (found,) = session.run("lines_free", (book.id, json.dumps(list(keys)))).fetchone()
     return set(json.loads(found))
-
-
-def _ready(book: Book, one: Unfiled, free: set[str]) -> int | None:
-    """The score of a job that is offered."""
-    if one.key is not None:
-        if one.key not in free:
-            return None
-        free.remove(one.key)
-    return score(one.priority, book.entry(one.job))
 
 
 def _remember(session: Session, book: Book, jobs: dict[str, Unfiled]) -> None:

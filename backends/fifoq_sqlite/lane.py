@@ -5,10 +5,11 @@ One hop to the thread and one transaction serve them all. A call returns only af
 """
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fifoq.errors import BackendError
 from fifoq_sqlite.doorbell import Doorbell
@@ -47,11 +48,8 @@ class Batch:
 
     def __init__(self, tickets: Sequence[Ticket]) -> None:
         self.tickets = tickets
-        self._decided = threading.Lock()
-
-    def decide(self) -> bool:
+        self.decide: Callable[[], bool] = partial(threading.Lock().acquire, False)
         """Whether this is the first to ask."""
-        return self._decided.acquire(blocking=False)
 
     def fail(self, error: Exception) -> None:
         for ticket in self.tickets:
@@ -61,15 +59,17 @@ class Batch:
 Done = Callable[[News | None], object]
 
 
-class Thread(Protocol):
+Serve = Callable[[Batch, Done, sqlite3.Connection], None]
+"""Runs a batch; then its tickets have their values or errors, and it calls `done` with what was changed."""
+
+
+class Thread(NamedTuple):
     """The connection's thread, as the lane needs it."""
 
-    def __call__(self, batch: Batch, done: Done) -> None:
-        """
-        Have the batch run there; call `done`, in that thread, when its tickets have their values or errors, with what
-        it changed.
-        """
-        ...
+    post: Callable[[Callable[[sqlite3.Connection], None]], None]
+    """Have a function run in the thread."""
+    serve: Serve
+    """To be run there."""
 
 
 class Lane:
@@ -79,7 +79,7 @@ class Lane:
         self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[News], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread = thread
+        self._post, self._serve = thread
         self._timeout = timeout
         self._busy_error = busy
         self._heard = heard
@@ -88,8 +88,8 @@ class Lane:
         self._running: Batch | None = None
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """Somebody waits until no call waits or runs."""
 
     def submit(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
         """
@@ -101,21 +101,23 @@ class Lane:
         had in time: nothing took effect.
         """
         ticket = Ticket(work, self._loop.create_future(), self._loop.time())
-        self._waiting.append(ticket)
-        self._idle.clear()
-        if self._running is None and not self._scheduled:
-            if at_once:
-                self._start()
-            else:
-                self._scheduled = True
-                self._loop.call_soon(self._start)
+        if self._running is not None or self._scheduled:
+            self._waiting.append(ticket)
+        elif at_once:
+            self._begin([ticket])
+        else:
+            self._waiting.append(ticket)
+            self._scheduled = True
+            self._loop.call_soon(self._start)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look)
         return ticket.future
 
     async def drained(self) -> None:
         """Return once no call waits or runs."""
-        await self._idle.wait()
+        while self._running is not None or self._waiting:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
     def fail(self, error: Exception) -> None:
         """Give up on all calls: the thread will not come back."""
@@ -139,12 +141,15 @@ class Lane:
     def _start(self) -> None:
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
-        tickets = [ticket for ticket in waiting if not ticket.future.done()] if waiting else waiting
-        if not tickets:
+        tickets = [ticket for ticket in waiting if not ticket.future.done()]
+        if tickets:
+            self._begin(tickets)
+        elif self._idle is not None:
             self._idle.set()
-            return
+
+    def _begin(self, tickets: Sequence[Ticket]) -> None:
         batch = self._running = Batch(tickets)
-        self._thread(batch, partial(self._doorbell.ring, batch))
+        self._post(partial(self._serve, batch, partial(self._doorbell.ring, batch)))
 
     def _finish(self, batch: Batch, news: News | None) -> None:
         self._running = None
@@ -152,7 +157,8 @@ class Lane:
             self._heard(news)
         for ticket in batch.tickets:
             ticket.settle()
-        self._start()
+        if self._waiting or self._idle is not None:
+            self._start()
 
     def _look(self) -> None:
         """Give up the calls that have waited too long for the lock."""

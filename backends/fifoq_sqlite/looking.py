@@ -53,7 +53,7 @@ def stats(session: Session, book: Book) -> Stats:
         **{state.value: count for state, count in book.counts.items()},
         purged=book.purged,
         accepted=sum(book.counts.values()) + book.purged,
-        oldest_waiting=oldest and max(0, book.peek(session.clock) - oldest[0]),
+        oldest_waiting=oldest and max(0, book.peek(session.clock.now()) - oldest[0]),
         gates=tuple(_gate(one) for one in _shown(book)),
     )
 

@@ -15,7 +15,11 @@ from fifoq_sqlite.book import LAST_ENTRY
 from fifoq_sqlite.faults import corrupt
 from fifoq_sqlite.statements import load
 
-_FORMAT = struct.Struct("<QQ?36s")
+_REACHED = struct.Struct("<QQ")
+"""Queue and version."""
+_KEPT = struct.Struct("<?36s")
+"""Whether the commit was flushed, and in which run of the machine it was made."""
+_SIZE = _REACHED.size + _KEPT.size
 
 
 class Mark:
@@ -23,22 +27,23 @@ class Mark:
 
     def __init__(self, folder: Path, *, flushes: bool) -> None:
         self._path = folder / "mark"
-        self._flushes = flushes
+        self._kept = _KEPT.pack(flushes, _boot())
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def read(self) -> tuple[int, int] | None:
         """Return (queue, version) that the store must have reached, or None if nothing is known."""
-        data = os.pread(self._file, _FORMAT.size, 0)
-        if len(data) < _FORMAT.size:
+        data = os.pread(self._file, _SIZE, 0)
+        if len(data) < _SIZE:
             return None
-        queue, version, flushed, boot = _FORMAT.unpack(data)
+        queue, version = _REACHED.unpack_from(data)
+        flushed, boot = _KEPT.unpack_from(data, _REACHED.size)
         # A commit that was not flushed may be lost with the machine, and its mark be there: that is what was chosen.
         return (queue, version) if flushed or boot == _boot() else None
 
     def write(self, queue: int, version: int) -> None:
         """This version of this queue is committed, and about to be acknowledged."""
         try:  # noqa: SIM105 (it would take twice as long, for every commit)
-            os.pwrite(self._file, _FORMAT.pack(queue, version, self._flushes, _boot()), 0)
+            os.pwrite(self._file, _REACHED.pack(queue, version) + self._kept, 0)
         except OSError:
             pass  # should the disk be full, the commit stands all the same; an older mark only tells less
 

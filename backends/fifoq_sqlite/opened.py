@@ -11,7 +11,7 @@ from fifoq.errors import BackendBusy, BackendUnavailable, FifoqError
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import busy, named
 from fifoq_sqlite.inherited import refuse_inherited
-from fifoq_sqlite.lane import Lane
+from fifoq_sqlite.lane import Lane, Thread
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock, prepare
 from fifoq_sqlite.mark import Mark
@@ -42,8 +42,9 @@ class Opened:
         self._ear, self._mouth = _pipes(folder, heard)
         self._writes, self._reads = Connection(*location), Connection(*location)
         self.writer = Writer(self._writes, location, Beside(self._lock, self._mark, self._mouth), clock)
-        self.writing = Lane(self.writer, self._timeout, self._busy, heard)
-        self.reading = Lane(Reader(self._reads, location, clock), self._timeout, self._busy, heard)
+        reader = Reader(location, clock)
+        self.writing = Lane(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, heard)
+        self.reading = Lane(Thread(self._reads.post, reader.serve), self._timeout, self._busy, heard)
 
     @classmethod
     async def make(cls, location: Location, clock: Clock, heard: Heard) -> "Opened":
@@ -117,7 +118,7 @@ class Opened:
             file.close()
 
     async def _connect(self) -> None:
-        await self._writes
+        await self._writes.enter()
         try:
             async with asyncio.timeout(self._timeout):
                 await self.writer.prepare()
@@ -128,7 +129,7 @@ class Opened:
             # Its thread may wait for the lock: whoever is told to stop while it opens must not.
             self._give_up()
             raise
-        await self._reads
+        await self._reads.enter()
 
     def _busy(self) -> BackendBusy:
         return busy(self.path, self._timeout)

@@ -143,7 +143,7 @@ def _configure(session: Session, book: Book, setting: Setting) -> None:
 def _set(session: Session, book: Book, gate: Gate, settings: GateSettings | None, *, override: bool) -> None:
     """Change a gate's settings; nothing is written if they are as they were, as at most openings."""
     before = gate.value_limit
-    if not gate.set(settings, override=override):
+    if not book.set(gate, settings, override=override):
         return
     if settings is None:
         session.change("settings_lift", (gate.id,))

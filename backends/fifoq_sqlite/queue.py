@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from fifoq.errors import JobNotFound
@@ -12,7 +13,7 @@ from fifoq.state import State
 from fifoq_sqlite import auditing, claiming, entering, looking, operating, settling
 from fifoq_sqlite.book import Book
 from fifoq_sqlite.filing import filed, filed_or_made
-from fifoq_sqlite.replies import Replies
+from fifoq_sqlite.replies import once
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.watch import Watch
 
@@ -22,9 +23,6 @@ R = TypeVar("R")
 
 class Store(Protocol):
     """What a queue needs of its backend."""
-
-    @property
-    def replies(self) -> Replies: ...
 
     def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> Awaitable[R]: ...
 
@@ -47,7 +45,7 @@ class SqliteQueue:
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         # Whoever has more to put has put it into this call: there is nothing to wait for.
-        return await self._once("put", call, entering.put, batches, at_once=True)
+        return await self._store.write(partial(once, self.name, "put", call, entering.put, batches), at_once=True)
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
         self.watch.claiming()
@@ -56,11 +54,8 @@ class SqliteQueue:
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
         return await self._once("settle", call, settling.settle, settlements)
 
-    def _once(
-        self, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A, *, at_once: bool = False
-    ) -> Awaitable[R]:
-        once = self._store.replies.once
-        return self._store.write(lambda session: once(session, self.name, verb, call, apply, what), at_once=at_once)
+    def _once(self, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A) -> Awaitable[R]:
+        return self._store.write(partial(once, self.name, verb, call, apply, what))
 
     # ---- calls that may be repeated
 

@@ -4,7 +4,6 @@ import sqlite3
 
 from fifoq.clock import Clock
 from fifoq.errors import FifoqError
-from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.faults import named
 from fifoq_sqlite.lane import Batch, Done
 from fifoq_sqlite.location import Location
@@ -14,19 +13,16 @@ from fifoq_sqlite.session import Session
 class Reader:
     """Runs batches on a connection that only reads."""
 
-    def __init__(self, connection: Connection, location: Location, clock: Clock) -> None:
-        self._connection = connection
+    def __init__(self, location: Location, clock: Clock) -> None:
         self._location = location
         self._clock = clock
         self._session: Session | None = None
 
-    def __call__(self, batch: Batch, done: Done) -> None:
-        def run(connection: sqlite3.Connection) -> None:
-            if batch.decide():
-                self._run(batch, connection)
-            done(None)
-
-        self._connection.post(run)
+    def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+        """See `fifoq_sqlite.lane.Serve`."""
+        if batch.decide():
+            self._run(batch, connection)
+        done(None)
 
     def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
         session = self._session = self._session or Session(connection, self._clock)

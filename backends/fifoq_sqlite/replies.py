@@ -1,7 +1,7 @@
 """What callers were last told: each one's last call of each verb on a queue, and the reply."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgpack
 
@@ -12,93 +12,56 @@ from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.state import State
 from fifoq_sqlite.session import Session
+from fifoq_sqlite.told import Remembered, Who
 
 A = TypeVar("A")
 R = TypeVar("R")
-_MOST = 1_000
-"""So many callers are remembered in memory; beyond, they are read again."""
-
-
-class Remembered(NamedTuple):
-    """A caller's last call of one verb."""
-
-    number: int
-    reply: Any
-
 
 _remembered = quick(Remembered)
 
-Who = tuple[str, str, str]
-"""Queue, verb and caller."""
 
-
-class Replies:
-    """The last replies, as one connection knows them."""
-
-    def __init__(self) -> None:
-        self._known: dict[Who, Remembered | None] = {}
-        """As stored; None: there is none."""
-        self._new: dict[Who, Remembered] = {}
-        """Of the open transaction."""
-        self._generation = -1
-
-    def once(
-        self, session: Session, queue: str, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A
-    ) -> R:
-        """Apply a call, which asks for `what`, or repeat its reply, or refuse it as overtaken."""
-        caller, number = call
-        who = (queue, verb, caller)
-        last = self._last(session, who)
-        if last and number < last.number:
-            raise OutcomeUnknown(
-                f"Call {number} of {verb} on queue {queue!r} was overtaken by this caller's call {last.number}: "
-                "it may have taken effect."
-            )
-        if last and number == last.number:
+def once(
+    queue: str, verb: str, call: Call, apply: Callable[[Session, str, Call, A], R], what: A, session: Session
+) -> R:
+    """Apply a call, which asks for `what`, or repeat its reply, or refuse it as overtaken."""
+    told = session.told
+    caller, number = call
+    who = (queue, verb, caller)
+    if who not in told.known:
+        told.know(who, _read(session, who))
+    last = told.known[who]
+    if last and number <= last.number:
+        if number == last.number:
             return last.reply
-        reply = apply(session, queue, call, what)
-        self._new[who] = _remembered((number, reply))
-        return reply
+        raise OutcomeUnknown(
+            f"Call {number} of {verb} on queue {queue!r} was overtaken by this caller's call {last.number}: "
+            "it may have taken effect."
+        )
+    reply = apply(session, queue, call, what)
+    told.known[who] = told.new[who] = _remembered((number, reply))
+    return reply
 
-    def save(self, session: Session) -> None:
-        """Write the new ones, but of jobs put alone: as long as they are not filed, they tell of their put."""
-        for (queue, verb, caller), one in self._new.items():
-            book = session.book(queue)
-            if book is not None and not book.unfiled:
-                body = encode(verb, one.reply)
-                session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
 
-    def committed(self) -> None:
-        """The transaction is over."""
-        self._known |= self._new
-        self._new.clear()
-        if len(self._known) > _MOST:
-            self._known.clear()
-
-    def rolled_back(self) -> None:
-        self._new.clear()
-
-    def _last(self, session: Session, who: Who) -> Remembered | None:
-        if who in self._new:
-            return self._new[who]
-        if self._generation != session.generation:
-            self._known.clear()
-            self._generation = session.generation
-        if who not in self._known:
-            self._known[who] = self._read(session, who)
-        return self._known[who]
-
-    def _read(self, session: Session, who: Who) -> Remembered | None:
-        queue, verb, caller = who
+def save(session: Session) -> None:
+    """Write the new ones, but of jobs put alone: as long as they are not filed, they tell of their put."""
+    for (queue, verb, caller), one in session.told.new.items():
         book = session.book(queue)
-        if book is None:
-            return None
-        puts = [(id, one) for id, one in book.unfiled.items() if one.caller == caller and verb == "put"]
-        if puts:
-            number = puts[-1][1].number
-            return Remembered(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
-        row = session.run("replies_read", (book.id, caller, verb)).fetchone()
-        return Remembered(row[0], decode(verb, row[1])) if row else None
+        if book is not None and not book.unfiled:
+            body = encode(verb, one.reply)
+            session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
+
+
+def _read(session: Session, who: Who) -> Remembered | None:
+    queue, verb, caller = who
+    book = session.book(queue)
+    if book is None:
+        return None
+    puts = [(id, one) for id, one in book.unfiled.items() if one.caller == caller and verb == "put"]
+    if puts:
+        number = puts[-1][1].number
+        return Remembered(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
+    row = session.run("replies_read", (book.id, caller, verb)).fetchone()
+    return Remembered(row[0], decode(verb, row[1])) if row else None
 
 
 def encode(verb: str, reply: Any) -> bytes:

@@ -15,6 +15,9 @@ from fifoq.limits import GateSettings
 from fifoq_sqlite.book import LAST_ENTRY, Book, Gate, Unfiled
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
+from fifoq_sqlite.told import Told
+
+_BEGIN = {mode: f"BEGIN {mode}" for mode in ("IMMEDIATE", "DEFERRED")}
 
 
 class Session:
@@ -29,10 +32,13 @@ class Session:
         """(queue, id) of the jobs that ended or were removed."""
         self.changes = False
         """Whether there is more to commit than times and replies."""
-        self.written: list[Book] = []
-        """The books that were used by what is about to be committed."""
-        self.generation = 0
-        """Counts how often what was read has been forgotten."""
+        self.used: list[Book] = []
+        """The books whose time a call has asked for: those that are to be written."""
+        self.alone = True
+        """The open transaction has only put jobs alone, in any queue: they tell of their puts themselves."""
+        self.versions: dict[str, int] = {}
+        """To which versions what is written brings their queues."""
+        self.told = Told()
         self._version = -1
         self._books: dict[str, Book] = {}
         # For what every transaction does: a cursor of its own for each statement would cost half a microsecond.
@@ -42,36 +48,34 @@ class Session:
 
     def begin(self, mode: str = "IMMEDIATE") -> None:
         """Take the write lock, or with `DEFERRED` look at one instant; read again what others have changed."""
-        self._execute(f"BEGIN {mode}")
-        self.changes = False
-        self.woken, self.ended = set(), []
+        self._execute(_BEGIN[mode])
+        self.changes, self.alone = False, True
+        self.woken, self.ended, self.used, self.versions = set(), [], [], {}
+        self.told.new.clear()
         (version,) = self._execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self._books.clear()
-            self.generation += 1
+            self.told.forget()
             check_migration(*self.run("store_read").fetchone())
             self._version = version
         for book in self._books.values():
             book.now = 0
             book.plain = True
 
-    def used(self) -> list[Book]:
-        """The books whose time a call has asked for."""
-        return [book for book in self._books.values() if book.now]
-
     def write(self) -> None:
         """Write the books that were used."""
-        self.written = self.used()
-        for book in self.written:
+        for book in self.used:
             if book.unfiled:
                 # Jobs were put alone, and nothing else was done: what is kept of them is with them.
                 assert book.plain, "a call left jobs unfiled"
+                self.versions[book.name] = book.version
                 continue
             self.show(book)
             if book.changed:
                 self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
                 book.changed.clear()
             book.version += self.changes
+            self.versions[book.name] = book.version
             self.run("queue_write", book.row())
             book.stored()
 
@@ -82,6 +86,7 @@ class Session:
         """Undo the transaction, and forget all that was read."""
         self._version = -1
         self._books.clear()
+        self.told.forget()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -101,8 +106,11 @@ class Session:
     # ---- books
 
     def tick(self, book: Book) -> int:
-        """The time of a queue, for a call that changes it."""
-        return book.tick(self.clock)
+        """The time of a queue, the same for all calls of one transaction, for a call that changes it."""
+        if not book.now:
+            self.used.append(book)
+            book.tick(self.clock.now())
+        return book.now
 
     def book(self, name: str) -> Book | None:
         """The book of a queue, if there is such a queue."""
@@ -159,5 +167,5 @@ class Session:
         ):
             book.leave_unfiled(id, Unfiled(job, book.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
-            book.by_id[gate].set(GateSettings(*settings), override=bool(override))
+            book.set(book.by_id[gate], GateSettings(*settings), override=bool(override))
         return book

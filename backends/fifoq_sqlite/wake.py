@@ -117,7 +117,9 @@ class Mouth:
         self._looked = 0.0
 
     def tell(self, news: News) -> None:
-        self._list()
+        now = time.monotonic()
+        if now - self._looked >= _LOOK:
+            self._list(now)
         if not self._pipes:
             return
         for part in _parts(news.lines()):
@@ -129,11 +131,8 @@ class Mouth:
             os.close(descriptor)
         self._pipes.clear()
 
-    def _list(self) -> None:
+    def _list(self, now: float) -> None:
         """Know the pipes that are there. A look at the folder's time costs a microsecond; a list is read if need be."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK:
-            return
         self._looked = now
         try:
             stamp = os.stat(self._folder).st_mtime_ns

@@ -58,7 +58,8 @@ class Watch:
     def changed(self) -> None:
         """Something may have become claimable."""
         self._changes += 1
-        _ring(self._idle)
+        if self._idle:
+            _ring(self._idle)
 
     def ended(self, id: str) -> None:
         """This job has ended, or was removed."""

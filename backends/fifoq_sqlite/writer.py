@@ -3,7 +3,6 @@
 import logging
 import sqlite3
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 from fifoq.clock import Clock
@@ -16,7 +15,7 @@ from fifoq_sqlite.lane import Batch, Done, Ticket
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.lock import Lock
 from fifoq_sqlite.mark import Mark
-from fifoq_sqlite.replies import Replies
+from fifoq_sqlite.replies import save
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.wake import Mouth, News
@@ -39,7 +38,6 @@ class Writer:
     """Runs batches on the one connection of this process that writes."""
 
     def __init__(self, connection: Connection, location: Location, beside: Beside, clock: Clock) -> None:
-        self.replies = Replies()
         self._connection = connection
         self._location = location
         self._lock, self._mark, self._mouth = beside
@@ -52,32 +50,40 @@ class Writer:
         """Make the file a store of this version's schema, under the lock."""
         await self._connection.run(self._prepare)
 
-    def __call__(self, batch: Batch, done: Done) -> None:
-        self._connection.post(partial(self._serve, batch, done))
-
     # ---- in the thread
 
-    def _serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+    def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+        """See `fifoq_sqlite.lane.Serve`."""
         session = self._session
         assert session is not None
-        told = False
+        news = None
         try:
             with self._lock:
-                news = self._transact(session, batch.tickets) if batch.decide() else None
-                # The callers go on while this thread tidies up: that hides some 15 µs, and whole checkpoints.
-                done(news)
-                told = True
-                if news is not None:
-                    self._checkpoints.after_commit(connection)
-            # Outside the lock: whoever is woken wants it next.
-            if news is not None and (news.woken or news.ended):
+                if batch.decide():
+                    try:
+                        news = self._transact(session, batch.tickets)
+                    except Exception as error:
+                        news = self._split(session, batch.tickets, error)
+        except Exception as error:
+            if batch.decide():  # it never began
+                batch.fail(self._named(error) or error)
+            else:
+                log.warning("%s could not be let go after a commit, which stands: %s", self._location.path, error)
+        # Not while others wait for the lock: it may take a busy loop milliseconds to let this thread go on.
+        done(news)
+        if news is not None:
+            self._tidy_up(connection, news)
+
+    def _tidy_up(self, connection: sqlite3.Connection, news: News) -> None:
+        """Do what the callers need not wait for."""
+        try:
+            if news.woken or news.ended:
                 self._mouth.tell(news)
-        except Exception as error:  # an OSError of the lock, or a fault of ours: the callers must hear of it
-            if told:
-                log.warning("%s could not be tidied up after a commit, which stands: %s", self._location.path, error)
-                return
-            batch.fail(self._named(error) or error)
-            done(None)
+            if self._checkpoints.due(connection):
+                with self._lock:
+                    self._checkpoints.run(connection)
+        except Exception as error:
+            log.warning("%s could not be tidied up after a commit, which stands: %s", self._location.path, error)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -95,60 +101,51 @@ class Writer:
         self._session = Session(connection, self._clock)
 
     def _transact(self, session: Session, tickets: Sequence[Ticket]) -> News | None:
-        """
-        Run the calls in one transaction. If one of them fails by its own fault, each gets one of its own.
-
-        Returns what changed.
-        """
-        try:
-            self._attempt(session, tickets)
-        except Exception as error:
-            known = self._named(error)
-            if known is None and len(tickets) > 1:
-                news = [self._transact(session, [ticket]) for ticket in tickets]
-                return News.of(one for one in news if one)
-            for ticket in tickets:
-                ticket.error = known or error
-            return None
-        if not session.changes:
-            return None
-        return _news((session.woken, session.ended, {book.name: book.version for book in session.written}))
-
-    def _attempt(self, session: Session, tickets: Sequence[Ticket]) -> None:
+        """Run the calls in one transaction; return what changed."""
         committing = False
         try:
             session.begin()
             for ticket in tickets:
-                self._work(session, ticket)
+                ticket.error = None
+                try:
+                    ticket.value = ticket.work(session)
+                except FifoqError as refusal:
+                    # It was refused before it changed anything, as overtaken.
+                    ticket.error = refusal
             if not session.changes and self._flushes:
                 self._commit_lightly(session)
-            else:
-                self._save(session)
-                committing = True
-                session.commit()
-                self._acknowledge(session)
-            self.replies.committed()
+                return None
+            if not session.alone:
+                save(session)
+            session.write()
+            committing = True
+            session.commit()
+            self._acknowledge(session)
+            return _news((session.woken, session.ended, session.versions)) if session.changes else None
         except BaseException as error:
-            self.replies.rolled_back()
             session.roll_back()
             known = self._named(error, committing=committing) if isinstance(error, Exception) else None
             raise known or error from error
 
-    def _work(self, session: Session, ticket: Ticket) -> None:
-        ticket.error = None
-        try:
-            ticket.value = ticket.work(session)
-        except FifoqError as error:
-            # Refused before it changed anything, as overtaken.
-            ticket.error = error
+    def _split(self, session: Session, tickets: Sequence[Ticket], error: Exception) -> News | None:
+        """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
+        known = self._named(error)
+        if known is None and len(tickets) > 1:
+            news = [self._transact_alone(session, ticket) for ticket in tickets]
+            return News.of(one for one in news if one)
+        for ticket in tickets:
+            ticket.error = known or error
+        return None
 
-    def _save(self, session: Session) -> None:
-        self.replies.save(session)
-        session.write()
+    def _transact_alone(self, session: Session, ticket: Ticket) -> News | None:
+        try:
+            return self._transact(session, [ticket])
+        except Exception as error:
+            return self._split(session, [ticket], error)
 
     def _acknowledge(self, session: Session) -> None:
-        if session.written:
-            book = session.written[-1]
+        if session.used:
+            book = session.used[-1]
             self._mark.write(book.id, book.version)
 
     def _commit_lightly(self, session: Session) -> None:
@@ -158,12 +155,13 @@ class Writer:
         An idle worker's looks must cost nothing. Should power fail, nobody who was told is left to ask again.
         """
         session.commit()
-        if not session.used():
+        if not session.used:
             return
         session.connection.execute("PRAGMA synchronous = NORMAL")
         try:
             session.connection.execute("BEGIN IMMEDIATE")
-            self._save(session)
+            save(session)
+            session.write()
             session.commit()
         finally:
             if session.connection.in_transaction:

@@ -1,6 +1,9 @@
 """Group commit: calls made together share a transaction, and one that fails fails alone."""
 
 import asyncio
+import fcntl
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from fifoq.queue import Call, Receipt
 from fifoq.state import State
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite.doorbell import Doorbell
 from fifoq_sqlite.session import Session
 
 LONG = 30.0
@@ -87,6 +91,43 @@ async def test_a_call_that_cannot_be_stored_fails_alone(line: Any) -> None:
     stats = await line.queue.stats()
     assert (stats.waiting, stats.accepted) == (4, 4)
     assert (await line.queue.audit()).differences == ()
+
+
+async def test_jobs_put_together_enter_once_when_one_of_them_is_there_already(line: Any) -> None:
+    there, *others = (spec() for _ in range(4))
+    await line.put(there)
+    (lease,) = await line.claim()
+    call, batches = line.call(), [[one] for one in (others[0], there, *others[1:])]
+    replies = await line.queue.put(call, batches)
+    assert replies == tuple((Receipt(one.id, one is not there),) for (one,) in batches)
+    assert await line.queue.put(call, batches) == replies
+    stats = await line.queue.stats()
+    assert (stats.waiting, stats.running, stats.accepted) == (3, 1, 4)
+    assert (await line.queue.audit()).differences == ()
+    assert await line.succeed(lease) == (State.SUCCEEDED,)
+
+
+async def test_the_lock_is_free_again_before_the_callers_go_on(
+    line: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, free = Doorbell.ring, list[bool]()
+    lock = os.open(path.with_name(f"{path.name}-fifoq") / "lock", os.O_RDWR)
+
+    def watched_ring(doorbell: Doorbell, *told: Any) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            free.append(True)
+        except BlockingIOError:
+            free.append(False)
+        ring(doorbell, *told)
+
+    monkeypatch.setattr(Doorbell, "ring", watched_ring)
+    for _ in range(3):
+        await line.put(spec("k"))
+    await line.claim()
+    os.close(lock)
+    assert free == [True] * 4
 
 
 async def test_a_refused_call_leaves_the_others_of_its_transaction_alone(line: Any) -> None:
