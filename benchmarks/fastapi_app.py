@@ -33,12 +33,16 @@ def fifoq(worker: bool) -> FastAPI:
     tasks = Fifoq(URL)
     app = FastAPI(lifespan=lifespan(tasks, worker=worker))
 
-    @tasks.task(key="match", retain=0 if worker else None)
+    @tasks.task(key="match", retain=0)
     async def save_score(match: str, goals: int) -> None: ...
 
     @app.post("/scores/{match}", status_code=202)
     async def push(match: str, goals: int) -> dict[str, str]:
         return {"job": (await save_score.enqueue(match, goals)).id}
+
+    @app.post("/drain")
+    async def drain() -> None:
+        await tasks.worker().drain()
 
     return app
 

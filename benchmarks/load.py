@@ -4,7 +4,9 @@ A load on an HTTP server: so many connections that each send the next request wh
 `wrk` makes it where it is installed; else a small asyncio program in a process of its own, which takes more of the
 processor and so shows lower rates, but the same ratios.
 
-    python -m benchmarks.load http://127.0.0.1:8000/scores/m1?goals=3 64 5
+    python -m benchmarks.load 'http://127.0.0.1:8000/scores/m{}?goals=3' 64 5
+
+`{}` in the URL stands for a number below NUMBERS, another one with each request.
 """
 
 import asyncio
@@ -15,9 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+NUMBERS = 1_000
+
+_WRK = """
+wrk.method = "POST"
+local requests, last = {}, 0
+init = function()
+    for number = 0, %d do requests[number] = wrk.format(nil, (("%s"):gsub("{}", number))) end
+end
+request = function()
+    last = (last + 1) %% (#requests + 1)
+    return requests[last]
+end
+"""
 
 
 class Load(NamedTuple):
@@ -43,8 +61,10 @@ def load(url: str, connections: int, seconds: float) -> Load:
 def _by_wrk(wrk: str, url: str, connections: int, seconds: float) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "post.lua")
-        script.write_text('wrk.method = "POST"\n')
-        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
+        parts = urlsplit(url)
+        script.write_text(_WRK % (NUMBERS - 1, f"{parts.path}?{parts.query}"))
+        base = f"{parts.scheme}://{parts.netloc}"
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), base]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     done = re.search(r"(\d+) requests in ([\d.]+)(m?)s", said)
     assert done is not None, said
@@ -59,19 +79,19 @@ def _by_asyncio(url: str, connections: int, seconds: float) -> Load:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the same request again and again, and counts."""
+    """Sends the next request as soon as the last is answered, and counts."""
 
     transport: asyncio.Transport
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes]) -> None:
+        self._requests = requests
         self._rest = b""
         self.answers = self.errors = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.write(self._request)
+        transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._rest += data
@@ -82,15 +102,16 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self.answers += 1
         self.errors += not head.startswith(b"HTTP/1.1 2")
-        self.transport.write(self._request)
+        self.transport.write(next(self._requests))
 
 
 async def _run(url: str, connections: int, seconds: float) -> Load:
     parts = urlsplit(url)
-    request = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-length: 0\r\n\r\n".encode()
+    request = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-length: 0\r\n\r\n"
+    requests = cycle([request.replace("{}", str(number)).encode() for number in range(NUMBERS)])
     loop, begun = asyncio.get_running_loop(), time.perf_counter()
     made = [
-        (await loop.create_connection(lambda: _Connection(request), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: _Connection(requests), parts.hostname, parts.port))[1]
         for _ in range(connections)
     ]
     await asyncio.sleep(seconds)
