@@ -82,7 +82,8 @@ class Dump:
 
     def __init__(self, replies: list[list[bytes]]) -> None:
         pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        self.gates, kept, index, self.values, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[:9]
+        self.gates, kept, index, self.values, self.timers, self.ends = pairs[:6]
+        self.uniques, self.paused, self.blocked = pairs[6:9]
         self.packed, self.specs, self.results, self.errors, self.progress = _by_kind(kept, b"jsrep")
         self.entries, self.waiting, self.ready, self.offers, self.lines = _by_kind(index, b"ewrol")
         self.book: dict[str, int] = dict(zip(_COUNTERS, _all(self.gates.pop(b"\0")), strict=True))

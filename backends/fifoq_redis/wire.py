@@ -2,8 +2,7 @@
 One connection for all calls of a backend to one server, in the order in which they are made.
 
 While a reply is awaited, all that is called in one turn of the loop is sent together; replies come while more is sent.
-A call that is cancelled leaves its reply to be read and thrown away, so nothing gets out of step. It knows commands, and
-no functions.
+A call that is cancelled leaves its reply to be read and thrown away, so nothing gets out of step. It knows no verbs.
 """
 
 import asyncio
