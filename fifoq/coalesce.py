@@ -45,7 +45,7 @@ class Coalescer:
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
         """Put a batch; see `fifoq.connection.Intake`."""
-        if self._busy or wait or self._unsaid or self._room:
+        if self._busy or wait or self._unsaid or self._room.entries:
             return await self._join(batch, wait)
         self._busy = True
         caller = self._caller
@@ -62,7 +62,10 @@ class Coalescer:
         except BaseException:
             self._go_on()
             raise
-        self._go_on()
+        if self._collected or self._rested is not None:
+            self._go_on()
+        else:
+            self._busy = False
         return reply if type(reply) is tuple else self._refused(reply)
 
     def declare(self, setting: Setting) -> None:
@@ -161,7 +164,7 @@ class Coalescer:
         if type(reply) is tuple:
             entry.receipts.set_result(reply)
         else:
-            entry.receipts.set_exception(self._error(reply))
+            entry.receipts.set_exception(self._error(reply, entry.waited))
 
     def _may_wait(self, entry: Entry, full: Full) -> bool:
         return (
@@ -192,8 +195,9 @@ class Coalescer:
         while self._collected:
             entry = self._collected[0]
             jobs += len(entry.batch)
-            size += sum(len(spec.payload) for spec in entry.batch)
-            if group and (jobs > MAX_JOBS or size > MAX_BYTES or not waiting.isdisjoint(entry.keys)):
+            for spec in entry.batch:
+                size += len(spec.payload)
+            if group and (jobs > MAX_JOBS or size > MAX_BYTES or (waiting and not waiting.isdisjoint(entry.keys))):
                 break
             self._collected.popleft()
             if entry.receipts.done():  # its caller gave up before it was sent
@@ -207,10 +211,10 @@ class Coalescer:
     def _refused(self, reply: PutReply) -> tuple[Receipt, ...]:
         raise self._error(reply)
 
-    def _error(self, reply: PutReply) -> Exception:
+    def _error(self, reply: PutReply, waited: float = 0.0) -> Exception:
         match reply:
             case Full():
-                return queue_full(self._queue.name, reply)
+                return queue_full(self._queue.name, reply, waited=waited)
             case Conflict(id):
                 return IdConflict(
                     f"Job id {id!r} is taken in queue {self._queue.name!r} by a job with another task or other "

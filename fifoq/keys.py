@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from fifoq.errors import ConfigurationError, InvalidArguments
-from fifoq.names import check_name
+from fifoq.names import MAX_NAME, check_name
 
 Reader = Callable[[Mapping[str, Any]], str | None]
 """Reads a text from the arguments by parameter name. None: there is none."""
@@ -49,7 +49,15 @@ def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> R
     if "{" in rule or "}" in rule:
         return _read_template(rule, parameters, task)
     _check_parameter(rule, parameters, f"The key of task {task!r}")
-    return lambda arguments: text_of(arguments[rule], "key", rule)
+
+    def read(arguments: Mapping[str, Any]) -> str | None:
+        value = arguments[rule]
+        # Most keys are texts: what `text_of` would come to, at a third of the cost.
+        if type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable():
+            return value
+        return text_of(value, "key", rule)
+
+    return read
 
 
 def value_reader(by: tuple[str, ...], parameters: tuple[Parameter, ...], task: str) -> Reader | None:

@@ -17,17 +17,29 @@ RETRY_AFTER = 1.0
 class Entry:
     """One batch on its way into the queue, and who waits for it."""
 
-    __slots__ = ("batch", "deadline", "entered", "full", "keys", "receipts")
+    __slots__ = ("_keys", "batch", "deadline", "entered", "full", "receipts")
 
     def __init__(self, batch: Sequence[JobSpec], wait: float) -> None:
         self.batch = batch
-        self.keys = frozenset(spec.key for spec in batch if spec.key is not None)
+        self._keys: frozenset[str] | None = None
         self.receipts: asyncio.Future[tuple[Receipt, ...]] = asyncio.get_running_loop().create_future()
         self.entered = time.monotonic()
         self.deadline = self.entered + wait if wait else None
         """Until when it waits for room; None: it does not."""
         self.full: Full | None = None
         """The newest answer, if that was that there is no room."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of its jobs: asked for only where somebody waits for room, and nearly always nobody does."""
+        if self._keys is None:
+            self._keys = frozenset(spec.key for spec in self.batch if spec.key is not None)
+        return self._keys
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds it has waited for room; 0.0 if it does not want to."""
+        return 0.0 if self.deadline is None else time.monotonic() - self.entered
 
     def fail(self, error: BaseException) -> None:
         """Tell the one who waits, unless he is gone."""
@@ -45,22 +57,23 @@ class Room:
     def __init__(self, queue: str, retry: Callable[[Sequence[Entry]], None]) -> None:
         self._queue = queue
         self._retry = retry
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
+        """All that are here. Only to be looked at: it is asked for each job that is enqueued."""
         self._tried: set[Entry] = set()
         """Handed to `retry`, and no answer yet."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
-
     def holds_back(self, entry: Entry) -> bool:
         """Whether `entry` shares a key with one that is here and not itself."""
-        return any(entry.keys & other.keys for other in self._entries if other is not entry)
+        if not self.entries:
+            return False
+        keys = entry.keys
+        return any(not keys.isdisjoint(other.keys) for other in self.entries if other is not entry)
 
     def add(self, entry: Entry) -> None:
         """Let `entry` wait here, behind all that are here."""
-        self._entries.append(entry)
+        self.entries.append(entry)
         # Who gives up waiting no longer holds anybody back.
         entry.receipts.add_done_callback(lambda _: self._changed.set())
         if self._task is None:
@@ -69,28 +82,30 @@ class Room:
     def stay(self, entry: Entry) -> None:
         """There is still no room for it."""
         self._tried.discard(entry)
-        if entry not in self._entries:
+        if entry not in self.entries:
             self.add(entry)
 
     def leave(self, entry: Entry) -> None:
         """It has its answer."""
+        if not self.entries:
+            return
         self._tried.discard(entry)
-        if entry in self._entries:
-            self._entries.remove(entry)
+        if entry in self.entries:
+            self.entries.remove(entry)
             self._changed.set()
 
     def close(self) -> None:
         """Refuse all that are here."""
-        for entry in self._entries:
+        for entry in self.entries:
             self._refuse(entry)
-        self._entries.clear()
+        self.entries.clear()
         if self._task is not None:
             self._task.cancel()
 
     async def _look(self) -> None:
         pause = FIRST_PAUSE
         try:
-            while self._entries:
+            while self.entries:
                 changed = await self._pause(pause)
                 pause = FIRST_PAUSE if changed else min(2 * pause, LONGEST_PAUSE)
                 self._drop_those_who_are_done()
@@ -103,7 +118,7 @@ class Room:
 
     async def _pause(self, pause: float) -> bool:
         """Wait for a change, for `pause` seconds or the next deadline; return whether it was a change."""
-        deadlines = [entry.deadline - time.monotonic() for entry in self._entries if entry.deadline is not None]
+        deadlines = [entry.deadline - time.monotonic() for entry in self.entries if entry.deadline is not None]
         try:
             async with asyncio.timeout(max(0.0, min([pause, *deadlines]))):
                 await self._changed.wait()
@@ -114,21 +129,21 @@ class Room:
 
     def _drop_those_who_are_done(self) -> None:
         now = time.monotonic()
-        for entry in self._entries:
+        for entry in self.entries:
             if entry.deadline is not None and entry.deadline <= now and entry not in self._tried:
                 self._refuse(entry)
-        self._entries = [entry for entry in self._entries if entry in self._tried or not entry.receipts.done()]
+        self.entries = [entry for entry in self.entries if entry in self._tried or not entry.receipts.done()]
 
     def _first_of_their_keys(self) -> Iterator[Entry]:
         taken: set[str] = set()
-        for entry in self._entries:
+        for entry in self.entries:
             if entry not in self._tried and taken.isdisjoint(entry.keys):
                 yield entry
             taken |= entry.keys
 
     def _refuse(self, entry: Entry) -> None:
-        full = entry.full or next((other.full for other in self._entries if other.full is not None), None)
-        entry.fail(queue_full(self._queue, full, waited=time.monotonic() - entry.entered))
+        full = entry.full or next((other.full for other in self.entries if other.full is not None), None)
+        entry.fail(queue_full(self._queue, full, waited=entry.waited))
 
 
 def queue_full(queue: str, full: Full | None, *, waited: float = 0.0) -> QueueFull:

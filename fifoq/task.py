@@ -68,6 +68,7 @@ class Task(Generic[P, R_co, T_co]):
         self._connection = connection
         self._given: TaskOptions = given or {}
         self._options = read_options(given) if given else _NO_OPTIONS
+        self._encode = definition.signature.encode
         self._origin = Origin(connection, self.queue, self.name, definition.signature)
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             setattr(self, attribute, getattr(definition.function, attribute))
@@ -149,7 +150,7 @@ class Task(Generic[P, R_co, T_co]):
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
         registration, options = self.registration, self._options
-        payload, by_name = registration.definition.signature.encode(args, kwargs)
+        payload, by_name = self._encode(args, kwargs)
         read_key, read_value = registration.key, registration.value
         key = options.key if options.has_key or read_key is None else read_key(by_name)
         value = None if read_value is None else read_value(by_name)

@@ -18,13 +18,12 @@ class Replies:
 
     def recall(self, call: Call) -> Any:
         """Return the reply to a repeated call, or None to a new one. Raises OutcomeUnknown if it was overtaken."""
-        told = self._told.get(call.caller)
-        if told is None:
+        caller, number = call
+        told = self._told.get(caller)
+        if told is None or number > told[0]:
             return None
         last, reply, _ = told
-        if call.number > last:
-            return None
-        if call.number == last:
+        if number == last:
             return reply
         raise OutcomeUnknown(
             f"This {self._verb} is call {call.number} of its caller, which has made call {last} since. Nothing "
@@ -33,7 +32,8 @@ class Replies:
 
     def keep(self, call: Call, reply: Any, now: int) -> None:
         """Remember a call's reply instead of the caller's one before."""
-        self._told[call.caller] = call.number, reply, now
+        caller, number = call
+        self._told[caller] = number, reply, now
 
     def forget(self, now: int) -> None:
         """Drop what is older than KEEP_REPLY, in O(callers)."""

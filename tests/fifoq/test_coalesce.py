@@ -279,6 +279,19 @@ async def test_a_put_that_waits_in_vain_is_refused(queue: FakeQueue, coalescer: 
     assert await coalescer.put([job("c")]) == (Receipt("c", True),)
 
 
+async def test_a_put_whose_first_answer_comes_after_its_time_has_waited_all_the_same(
+    queue: FakeQueue, coalescer: Coalescer
+) -> None:
+    queue.capacity = 1
+    await coalescer.put([job("a")])
+    queue.open.clear()
+    waiting = asyncio.create_task(coalescer.put([job("b")], wait=0.01))
+    await asyncio.sleep(0.05)
+    queue.open.set()
+    with pytest.raises(QueueFull, match=r"It waited .* s for room"):
+        await waiting
+
+
 async def test_a_put_that_waits_holds_back_later_ones_of_its_key_only(queue: FakeQueue, coalescer: Coalescer) -> None:
     queue.capacity = 1
     waiting = asyncio.create_task(coalescer.put([job("a1", "a"), job("a2", "a")], wait=1_000))

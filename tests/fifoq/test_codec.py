@@ -250,3 +250,15 @@ def test_a_uuid_takes_its_sixteen_bytes() -> None:
 def test_a_date_is_not_taken_for_a_time() -> None:
     for value in (date(2026, 1, 1), datetime(2026, 1, 1), time(1), Decimal("1.10")):
         assert same(unpack(pack(value)), value)
+
+
+@pytest.mark.parametrize("value", ["m1", "", 3, -(2**63), 2**64, 2**200, 1.5, float("inf"), True, b"x", "a" * 200_000])
+def test_scalars_have_the_bytes_of_any_call(value: object) -> None:
+    for _ in range(2):
+        assert codec.encode_scalars({"a": 1, "b": value}) == codec.encode_call([], {"a": 1, "b": value})
+
+
+def test_scalars_that_cannot_be_sent_leave_nothing_behind() -> None:
+    with pytest.raises(codec.NotSendable):
+        codec.encode_scalars({"a": "m1", "b": "\ud800"})
+    assert codec.encode_scalars({"a": 1}) == codec.encode_call([], {"a": 1})
