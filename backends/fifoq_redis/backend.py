@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import Awaitable, Coroutine
 from typing import Any
-from weakref import WeakSet
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
+from fifoq.forking import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.checking import EVICTS
 from fifoq_redis.keys import Keys, channel, names_key
@@ -19,7 +18,6 @@ from fifoq_redis.packing import read_record, unpack
 from fifoq_redis.queue import RedisQueue
 
 _log = logging.getLogger("fifoq.redis")
-_OPEN: "WeakSet[RedisBackend]" = WeakSet()
 
 
 class RedisBackend:
@@ -65,11 +63,11 @@ class RedisBackend:
             raise
         self._opened = opened
         self._forked = False
-        _OPEN.add(self)
+        watch_forks(self)
 
     async def close(self) -> None:
         opened, self._opened = self._opened, None
-        _OPEN.discard(self)
+        unwatch_forks(self)
         for queue in self._queues.values():
             queue.closed()
         if opened is not None:
@@ -152,12 +150,3 @@ class RedisBackend:
         self._forked = True
         if opened is not None:
             opened.abandon()
-
-
-def _forked() -> None:
-    for backend in list(_OPEN):
-        backend.forked()
-    _OPEN.clear()
-
-
-os.register_at_fork(after_in_child=_forked)

@@ -4,9 +4,10 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from fifoq.errors import ConfigurationError
+from fifoq.url import read_query, read_timeout
 
 PORT, SENTINEL_PORT = 6379, 26379
 _SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel")
@@ -107,14 +108,14 @@ class Location(NamedTuple):
             )
         if "@" in parts.path + parts.query and "@" not in parts.netloc and parts.scheme != "unix":
             raise ConfigurationError(_NO_ADDRESS)
-        options = _options(parts)
+        options = read_query(parts.query, _PARAMETERS[parts.scheme], f"{parts.scheme}://")
         account, hosts = _account(parts.netloc)
         common = {
             "account": account,
             "sentinel_account": Account(options.get("sentinel_username"), options.get("sentinel_password")),
             "tls": _tls(parts.scheme, options),
             "prefix": _prefix(options.get("prefix", "fifoq")),
-            "timeout": _seconds(options.get("timeout", "5")),
+            "timeout": read_timeout(options.get("timeout", "5")),
         }
         return _READERS[parts.scheme](parts, hosts, options)._replace(**common)
 
@@ -193,26 +194,6 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _options(parts: SplitResult) -> dict[str, str]:
-    known = _PARAMETERS[parts.scheme]
-    try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise ConfigurationError("The query of a Redis URL reads like ?prefix=shop&timeout=5.") from error
-    options: dict[str, str] = {}
-    for name, value in pairs:
-        if name not in known:
-            raise ConfigurationError(
-                f"A {parts.scheme}:// URL takes the parameters {', '.join(known)}, and no others like {name!r}."
-            )
-        if name in options:
-            raise ConfigurationError(f"A Redis URL says {name!r} once, not twice.")
-        if not value:
-            raise ConfigurationError(f"The parameter {name!r} of a Redis URL has no value.")
-        options[name] = value
-    return options
-
-
 def _tls(scheme: str, options: Mapping[str, str]) -> Tls | None:
     wanted = options.get("tls", "true" if scheme == "rediss" else "false")
     if wanted not in ("true", "false"):
@@ -229,13 +210,3 @@ def _prefix(text: str) -> str:
     if not (text.isprintable() and len(text) <= 128 and not set("{} *?[]\\") & set(text)):
         raise ConfigurationError("A prefix has up to 128 characters, and no spaces, braces, brackets, *, ? or \\.")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 3_600:
-        raise ConfigurationError(f"timeout is a number of seconds above 0 and up to 3600, not {text!r}.")
-    return seconds

@@ -1,13 +1,12 @@
 """SQLite as a backend: `fifoq.queue.Backend`, on one file that many processes share."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import TypeVar
-from weakref import WeakSet
 
 from fifoq.clock import Clock, HostClock
 from fifoq.errors import ConfigurationError
+from fifoq.forking import unwatch_forks, watch_forks
 from fifoq_sqlite.checking import advice
 from fifoq_sqlite.location import Location
 from fifoq_sqlite.opened import Opened
@@ -22,8 +21,6 @@ GLANCE = 0.25
 """Seconds between two looks for changes whose hints were lost, while somebody waits."""
 GLANCES_TO_END = 4
 """Every so many of them, also look whether awaited jobs have ended."""
-
-_OPEN: "WeakSet[SqliteBackend]" = WeakSet()
 
 
 class SqliteBackend:
@@ -60,12 +57,12 @@ class SqliteBackend:
         check_library()
         self._opened = await Opened.make(self._location, self._clock or HostClock(), self._heard)
         self._forked = False
-        _OPEN.add(self)
+        watch_forks(self)
 
     async def close(self) -> None:
         """Let go of both connections, their threads and all files, once what is under way is done."""
         opened, self._opened = self._opened, None
-        _OPEN.discard(self)
+        unwatch_forks(self)
         if self._glancing is not None:
             self._glancing.cancel()
         if opened is not None:
@@ -154,12 +151,3 @@ class SqliteBackend:
         self._glancing = None
         if opened is not None:
             opened.abandon()
-
-
-def _forked() -> None:
-    for backend in list(_OPEN):
-        backend.forked()
-    _OPEN.clear()
-
-
-os.register_at_fork(after_in_child=_forked)

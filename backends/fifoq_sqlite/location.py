@@ -2,9 +2,10 @@
 
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fifoq.errors import ConfigurationError
+from fifoq.url import read_query, read_timeout
 
 _LEVELS = ("normal", "full")
 
@@ -39,11 +40,11 @@ class Location(NamedTuple):
                 "A SQLite URL has no fragment, no empty query and no control characters; "
                 "in the path, write # as %23 and ? as %3F."
             )
-        options = _options(parts.query)
+        options = read_query(parts.query, ("synchronous", "timeout"), "SQLite")
         return cls(
             _path(parts.path[1:]),
             _synchronous(options.get("synchronous", "full")),
-            _seconds(options.get("timeout", "5")),
+            read_timeout(options.get("timeout", "5")),
         )
 
 
@@ -61,32 +62,7 @@ def _path(text: str) -> Path:
     return Path(name).absolute()
 
 
-def _options(query: str) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise ConfigurationError("The query of a SQLite URL reads like ?synchronous=normal&timeout=5.") from error
-    options: dict[str, str] = {}
-    for name, value in pairs:
-        if name not in ("synchronous", "timeout"):
-            raise ConfigurationError(f"A SQLite URL takes the parameters synchronous and timeout, not {name!r}.")
-        if name in options:
-            raise ConfigurationError(f"A SQLite URL says {name!r} once, not twice.")
-        options[name] = value
-    return options
-
-
 def _synchronous(value: str) -> str:
     if value not in _LEVELS:
         raise ConfigurationError(f"synchronous is normal or full, not {value!r}.")
     return value
-
-
-def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 3_600:
-        raise ConfigurationError(f"timeout is a number of seconds above 0 and up to 3600, not {value!r}.")
-    return seconds

@@ -1,21 +1,22 @@
 """
-Faults between a caller and its queue: replies that are lost, and stores that break a promise.
+Replies that are lost between a queue and its caller: the call takes effect, and nobody hears of it.
 
-Of a lost reply the call takes effect. A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the
+A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the
 real one, and must not tell the difference.
 """
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 from fifoq.errors import OutcomeUnknown
 from fifoq.queue import Backend, Queue
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 VERBS = ("put", "claim", "settle")
 """The calls that carry a Call, and may therefore be repeated."""
 
 
-class LostReplies:
+class LostReplies(WrappedBackend):
     """
     A backend whose queues lose replies.
 
@@ -28,11 +29,10 @@ class LostReplies:
     """
 
     def __init__(self, backend: Backend, *, every: int = 0, verbs: Collection[str] = VERBS) -> None:
-        self._backend = backend
+        super().__init__(backend, lambda queue: _LossyQueue(queue, self))
         self._every = every
         self._verbs = frozenset(verbs)
         self._pending: dict[str, int] = {}
-        self._queues: dict[str, Queue] = {}
         self._calls = 0
         self.lost = 0
         """How many replies were lost so far."""
@@ -42,11 +42,6 @@ class LostReplies:
         if verb not in VERBS:
             raise ValueError(f"Replies of {' '.join(VERBS)} can be lost, not of {verb!r}.")
         self._pending[verb] = self._pending.get(verb, 0) + times
-
-    def queue(self, name: str) -> Queue:
-        if name not in self._queues:
-            self._queues[name] = cast("Queue", _LossyQueue(self._backend.queue(name), self))
-        return self._queues[name]
 
     def twin(self) -> "LostReplies":
         return LostReplies(self._backend.twin(), every=self._every, verbs=self._verbs)
@@ -61,19 +56,16 @@ class LostReplies:
         self.lost += due
         return due
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
-
-class _LossyQueue:
+class _LossyQueue(WrappedQueue):
     """One queue of a backend that loses replies."""
 
     def __init__(self, queue: Queue, faults: LostReplies) -> None:
-        self._queue = queue
+        super().__init__(queue)
         self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._queue, name)
+        method = super().__getattr__(name)
         return self._lossy(name, method) if name in VERBS else method
 
     def _lossy(self, verb: str, method: Any) -> Any:
@@ -84,33 +76,3 @@ class _LossyQueue:
             return reply
 
         return call
-
-
-class Faulty:
-    """A backend whose queues are all of a kind, to plant faults with."""
-
-    def __init__(self, backend: Backend, kind: type["FaultyQueue"]) -> None:
-        self._backend = backend
-        self._kind = kind
-        self._queues: dict[str, FaultyQueue] = {}
-
-    def queue(self, name: str) -> "FaultyQueue":
-        if name not in self._queues:
-            self._queues[name] = self._kind(self._backend.queue(name))
-        return self._queues[name]
-
-    def twin(self) -> "Faulty":
-        return Faulty(self._backend.twin(), self._kind)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-
-class FaultyQueue:
-    """A queue that does all as it should: a subclass breaks one verb."""
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)

@@ -10,7 +10,7 @@ from tests.chaos.conductor import Conductor
 LEASE = 0.3
 JOBS = 60
 FAULTS: dict[str, Rule | None] = {
-    "FaultyQueue": None,
+    "WrappedQueue": None,
     "IgnoresTokens": Rule.SETTLE,
     "LeasesShortly": Rule.LEASE,
     "IgnoresKeys": Rule.OVERLAP,

@@ -12,24 +12,24 @@ from fifoq.limits import GateSettings
 from fifoq.queue import Backend, Call, Receipt, Setting
 from fifoq.record import JobSpec
 from fifoq.state import State
-from fifoq.testing.faults import Faulty, FaultyQueue
 from fifoq.testing.history import MemoryLog, Producer, Rule, attempt, check, write_finals
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 JOBS, KEYS = 200, 5
 
 
-class IgnoresKeys(FaultyQueue):
+class IgnoresKeys(WrappedQueue):
     """It claims whatever is oldest, whether its key is busy or not."""
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> Any:
         return await self._queue.put(call, [[spec._replace(key=None) for spec in batch] for batch in batches])
 
 
-class IgnoresLimits(FaultyQueue):
+class IgnoresLimits(WrappedQueue):
     async def configure(self, settings: Sequence[Setting]) -> None: ...
 
 
-class Forgets(FaultyQueue):
+class Forgets(WrappedQueue):
     """It acknowledges some jobs that it never keeps."""
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> Any:
@@ -38,7 +38,7 @@ class Forgets(FaultyQueue):
         return tuple(tuple(Receipt(spec.id, True) for spec in batch) for batch in batches)
 
 
-class RunsAgain(FaultyQueue):
+class RunsAgain(WrappedQueue):
     """It takes a success for a wish to run again."""
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> Any:
@@ -56,7 +56,7 @@ class RunsAgain(FaultyQueue):
         self._seen: set[str] = set()
 
 
-class Overtakes(FaultyQueue):
+class Overtakes(WrappedQueue):
     """It acknowledges some calls at once, and enters them after the next one."""
 
     def __init__(self, queue: Any) -> None:
@@ -70,7 +70,7 @@ class Overtakes(FaultyQueue):
 
 
 FAULTS = {
-    FaultyQueue: None,
+    WrappedQueue: None,
     IgnoresKeys: Rule.OVERLAP,
     IgnoresLimits: Rule.LIMIT,
     Forgets: Rule.LOST,
@@ -84,9 +84,9 @@ async def test_a_store_that_breaks_a_promise_is_caught(
     url: str,
     log: MemoryLog,
     plant: Callable[[Callable[[Backend], Any]], None],
-    kind: type[FaultyQueue],
+    kind: type[WrappedQueue],
 ) -> None:
-    plant(lambda backend: Faulty(backend, kind))
+    plant(lambda backend: WrappedBackend(backend, kind))
     tasks = Fifoq(url)
 
     @tasks.task(key="match", limit=Limit(3))

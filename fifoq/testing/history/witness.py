@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 from fifoq.errors import FifoqError, OutcomeUnknown
 from fifoq.job import Job
@@ -24,6 +24,7 @@ from fifoq.testing.history.events import (
     stamp,
 )
 from fifoq.testing.history.log import Log
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -110,38 +111,16 @@ async def write_finals(log: Log, jobs: AsyncIterable[Job]) -> None:
         log.write(Final(job.queue, job.id, job.state, job.halted, entry))
 
 
-class WatchedBackend:
+class WatchedBackend(WrappedBackend):
     """A backend that writes down which leases it gave and what settlements were told. The rest goes by untouched."""
 
     def __init__(self, backend: Backend, log: Log) -> None:
-        self._backend = backend
-        self._log = log
-        self._queues: dict[str, Queue] = {}
-
-    async def open(self) -> None:
-        await self._backend.open()
-
-    async def close(self) -> None:
-        await self._backend.close()
-
-    def twin(self) -> "WatchedBackend":
-        return WatchedBackend(self._backend.twin(), self._log)
-
-    def queue(self, name: str) -> Queue:
-        if name not in self._queues:
-            self._queues[name] = cast("Queue", _WatchedQueue(self._backend.queue(name), self._log))
-        return self._queues[name]
-
-    async def queues(self) -> tuple[str, ...]:
-        return await self._backend.queues()
-
-    async def check(self) -> tuple[str, ...]:
-        return await self._backend.check()
+        super().__init__(backend, lambda queue: _WatchedQueue(queue, log))
 
 
-class _WatchedQueue:
+class _WatchedQueue(WrappedQueue):
     def __init__(self, queue: Queue, log: Log) -> None:
-        self._queue = queue
+        super().__init__(queue)
         self._log = log
         self._asked: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -177,9 +156,6 @@ class _WatchedQueue:
 
     def _write_lease(self, job: str, fence: int, asked_at: int, lease: int) -> None:
         self._log.write(Leased(stamp(), self._queue.name, job, fence, asked_at, asked_at + lease * 1_000))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
 
 
 def _fence(token: str) -> int:

@@ -6,10 +6,10 @@ from typing import Any
 from fifoq.lease import Hold
 from fifoq.queue import Receipt
 from fifoq.state import State
-from fifoq.testing.faults import Faulty, FaultyQueue
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 
-class IgnoresTokens(FaultyQueue):
+class IgnoresTokens(WrappedQueue):
     """It takes a settlement from whoever sends it."""
 
     async def settle(self, call: Any, settlements: Any) -> Any:
@@ -17,7 +17,7 @@ class IgnoresTokens(FaultyQueue):
         return tuple(State.SUCCEEDED if state is None else state for state in states)
 
 
-class LeasesShortly(FaultyQueue):
+class LeasesShortly(WrappedQueue):
     """A lease is over in half of its time."""
 
     async def claim(self, call: Any, worker: str, n: int, lease: int, tasks: Any) -> Any:
@@ -27,14 +27,14 @@ class LeasesShortly(FaultyQueue):
         return await self._queue.extend([one._replace(lease=one.lease // 2) for one in extensions])
 
 
-class IgnoresKeys(FaultyQueue):
+class IgnoresKeys(WrappedQueue):
     """It claims whatever is oldest, whether its key is busy or not."""
 
     async def put(self, call: Any, batches: Any) -> Any:
         return await self._queue.put(call, [[spec._replace(key=None) for spec in batch] for batch in batches])
 
 
-class AnswersFirst(FaultyQueue):
+class AnswersFirst(WrappedQueue):
     """It acknowledges a put that it has not written yet: who is killed then loses it."""
 
     def __init__(self, queue: Any) -> None:
@@ -48,7 +48,7 @@ class AnswersFirst(FaultyQueue):
         return _all_created(batches)
 
 
-class IgnoresIds(FaultyQueue):
+class IgnoresIds(WrappedQueue):
     """It takes each put for a new one, even a repeat."""
 
     async def put(self, call: Any, batches: Any) -> Any:
@@ -57,7 +57,7 @@ class IgnoresIds(FaultyQueue):
         return _all_created(batches)
 
 
-class ExtendsForAll(FaultyQueue):
+class ExtendsForAll(WrappedQueue):
     """It tells whoever asks that the lease is held."""
 
     async def extend(self, extensions: Any) -> Any:
@@ -65,7 +65,7 @@ class ExtendsForAll(FaultyQueue):
         return (Hold.HELD,) * len(extensions)
 
 
-class Forgets(FaultyQueue):
+class Forgets(WrappedQueue):
     """It acknowledges some jobs that it never keeps."""
 
     async def put(self, call: Any, batches: Any) -> Any:
@@ -80,11 +80,11 @@ def _all_created(batches: Any) -> Any:
 FAULTS = {
     kind.__name__: kind
     for kind in (
-        FaultyQueue, IgnoresTokens, LeasesShortly, IgnoresKeys, AnswersFirst, IgnoresIds, ExtendsForAll, Forgets,
+        WrappedQueue, IgnoresTokens, LeasesShortly, IgnoresKeys, AnswersFirst, IgnoresIds, ExtendsForAll, Forgets,
     )
 }  # fmt: skip
 
 
 def break_promise(fault: str, backend: Any) -> Any:
     """Wrap `backend` so that it breaks a promise; without a fault, return it as it is."""
-    return Faulty(backend, FAULTS[fault]) if fault else backend
+    return WrappedBackend(backend, FAULTS[fault]) if fault else backend

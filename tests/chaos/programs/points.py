@@ -15,6 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fifoq.queue import Backend
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
+
 VERBS = ("put", "claim", "extend", "settle")
 
 
@@ -48,33 +51,18 @@ class Points:
             time.sleep(0.01)
 
 
-class Pointed:
+def pointed(backend: Backend, points: Points) -> WrappedBackend:
     """A backend whose calls pass the points `before VERB`, `in VERB` and `after VERB`. All else goes through."""
-
-    def __init__(self, backend: Any, points: Points) -> None:
-        self._backend = backend
-        self._points = points
-        self._queues: dict[str, PointedQueue] = {}
-
-    def queue(self, name: str) -> "PointedQueue":
-        if name not in self._queues:
-            self._queues[name] = PointedQueue(self._backend.queue(name), self._points)
-        return self._queues[name]
-
-    def twin(self) -> "Pointed":
-        return Pointed(self._backend.twin(), self._points)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+    return WrappedBackend(backend, lambda queue: _PointedQueue(queue, points))
 
 
-class PointedQueue:
+class _PointedQueue(WrappedQueue):
     def __init__(self, queue: Any, points: Points) -> None:
-        self._queue = queue
+        super().__init__(queue)
         self._points = points
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._queue, name)
+        method = super().__getattr__(name)
         return self._pointed(name, method) if name in VERBS else method
 
     def _pointed(self, verb: str, method: Callable[..., Any]) -> Callable[..., Any]:

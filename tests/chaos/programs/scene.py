@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faults
-from points import Pointed, Points, plant_inner
+from points import Points, plant_inner, pointed
 
 from fifoq import Context, Fifoq, Limit, Retry, connect
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
@@ -195,7 +195,7 @@ class Scene:
         def load(*found: Any) -> Any:
             def make(*args: Any, **more: Any) -> Any:
                 store = faults.break_promise(self.order.fault, find(*found)(*args, **more))
-                return Pointed(WatchedBackend(store, self.log), self.points)
+                return pointed(WatchedBackend(store, self.log), self.points)
 
             return make
 

@@ -1,0 +1,35 @@
+"""A URL's query is read strictly, and each mistake is named."""
+
+import pytest
+
+from fifoq.errors import ConfigurationError
+from fifoq.url import read_query, read_timeout
+
+KNOWN = ("prefix", "timeout")
+
+
+def test_a_query_is_read_by_name() -> None:
+    assert read_query("timeout=5&prefix=a%26b", KNOWN, "Store") == {"timeout": "5", "prefix": "a&b"}
+    assert read_query("", KNOWN, "Store") == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("prefx=a", "takes the parameters prefix, timeout, and no others like 'prefx'"),
+        ("prefix=a&prefix=b", "says 'prefix' once, not twice"),
+        ("prefix=", "'prefix' of a Store URL has no value"),
+        ("prefix", r"reads like \?prefix="),
+        ("a=1;b", r"no others like 'a'"),
+    ],
+)
+def test_what_is_no_query_is_named(query: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        read_query(query, KNOWN, "Store")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "3601", "soon", ""])
+def test_a_timeout_is_a_number_of_seconds_up_to_an_hour(text: str) -> None:
+    assert read_timeout("2.5") == 2.5
+    with pytest.raises(ConfigurationError, match="above 0 and up to 3,600"):
+        read_timeout(text)
