@@ -26,8 +26,9 @@ class Coalescer:
     Puts batches of one queue in call order.
 
     An idle one sends at once, in the caller's own asyncio task: with a backend that does not suspend, neither does
-    `put`. While a put is in flight, what comes is collected, and goes out together when the reply is there, each batch
-    still on its own. A put whose reply was lost, or whose caller was cancelled, is repeated before anything later.
+    `put`. Only where many were put together just now, it waits for the others of the turn. While a put is in flight,
+    what comes is collected, and goes out together when the reply is there, each batch still on its own. A put whose
+    reply was lost, or whose caller was cancelled, is repeated before anything later.
     """
 
     def __init__(self, queue: Queue, patience: float) -> None:
@@ -36,6 +37,8 @@ class Coalescer:
         self._caller = Caller()
         self._busy = False
         """A put is in flight, or `_task` is at work."""
+        self._crowded = False
+        """Others came while the last put was in flight: more will, so the next one waits for those of its turn."""
         self._collected: deque[Entry] = deque()
         self._room = Room(queue.name, self._collect)
         self._unsaid: list[Setting] = []
@@ -45,7 +48,7 @@ class Coalescer:
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
         """Put a batch; see `fifoq.connection.Intake`."""
-        if self._busy or wait or self._unsaid or self._room.entries:
+        if self._busy or wait or self._crowded or self._unsaid or self._room.entries:
             return await self._join(batch, wait)
         self._busy = True
         caller = self._caller
@@ -63,6 +66,7 @@ class Coalescer:
             self._go_on()
             raise
         if self._collected or self._rested is not None:
+            self._crowded = len(self._collected) > 1
             self._go_on()
         else:
             self._busy = False
@@ -119,6 +123,7 @@ class Coalescer:
             group = [unanswered] if unanswered else self._next_group()
             while group:
                 await self._send(group, repeat=group[0] is unanswered)
+                self._crowded = len(group) > 1
                 group = self._next_group()
         finally:
             self._task = None

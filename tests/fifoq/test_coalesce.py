@@ -26,6 +26,8 @@ class FakeQueue:
         self.open = asyncio.Event()
         self.open.set()
         """While it is not set, puts are in flight."""
+        self.slow = False
+        """A put takes a turn of the loop."""
         self.faults: list[Exception] = []
         """Raised by the next puts, one each."""
         self.lost_replies = 0
@@ -43,6 +45,8 @@ class FakeQueue:
         if self.lost_replies:
             self.lost_replies -= 1
             raise OutcomeUnknown("no reply")
+        if self.slow:
+            await asyncio.sleep(0)
         if not self.open.is_set():
             await self.open.wait()
         return self._replies[call]
@@ -100,6 +104,25 @@ async def test_puts_awaited_together_enter_in_call_order(queue: FakeQueue, coale
     assert queue.line == [str(n) for n in range(100)]
     assert [each[0].id for each in receipts] == queue.line
     assert [batches for _, batches in queue.calls] == [1, 99]
+
+
+async def test_after_a_crowd_all_calls_of_one_turn_enter_together_and_a_lone_one_at_once_again(
+    queue: FakeQueue, coalescer: Coalescer
+) -> None:
+    async def crowd(name: str, n: int) -> list[int]:
+        before = len(queue.calls)
+        await asyncio.gather(*(coalescer.put([job(f"{name}{number}")]) for number in range(n)))
+        return [batches for _, batches in queue.calls[before:]]
+
+    queue.slow = True
+    assert await crowd("a", 10) == [1, 9]
+    assert await crowd("b", 10) == [10]
+    assert await crowd("c", 1) == [1]
+    queue.slow = False
+    put = coalescer.put([job("d")])
+    with pytest.raises(StopIteration):
+        put.send(None)
+    assert queue.line == [*(f"a{n}" for n in range(10)), *(f"b{n}" for n in range(10)), "c0", "d"]
 
 
 async def test_batches_stay_separate(queue: FakeQueue, coalescer: Coalescer) -> None:

@@ -7,12 +7,12 @@ at_begin(function() disturbed = {} end)
 
 local function list(kind, where)
   disturbed[kind] = true
-  place(INDEX, kind .. where, 0)
+  change(placed, INDEX, kind .. where, 0)
 end
 
 local function unlist(kind, where)
   disturbed[kind] = true
-  remove(INDEX, kind .. where)
+  change(placed, INDEX, kind .. where, false)
 end
 
 -- The first members, so many, from `low` on and before `high`.

@@ -64,24 +64,22 @@ end
 
 -- Enter the jobs of ARGV[first] to ARGV[last], or none of them; return the reply.
 local function put_batch(news, first, last)
-  local fresh, texts, asked, receipts, created = {}, {}, {}, {'r'}, 0
+  local fresh, texts, asked, others, created = {}, {}, {}, {}, 0
   for at = first, last do
     local job = news[at]
-    local there = fresh[job.id] or find_job(job.id)
+    local id, unique = job.id, job.unique
+    local there = fresh[id] or find_job(id)
     if there then
-      local blob = fresh[job.id] and ARGV[fresh[job.id].at] or field_of(JOBS, SPEC .. job.id)
-      if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', job.id}) end
+      local blob = fresh[id] and ARGV[fresh[id].at] or field_of(JOBS, SPEC .. id)
+      if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', id}) end
     end
-    local holder = not there and job.unique and (field_of(UNIQUES, job.unique) or texts[job.unique])
-    if not there and not holder then
-      fresh[job.id] = job
-      job.at = at
-      if job.unique then texts[job.unique] = job.id end
+    others[at] = there and id or unique and (field_of(UNIQUES, unique) or texts[unique]) or nil
+    if not others[at] then
+      fresh[id], job.at = job, at
+      if unique then texts[unique] = id end
       asked[job.task] = (asked[job.task] or 0) + 1
       created = created + 1
     end
-    receipts[#receipts + 1] = holder or job.id
-    receipts[#receipts + 1] = fresh[job.id] == job
   end
   local refused = full(asked, created)
   if refused then return refused end
@@ -90,7 +88,13 @@ local function put_batch(news, first, last)
     if job.at then enter(job, ARGV[at]) end
   end
   for task, number in pairs(asked) do count_live(task, number) end
-  return created == last - first + 1 and NONE or pack(receipts)
+  if created == last - first + 1 then return NONE end
+  local receipts = {'r'}
+  for at = first, last do
+    receipts[#receipts + 1] = others[at] or news[at].id
+    receipts[#receipts + 1] = not others[at]
+  end
+  return pack(receipts)
 end
 
 -- Read all that are put at once: a hundred calls made together are as many batches.
