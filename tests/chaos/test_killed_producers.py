@@ -22,10 +22,11 @@ async def test_a_killed_producer_loses_nothing_acknowledged_and_repeats_without_
         conductor.start("worker", name, concurrency=20, lease=15.0)
 
     async def live(number: int, point: str) -> None:
-        order = {"prefix": f"job{number}", "count": COUNT, "keys": 9, "slow": 0.02}
+        flight = 2 + 3 * (number % 2)  # what is awaited together becomes one put or two
+        order = {"prefix": f"job{number}", "count": COUNT, "keys": 9, "slow": 0.02, "flight": flight}
         for life in range(KILLS):
             name = f"p{number}.{life}"
-            conductor.start("producer", name, point=point, nth=dice.randint(1, 4 + 12 * life), **order)
+            conductor.start("producer", name, point=point, nth=dice.randint(1, 2 * (4 + 12 * life) // flight), **order)
             if point == "anywhere":
                 await conductor.until(lambda name=name: conductor.pids.get(name, 1))
                 await asyncio.sleep(dice.uniform(0.01, 0.1))

@@ -97,7 +97,7 @@ def test_a_kill_that_kills_nobody_makes_the_demo_exit_1(monkeypatch: pytest.Monk
         (("demo", "--games", "0"), 2, "greater than or equal to 1"),
         (("demo", "--url", "nowhere://"), 2, "nowhere"),
         (("demo", "--url", "sqlite:///no/such/folder/jobs.db"), 2, "Check that the folder of"),
-        (("demo", "--url", "sqlite:///jobs.db?mode=ro"), 2, "takes the parameters synchronous and timeout"),
+        (("demo", "--url", "sqlite:///jobs.db?mode=ro"), 2, "takes the parameters synchronous, timeout"),
         (("demo", "--no-such-option"), 2, "No such option"),
         (("no-such-command",), 2, "No such command"),
     ],
