@@ -82,11 +82,10 @@ class Dump:
 
     def __init__(self, replies: list[list[bytes]]) -> None:
         pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        self.gates, kept, index, self.values, self.timers, self.ends = pairs[:6]
-        self.uniques, self.paused, self.blocked = pairs[6:9]
-        self.packed, self.specs, self.results, self.errors, self.progress = _by_kind(kept, b"jsrep")
-        self.entries, self.waiting, self.ready, self.offers, self.lines = _by_kind(index, b"ewrol")
+        self.gates, self.packed, self.specs, self.results, self.errors, self.progress = pairs[:6]
         self.book: dict[str, int] = dict(zip(_COUNTERS, _all(self.gates.pop(b"\0")), strict=True))
+        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[6:11]
+        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[11:17]
         self.watched = pairs[-1]
         self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
 
@@ -134,8 +133,8 @@ def _kept(dump: Dump) -> Iterator[str]:
 
 def _numbers(dump: Dump) -> Iterator[str]:
     jobs = dump.jobs.items()
-    yield from _scores("the entry of job", dump.entries, {_slip(id, job.entry): 0 for id, job in jobs})
-    waiting = {_slip(id, job.seq or 0): 0 for id, job in jobs if job.state == WAITING}
+    yield from _scores("the entry of job", dump.entries, {id: job.entry for id, job in jobs})
+    waiting = {id: job.seq or 0 for id, job in jobs if job.state == WAITING}
     yield from _scores("the place of waiting job", dump.waiting, waiting)
     last = max([number for _, job in jobs for number in (job.entry, job.seq or 0)], default=0)
     if last > dump.count("number"):
@@ -245,11 +244,6 @@ def _all(packed: bytes) -> list[Any]:
     unpacker = cast(Any, msgpack).Unpacker(raw=True)
     unpacker.feed(packed)
     return list(unpacker)
-
-
-def _by_kind(pairs: Mapping[bytes, bytes], kinds: bytes) -> list[dict[bytes, bytes]]:
-    """Take apart what is in one place, by the first byte."""
-    return [{name[1:]: value for name, value in pairs.items() if name[0] == kind} for kind in kinds]
 
 
 def _slip(id: bytes, number: int) -> bytes:

@@ -17,7 +17,6 @@ _PIECES = (
     "calling",
     "keys",
     "changes",
-    "index",
     "book",
     "replies",
     "gates",

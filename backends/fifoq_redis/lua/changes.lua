@@ -105,6 +105,12 @@ local function read_fields(key, names)
   return values
 end
 
+-- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte.
+local function first_of(key, prefix, count)
+  write_places(key)
+  return call('ZRANGEBYLEX', key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', 'LIMIT', 0, count)
+end
+
 -- The head of a msgpack array of so many values. They are put behind it as they are, opaque ones unread.
 local function array(count)
   if count < 16 then return string.char(0x90 + count) end

@@ -9,7 +9,7 @@
 --       time until a timer or a token, or nil, and the version of the queue. With a settle its reply and this one; or
 --       nil and nothing done, if one of the two is a repeat: each has to come by itself then.
 
--- What is shown of the jobs that were leased, and these.
+-- What is shown of the jobs that were leased, and their ids.
 local leases, leased, prefix, term
 
 local function lease(job)
@@ -19,17 +19,18 @@ local function lease(job)
   drop_extra(job, 'has_progress', PROGRESS)
   if job.expires then move_timer(job, job.lease) else add_timer(job, job.lease) end
   job.expires = nil
-  unlist(WAITING, stand_of(job))
+  remove(WAITING, job.id)
   touch(job)
   leases[#leases + 1] = pack(book.fence, job.entry, job.seq, job.attempt, job.crashes, job.created)
-  leased[#leased + 1] = job
+  leased[#leased + 1] = job.id
 end
 
 local function show_leases()
+  if not leased[1] then return array(0) end
   local parts, head = {array(#leases)}, array(7)
-  for index, job in ipairs(leased) do
+  for index, blob in ipairs(read_fields(SPECS, leased)) do
     parts[3 * index - 1] = head
-    parts[3 * index] = spec_of(job)
+    parts[3 * index] = blob or error({err = 'CORRUPT nothing is kept of the call of job ' .. leased[index]})
     parts[3 * index + 1] = leases[index]
   end
   return table.concat(parts)

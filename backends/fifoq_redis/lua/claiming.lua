@@ -9,7 +9,7 @@ local function admit(job, member)
   local value = value_of(job.task, job.value)
   value.running = value.running + 1
   value.shown = false
-  unlist(OFFER, job.task .. '\0' .. job.value .. '\0' .. string.sub(member, #job.task + 3))
+  remove(OFFERS, job.task .. '\0' .. job.value .. '\0' .. string.sub(member, #job.task + 2))
   local shown = show_value(value)
   return shown and score_in(shown, 1)
 end
@@ -20,18 +20,18 @@ local function door(task, n, step)
   local most = room(gate, n)
   if most == 0 then return nil end
   local members = first_of(READY, task, math.min(most, step or most))
-  return members[1] and {gate = gate, members = members, score = score_in(members[1], #task + 3), step = step}
+  return members[1] and {gate = gate, members = members, score = score_in(members[1], #task + 2), step = step}
 end
 
 -- Lease up to `most` jobs behind a door while their scores are below `bound`; return how many.
 local function lease_run(one, most, bound, lease)
   local task, members, ids, taken = one.gate.task, one.members, {}, 0
-  for index, member in ipairs(members) do ids[index] = string.sub(member, #task + 10) end
-  read_jobs(ids, bound == math.huge)
+  for index, member in ipairs(members) do ids[index] = string.sub(member, #task + 9) end
+  read_jobs(ids)
   for index, id in ipairs(ids) do
-    if taken == most or score_in(members[index], #task + 3) >= bound then break end
+    if taken == most or score_in(members[index], #task + 2) >= bound then break end
     local job = get_job(id)
-    unlist(READY, string.sub(members[index], 2))
+    remove(READY, members[index])
     lease(job)
     taken = taken + 1
     if job.value then

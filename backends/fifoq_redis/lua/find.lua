@@ -4,19 +4,14 @@
 -- ARGV  1 cursor · 2 how many at most · 3 filter (msgpack: {state, task, key, owner}, false for any)
 -- gives msgpack: the records, and the cursor behind them, or nil if there is no more
 
-local LAST_NUMBER = 281474976710655
-
 local function matches(job, filter)
   local state, task, key, owner = unpack(filter)
   return (state == false or job.state == state) and (not task or job.task == task)
     and (not key or job.key == key) and (not owner or job.owner == owner)
 end
 
--- The ids of so many jobs that entered behind a number.
-local function page_behind(number, most)
-  local ids = listed(ENTRY, struct.pack('>I6', math.min(number + 1, LAST_NUMBER)), 'f', most)
-  for index, member in ipairs(ids) do ids[index] = string.sub(member, 8) end
-  return ids
+local function page_behind(number, count)
+  return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', number), '+inf', 'LIMIT', 0, count)
 end
 
 local function find(cursor, limit, filter)

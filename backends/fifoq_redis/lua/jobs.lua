@@ -1,8 +1,8 @@
 -- Jobs: read once, changed here, written at the end. What was put, and what was returned, is kept beside and unread.
 
-local jobs, specs, touched
+local jobs, touched
 
-at_begin(function() jobs, specs, touched = {}, {}, {} end)
+at_begin(function() jobs, touched = {}, {} end)
 
 -- Most jobs are plain: the second half of the record is there only if anything in it says something.
 local function decode(id, packed)
@@ -40,7 +40,7 @@ end
 local function find_job(id)
   local job = jobs[id]
   if job ~= nil then return job end
-  local packed = call('HGET', JOBS, RECORD .. id)
+  local packed = call('HGET', JOBS, id)
   if packed then return decode(id, packed) end
   jobs[id] = false
   return false
@@ -51,30 +51,19 @@ local function get_job(id)
   return find_job(id) or error({err = 'CORRUPT nothing is kept of job ' .. id .. ', which is due or in line'})
 end
 
--- Read many at once; `with_specs` if these are needed, too.
-local function read_jobs(ids, with_specs)
-  local missing, names, count = {}, {}, 0
+-- Read many at once.
+local function read_jobs(ids)
+  local missing, count = {}, 0
   for _, id in ipairs(ids) do
     if jobs[id] == nil then
       count = count + 1
-      missing[count], names[count] = id, RECORD .. id
+      missing[count] = id
     end
   end
   if count == 0 then return end
-  if with_specs then
-    for index = 1, count do names[count + index] = SPEC .. missing[index] end
+  for index, packed in ipairs(read_fields(JOBS, missing)) do
+    if packed then decode(missing[index], packed) else jobs[missing[index]] = false end
   end
-  local found = read_fields(JOBS, names)
-  for index, id in ipairs(missing) do
-    if found[index] then decode(id, found[index]) else jobs[id] = false end
-    specs[id] = found[count + index]
-  end
-end
-
--- What its put said, as it was sent.
-local function spec_of(job)
-  return specs[job.id] or field_of(JOBS, SPEC .. job.id)
-    or error({err = 'CORRUPT nothing is kept of the call of job ' .. job.id})
 end
 
 local function touch(job)
@@ -84,7 +73,7 @@ end
 local function write_jobs()
   for id in pairs(touched) do
     local job = jobs[id]
-    fill(JOBS, RECORD .. id, job and encode(job))
+    fill(JOBS, id, job and encode(job))
   end
   touched = {}
 end
@@ -94,38 +83,35 @@ local function slip_of(job)
   return struct.pack('>I6', job.entry) .. job.id
 end
 
--- Its place in a line, and among those that wait.
-local function stand_of(job)
-  return struct.pack('>I6', job.seq) .. job.id
-end
-
 -- 7 bytes hold (9 - priority) * 2^48 + seq.
 local function score_of(job)
   return struct.pack('>I7', (9 - job.priority) * 281474976710656 + job.seq)
 end
 
-local function drop_extra(job, flag, kind)
+local function drop_extra(job, flag, extra)
   if job[flag] then
     job[flag] = false
-    fill(JOBS, kind .. job.id, false)
+    fill(extra, job.id, false)
   end
 end
 
-local function keep_extra(job, flag, kind, value)
+local function keep_extra(job, flag, extra, value)
   job[flag] = true
-  fill(JOBS, kind .. job.id, value)
+  fill(extra, job.id, value)
 end
 
 -- The job as it is shown: the array that a Record is made of.
 local function show_job(job)
-  local function extra(flag, kind)
-    return job[flag] and field_of(JOBS, kind .. job.id) or NONE
+  local spec = field_of(SPECS, job.id)
+  if not spec then error({err = 'CORRUPT nothing is kept of the call of job ' .. job.id}) end
+  local function extra(flag, fields)
+    return job[flag] and field_of(fields, job.id) or NONE
   end
   return table.concat({
-    array(17), spec_of(job),
+    array(17), spec,
     pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created, job.due, job.started, job.finished,
          job.worker),
-    extra('has_result', RESULT), extra('has_error', ERROR), extra('has_progress', PROGRESS),
+    extra('has_result', RESULTS), extra('has_error', ERRORS), extra('has_progress', PROGRESS),
     pack(job.reason, job.cancel or false, job.halted or false),
   })
 end

@@ -4,9 +4,17 @@
 -- declare all that it may touch.
 
 local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the queue) -> its gate, packed
-      JOBS,     -- hash: kind, id -> what is kept of the job, by RECORD, SPEC, RESULT, ERROR, PROGRESS
-      INDEX,    -- sorted set: kind, and where in it, by ENTRY, WAITING, READY, OFFER, LINE; all scores are 0
+      JOBS,     -- hash: id -> what has become of the job, packed
+      SPECS,    -- hash: id -> what its put said, as it was sent, and as it is shown
+      RESULTS,  -- hash: id -> what it returned, as it was sent
+      ERRORS,   -- hash: id -> the error of its last attempt that went wrong
+      PROGRESS, -- hash: id -> how far it says it is
+      ENTRIES,  -- sorted set: id, by entry
+      WAITING,  -- sorted set: id of each waiting job, by seq
+      READY,    -- sorted set: task, score, id of what may be claimed as soon as its task and its queue let it
+      OFFERS,   -- sorted set: task, value, score, id of each offered job that has a value
       VALUES,   -- hash: task, value -> how many run at that gate, and which offer is shown in READY
+      LINES,    -- sorted set: key, seq, id of each live job that has a key
       TIMERS,   -- sorted set: entry, id, by when time changes the job next
       ENDS,     -- sorted set: entry, id of each ended job, by when it may be purged
       UNIQUES,  -- hash: unique text -> id of its scheduled or live job
@@ -18,14 +26,6 @@ local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the
       KNOWS,    -- hash: channel -> the tasks that who waits there knows, each between zero bytes; '' for all
       WATCHED   -- hash: id -> who waits for its end
 
--- Of a job: what has become of it, packed; what its put said, as it was sent; what it returned; the error of its last
--- attempt that went wrong; how far it says it is.
-local RECORD, SPEC, RESULT, ERROR, PROGRESS = 'j', 's', 'r', 'e', 'p'
--- In the index: entry, id of each job; seq, id of each that waits; task, score, id of what may be claimed as soon as its
--- task and its queue let it; task, value, score, id of each offered job that has a value; key, seq, id of each live job
--- that has a key.
-local ENTRY, WAITING, READY, OFFER, LINE = 'e', 'w', 'r', 'o', 'l'
-
 local SCHEDULED, WAITS, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
 local NO_SETTINGS = {}
 local MAX_TIMERS = 1000
@@ -35,6 +35,7 @@ local KEEP_REPLY = 3600000000
 local PART = 2000
 
 at_begin(function()
-  BOOK, JOBS, INDEX, VALUES, TIMERS, ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, IDLE, KNOWS, WATCHED
+  BOOK, JOBS, SPECS, RESULTS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
+  ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, IDLE, KNOWS, WATCHED
     = unpack(KEYS)
 end)

@@ -7,13 +7,12 @@ local faces, any_paused, any_blocked
 at_begin(function() faces, any_paused, any_blocked = {}, nil, nil end)
 
 local function standing(job)
-  return job.key .. '\0' .. stand_of(job)
+  return job.key .. '\0' .. struct.pack('>I6', job.seq) .. job.id
 end
 
--- The id of who stands first in the line of a key; nil if it is empty.
-local function head_of(key)
-  local first = first_of(LINE, key, 1)[1]
-  return first and string.sub(first, #key + 9)
+-- The id in a place of a key's line.
+local function id_at(key, stand)
+  return string.sub(stand, #key + 8)
 end
 
 -- `departed`: the first may be a job that this call has not seen yet.
@@ -52,7 +51,8 @@ end
 local function heads_of_faces()
   local heads, unread = {}, {}
   for key, departed in pairs(faces) do
-    local id = head_of(key)
+    local first = first_of(LINES, key, 1)[1]
+    local id = first and id_at(key, first)
     -- A job that stood first before, and that nothing was done to, is as it was.
     if not id or departed or jobs[id] then
       heads[key] = id or false

@@ -22,8 +22,8 @@ end
 -- Let a waiting job stand at the end of the line.
 local function arrive(job, seq)
   job.seq = seq
-  list(WAITING, stand_of(job))
-  if job.key then list(LINE, standing(job)) end
+  place(WAITING, job.id, seq)
+  if job.key then place(LINES, standing(job), 0) end
   come_forward(job)
 end
 
@@ -41,18 +41,18 @@ local function put_back(job, after)
     job.due, job.held = now + after, now
     set_timer(job)
   end
-  list(WAITING, stand_of(job))
+  place(WAITING, job.id, job.seq)
   come_forward(job)
   touch(job)
 end
 
 -- Forget an ended job.
 local function forget(job)
-  drop_extra(job, 'has_result', RESULT)
-  drop_extra(job, 'has_error', ERROR)
+  drop_extra(job, 'has_result', RESULTS)
+  drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
-  fill(JOBS, SPEC .. job.id, false)
-  unlist(ENTRY, slip_of(job))
+  fill(SPECS, job.id, false)
+  remove(ENTRIES, job.id)
   count(job.state, -1)
   book.purged = book.purged + 1
   touch(job)
@@ -62,7 +62,7 @@ end
 -- Give up the key and the unique text of an ended job, and count what it is kept for from now.
 local function leave(job)
   if job.key and job.seq then
-    unlist(LINE, standing(job))
+    remove(LINES, standing(job))
     face(job.key, true)
   end
   if job.unique then fill(UNIQUES, job.unique, false) end
@@ -79,7 +79,7 @@ local function stop_waiting(job, before)
     count(SCHEDULED, -1)
   else
     withdraw(job)
-    unlist(WAITING, stand_of(job))
+    remove(WAITING, job.id)
   end
   if job.due or job.expires then drop_timer(job) end
   job.due, job.expires = nil, nil

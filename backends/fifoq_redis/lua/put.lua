@@ -35,8 +35,8 @@ local function enter(job, blob)
   job.entry = next_number()
   jobs[job.id] = job
   touch(job)
-  fill(JOBS, SPEC .. job.id, blob)
-  list(ENTRY, slip_of(job))
+  fill(SPECS, job.id, blob)
+  place(ENTRIES, job.id, job.entry)
   book.accepted = book.accepted + 1
   if job.unique then fill(UNIQUES, job.unique, job.id) end
   if job.due or job.expires then set_timer(job) end
@@ -70,7 +70,7 @@ local function put_batch(news, first, last)
     local id, unique = job.id, job.unique
     local there = fresh[id] or find_job(id)
     if there then
-      local blob = fresh[id] and ARGV[fresh[id].at] or field_of(JOBS, SPEC .. id)
+      local blob = fresh[id] and ARGV[fresh[id].at] or field_of(SPECS, id)
       if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', id}) end
     end
     others[at] = there and id or unique and (field_of(UNIQUES, unique) or texts[unique]) or nil

@@ -29,11 +29,11 @@ end
 
 -- Stand in READY at the score of the first offer, if open, or not at all. Returns its place there.
 local function show_value(gate)
-  local first, limit = first_of(OFFER, gate.name, 1)[1], gate_of(gate.task).value_limit
-  local shown = first and (not limit or gate.running < limit) and string.sub(first, #gate.name + 3)
+  local first, limit = first_of(OFFERS, gate.name, 1)[1], gate_of(gate.task).value_limit
+  local shown = first and (not limit or gate.running < limit) and string.sub(first, #gate.name + 2)
   if shown ~= gate.shown then
-    if gate.shown then unlist(READY, gate.task .. '\0' .. gate.shown) end
-    if shown then list(READY, gate.task .. '\0' .. shown) end
+    if gate.shown then remove(READY, gate.task .. '\0' .. gate.shown) end
+    if shown then place(READY, gate.task .. '\0' .. shown, 0) end
     gate.shown = shown or false
   end
   fill(VALUES, gate.name, (first or gate.running > 0) and pack(gate.running, gate.shown))
@@ -47,10 +47,10 @@ end
 
 local function offer(job)
   if job.value then
-    list(OFFER, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
+    place(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id, 0)
     value_of(job.task, job.value)
   else
-    list(READY, job.task .. '\0' .. score_of(job) .. job.id)
+    place(READY, job.task .. '\0' .. score_of(job) .. job.id, 0)
   end
   offered[job.task] = (offered[job.task] or 0) + 1
 end
@@ -58,10 +58,10 @@ end
 -- Take the job out, if it is offered. It holds no slot.
 local function withdraw(job)
   if job.value then
-    unlist(OFFER, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
+    remove(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
     value_of(job.task, job.value)
   else
-    unlist(READY, job.task .. '\0' .. score_of(job) .. job.id)
+    remove(READY, job.task .. '\0' .. score_of(job) .. job.id)
   end
 end
 

@@ -7,7 +7,7 @@
 local function forget_tries(job)
   job.state, job.halted, job.kept, job.attempt, job.crashes = WAITS, false, nil, 0, 0
   job.worker, job.started, job.finished = nil, nil, nil
-  drop_extra(job, 'has_error', ERROR)
+  drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
 end
 
@@ -23,7 +23,7 @@ verb('requeue', 'allow-oom', nil, function()
     remove(ENDS, slip_of(job))
     touch(job)
     if halted then
-      list(WAITING, stand_of(job))
+      place(WAITING, job.id, job.seq)
       come_forward(job)
     else
       arrive(job, next_number())

@@ -10,15 +10,15 @@ local function back(job, after, retain)
 end
 
 local function end_well(job, retain, result)
-  if must_keep(job, retain) then keep_extra(job, 'has_result', RESULT, result) end
-  drop_extra(job, 'has_error', ERROR)
+  if must_keep(job, retain) then keep_extra(job, 'has_result', RESULTS, result) end
+  drop_extra(job, 'has_error', ERRORS)
   job.reason = nil
   finish(job, SUCCEEDED, retain)
 end
 
 -- By kind, what else may become of a job. `detail` is what settle.lua says.
 local function end_otherwise(job, kind, retain, detail, failure)
-  if failure then keep_extra(job, 'has_error', ERROR, failure) end
+  if failure then keep_extra(job, 'has_error', ERRORS, failure) end
   if kind == 'f' then
     job.reason, job.halted = nil, detail and job.key ~= nil
     finish(job, FAILED, retain)

@@ -7,8 +7,8 @@
 
 verb('stats', 'no-writes', nil, function()
   tell_time(ARGV[1])
-  local own, oldest, shown = gate_of(''), listed(WAITING, '', 'x', 1)[1], {}
-  local age = oldest and now - get_job(string.sub(oldest, 8)).created
+  local own, oldest, shown = gate_of(''), call('ZRANGE', WAITING, 0, 0)[1], {}
+  local age = oldest and now - get_job(oldest).created
   local packed = call('HGETALL', BOOK)
   for index = 1, #packed, 2 do
     if packed[index] ~= COUNTERS then
