@@ -31,7 +31,7 @@ class Drained(NamedTuple):
     trips: float
     """How many times the server read from a connection, a job."""
     commands: float
-    """How many commands it ran, a job, those of scripts included."""
+    """How many commands it ran, a job, those of functions included."""
 
 
 class Enqueued(NamedTuple):

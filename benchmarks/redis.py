@@ -18,7 +18,7 @@ from tests.servers.vendor import vendors
 from tests.servers.vendor import version as version_of
 
 R = TypeVar("R")
-PEERS = ("fifoq", "taskiq", "dramatiq", "saq", "arq", "huey")
+PEERS = ("fifoq", "dramatiq", "taskiq", "saq", "arq", "huey")
 KEYS = 100
 
 
@@ -58,6 +58,11 @@ def in_turn(runs: Mapping[str, Callable[[], R]], rounds: int) -> dict[str, list[
     return found
 
 
+def ratio(ours: Sequence[Drained | Enqueued], theirs: Sequence[Drained | Enqueued]) -> float:
+    """The median of the ratios of what shared a round."""
+    return Spread.of([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]).median
+
+
 def rates(rounds: Sequence[Drained | Enqueued]) -> Spread:
     return Spread.of([one.rate for one in rounds])
 
@@ -69,14 +74,17 @@ def median(rounds: Sequence[Drained], field: str) -> float:
 def drains(contest: Contest, scale: Scale) -> list[Bar]:
     """One worker process and two, no results kept."""
     jobs = scale.jobs
-    runs: dict[str, Callable[[], Drained]] = {}
-    for name in PEERS:
+    runs: dict[str, Callable[[], Drained]] = {
+        "fifoq, results kept": lambda: contest.drain("fifoq", jobs, keep=True),
+        "fifoq": lambda: contest.drain("fifoq", jobs),
+        "fifoq, 2 workers": lambda: contest.drain("fifoq", 2 * jobs, 2),
+        f"fifoq, {KEYS} keys": lambda: contest.drain("fifoq", jobs, keys=KEYS),
+        "fifoq, 1 at a time": lambda: contest.drain("fifoq", jobs // 4, concurrency=1),
+    }
+    for name in PEERS[1:]:
         runs[name] = lambda name=name: contest.drain(name, jobs)
         runs[f"{name}, 2 workers"] = lambda name=name: contest.drain(name, 2 * jobs, 2)
-    runs[f"fifoq, {KEYS} keys"] = lambda: contest.drain("fifoq", jobs, keys=KEYS)
-    runs["fifoq, 1 at a time"] = lambda: contest.drain("fifoq", jobs // 4, concurrency=1)
     runs["dramatiq, 1 at a time"] = lambda: contest.drain("dramatiq", jobs // 4, concurrency=1)
-    runs["fifoq, results kept"] = lambda: contest.drain("fifoq", jobs, keep=True)
     found = in_turn(runs, scale.rounds)
     rows = [
         [name, str(rates(all)), *(f"{median(all, field):.2f}" for field in ("trips", "commands"))]
@@ -85,29 +93,22 @@ def drains(contest: Contest, scale: Scale) -> list[Bar]:
     ]
     head = ["drain", "jobs/s", "round trips a job", "commands a job", "worker CPU µs", "server CPU µs"]
     print(table(head, rows))
-    rate = {name: rates(all).median for name, all in found.items()}
-    ours = rate["fifoq"]
+    ours, one, keys = found["fifoq"], found["fifoq, 1 at a time"], found[f"fifoq, {KEYS} keys"]
     return [
-        Bar("drain, one worker, of taskiq's stream broker", ours / rate["taskiq"], 4.0),
-        Bar("drain, one worker, of dramatiq", ours / rate["dramatiq"], 3.0),
-        Bar(
-            f"drain, one worker, {KEYS} keys, of taskiq's stream broker",
-            rate[f"fifoq, {KEYS} keys"] / rate["taskiq"],
-            4.0,
-        ),
-        Bar("drain, two workers, of one", rate["fifoq, 2 workers"] / ours, 1.6),
-        Bar("drain, 1 job at a time, of dramatiq with 32 threads", rate["fifoq, 1 at a time"] / rate["dramatiq"], 1.0),
-        Bar(
-            "drain, 1 job at a time, of dramatiq's too", rate["fifoq, 1 at a time"] / rate["dramatiq, 1 at a time"], 1.0
-        ),
-        Bar("drain, results kept, of not kept", rate["fifoq, results kept"] / ours, 0.9),
+        Bar("drain, one worker, of taskiq's stream broker", ratio(ours, found["taskiq"]), 4.0),
+        Bar("drain, one worker, of dramatiq", ratio(ours, found["dramatiq"]), 3.0),
+        Bar(f"drain, one worker, {KEYS} keys, of taskiq's stream broker", ratio(keys, found["taskiq"]), 4.0),
+        Bar("drain, two workers, of one", ratio(found["fifoq, 2 workers"], ours), 1.6),
+        Bar("drain, 1 job at a time, of dramatiq with 32 threads", ratio(one, found["dramatiq"]), 1.0),
+        Bar("drain, 1 job at a time, of dramatiq's too", ratio(one, found["dramatiq, 1 at a time"]), 1.0),
+        Bar("drain, results kept, of not kept", ratio(found["fifoq, results kept"], ours), 0.9),
         Bar("round trips a job in a drain", median(found["fifoq"], "trips"), 0.1, at_most=True),
     ]
 
 
 def enqueues(contest: Contest, scale: Scale) -> list[Bar]:
     """Enqueue, nobody runs anything."""
-    ways = [("fifoq", ONE), ("fifoq", FLIGHT), ("fifoq", BATCH), ("saq", ONE), ("saq", FLIGHT), ("rq", BATCH)]
+    ways = [("fifoq", ONE), ("saq", ONE), ("fifoq", FLIGHT), ("saq", FLIGHT), ("fifoq", BATCH), ("rq", BATCH)]
     ways += [("taskiq", FLIGHT), ("arq", FLIGHT), ("dramatiq", ONE), ("huey", ONE)]
     runs: dict[str, Callable[[], Enqueued]] = {
         f"{name}, {way}": lambda name=name, way=way: contest.enqueue(name, way, scale.jobs) for name, way in ways
@@ -117,11 +118,10 @@ def enqueues(contest: Contest, scale: Scale) -> list[Bar]:
     print(
         table(["enqueue", "jobs/s", "client CPU µs"], [[n, str(rates(a)), f"{costs[n]:.0f}"] for n, a in found.items()])
     )
-    rate = {name: rates(all).median for name, all in found.items()}
     return [
-        Bar("enqueue, one awaited at a time, of SAQ", rate[f"fifoq, {ONE}"] / rate[f"saq, {ONE}"], 1.0),
-        Bar("enqueue, 100 in flight, of SAQ", rate[f"fifoq, {FLIGHT}"] / rate[f"saq, {FLIGHT}"], 3.0),
-        Bar("enqueue, batches, of RQ", rate[f"fifoq, {BATCH}"] / rate[f"rq, {BATCH}"], 3.0),
+        Bar("enqueue, one awaited at a time, of SAQ", ratio(found[f"fifoq, {ONE}"], found[f"saq, {ONE}"]), 1.0),
+        Bar("enqueue, 100 in flight, of SAQ", ratio(found[f"fifoq, {FLIGHT}"], found[f"saq, {FLIGHT}"]), 3.0),
+        Bar("enqueue, batches, of RQ", ratio(found[f"fifoq, {BATCH}"], found[f"rq, {BATCH}"]), 3.0),
     ]
 
 
