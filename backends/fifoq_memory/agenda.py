@@ -49,11 +49,6 @@ class Agenda:
             taken.append(entry)
         return taken
 
-    def may_be_due(self, now: int) -> bool:
-        """Whether `due` is worth a call: False nearly always, and then for sure."""
-        run, rest = self.run, self.rest
-        return bool((run and run[0][0] <= now) or (rest and rest[0][0] <= now))
-
     def next(self) -> int | None:
         """The earliest time. Whatever stands before its slip is dropped, or put where it belongs."""
         times, run, rest = self.times, self.run, self.rest

@@ -23,21 +23,15 @@ UNKNOWN = "NOFUNCTION"
 _NO_FUNCTION = "Function not found"
 
 _CODES: dict[type[Exception], str] = {
-    driver.NoScriptError: "NOSCRIPT",
     driver.ReadOnlyError: "READONLY",
     driver.BusyLoadingError: "LOADING",
     driver.OutOfMemoryError: "OOM",
     driver.NoPermissionError: "NOPERM",
     driver.AuthenticationError: "NOAUTH",
     driver.AuthenticationWrongNumberOfArgsError: "NOAUTH",
-    driver.MovedError: "MOVED",
-    driver.AskError: "ASK",
-    driver.TryAgainError: "TRYAGAIN",
-    driver.ClusterDownError: "CLUSTERDOWN",
     driver.MasterDownError: "MASTERDOWN",
-    driver.ClusterCrossSlotError: "CROSSSLOT",
 }
-"""redis-py takes the first word off the errors that it knows."""
+"""redis-py, which logs in, takes the first word off the errors that it knows."""
 
 
 class Unsent(Exception):

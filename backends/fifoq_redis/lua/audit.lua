@@ -2,7 +2,7 @@
 --
 -- KEYS  all of the queue (keys.lua)
 -- ARGV  none
--- gives by key, in their order, what GET, HGETALL or ZRANGE WITHSCORES say of it
+-- gives by key, in their order, what HGETALL or ZRANGE WITHSCORES say of it
 
 verb('audit', 'no-writes', nil, function()
   local all = {}
@@ -10,8 +10,6 @@ verb('audit', 'no-writes', nil, function()
     local kind = call('TYPE', key).ok
     if kind == 'hash' then
       all[index] = call('HGETALL', key)
-    elseif kind == 'string' then
-      all[index] = {call('GET', key)}
     elseif kind == 'zset' then
       all[index] = call('ZRANGE', key, 0, -1, 'WITHSCORES')
     else

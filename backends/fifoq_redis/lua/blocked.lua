@@ -22,8 +22,8 @@ verb('blocked', 'no-writes', nil, function()
   local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
   for index = 1, math.min(#keys, tonumber(ARGV[3])) do
     local key = keys[index]
-    local first = first_of(LINES, key, 1)[1]
-    local head = first and get_job(id_at(key, first)) or nil
+    local id = head_of(key)
+    local head = id and get_job(id)
     local reason, since = why_blocked(key, head)
     shown[index] = array(4) .. pack(key, head and head.id, reason, since)
   end

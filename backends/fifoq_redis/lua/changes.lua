@@ -30,56 +30,42 @@ local function in_parts(command, key, values, count)
   end
 end
 
--- A single change needs no lists: 2 of 40 µs, in a call of one job.
-local function write_one(key, add, drop, name, value)
-  if not value then
-    call(drop, key, name)
-  elseif add == 'ZADD' then
-    call(add, key, value, name)
-  else
-    call(add, key, name, value)
+-- A single change needs no lists: 5 to 10 % of a call of one job.
+local function write_one(key, command, name, value)
+  if not value then return call(command, key, name) end
+  if command == 'ZADD' then name, value = value, name end
+  return call(command, key, name, value)
+end
+
+-- Write what is collected of a key. A sorted set is told scores before members, a hash fields before values.
+local function write_changes(changes, key, add, drop)
+  local own = changes[key]
+  if not own then return end
+  changes[key] = nil
+  local only, its_value = next(own)
+  if next(own, only) == nil then return write_one(key, its_value and add or drop, only, its_value) end
+  local adds, added, drops, dropped = {}, 0, {}, 0
+  for name, value in pairs(own) do
+    if not value then
+      dropped = dropped + 1
+      drops[dropped] = name
+    else
+      if changes == placed then name, value = value, name end
+      adds[added + 1], adds[added + 2] = name, value
+      added = added + 2
+    end
   end
+  in_parts(add, key, adds, added)
+  in_parts(drop, key, drops, dropped)
 end
 
 -- Whoever reads a sorted set writes it first.
 local function write_places(key)
-  local members = placed[key]
-  if not members then return end
-  placed[key] = nil
-  local first, its_score = next(members)
-  if next(members, first) == nil then return write_one(key, 'ZADD', 'ZREM', first, its_score) end
-  local adds, added, removes, removed = {}, 0, {}, 0
-  for member, score in pairs(members) do
-    if score then
-      adds[added + 1], adds[added + 2] = score, member
-      added = added + 2
-    else
-      removed = removed + 1
-      removes[removed] = member
-    end
-  end
-  in_parts('ZADD', key, adds, added)
-  in_parts('ZREM', key, removes, removed)
+  return write_changes(placed, key, 'ZADD', 'ZREM')
 end
 
 local function write_fields(key)
-  local fields = filled[key]
-  if not fields then return end
-  filled[key] = nil
-  local first, its_value = next(fields)
-  if next(fields, first) == nil then return write_one(key, 'HSET', 'HDEL', first, its_value) end
-  local sets, set, drops, dropped = {}, 0, {}, 0
-  for name, value in pairs(fields) do
-    if value then
-      sets[set + 1], sets[set + 2] = name, value
-      set = set + 2
-    else
-      dropped = dropped + 1
-      drops[dropped] = name
-    end
-  end
-  in_parts('HSET', key, sets, set)
-  in_parts('HDEL', key, drops, dropped)
+  return write_changes(filled, key, 'HSET', 'HDEL')
 end
 
 local function write_all()

@@ -23,8 +23,8 @@ local function pause_key(key)
   if paused_since(key) then return end
   fill(PAUSED, key, now)
   any_paused = true
-  local first = first_of(LINES, key, 1)[1]
-  local head = first and get_job(id_at(key, first))
+  local id = head_of(key)
+  local head = id and get_job(id)
   if head and head.state == WAITS then withdraw(head) end
   face(key, true)
 end

@@ -10,9 +10,10 @@ local function standing(job)
   return job.key .. '\0' .. struct.pack('>I6', job.seq) .. job.id
 end
 
--- The id in a place of a key's line.
-local function id_at(key, stand)
-  return string.sub(stand, #key + 8)
+-- The id of who stands first in the line of a key; nil if nobody does.
+local function head_of(key)
+  local first = first_of(LINES, key, 1)[1]
+  return first and string.sub(first, #key + 8)
 end
 
 -- `departed`: the first may be a job that this call has not seen yet.
@@ -51,8 +52,7 @@ end
 local function heads_of_faces()
   local heads, unread = {}, {}
   for key, departed in pairs(faces) do
-    local first = first_of(LINES, key, 1)[1]
-    local id = first and id_at(key, first)
+    local id = head_of(key)
     -- A job that stood first before, and that nothing was done to, is as it was.
     if not id or departed or jobs[id] then
       heads[key] = id or false
