@@ -35,6 +35,10 @@ class Claimed(NamedTuple):
     leases: tuple[Lease, ...]
     next_timer: int | None
     """Microseconds until time alone may make another job claimable, never too late; None if it will not."""
+    stands: bool = False
+    """The backend may make the caller's next call of itself (`ahead`)."""
+    since: float | None = None
+    """When the leases began, at the earliest (`time.monotonic()`), if that may be before the call was sent."""
 
 
 class Extension(NamedTuple):

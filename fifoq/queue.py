@@ -231,7 +231,9 @@ class Queue(Protocol):
         """
         ...
 
-    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+    async def claim(
+        self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
+    ) -> Claimed:
         """
         Lease up to `n` jobs for `lease` microseconds: n times the claimable job with the smallest score, of `tasks`.
 
@@ -245,6 +247,12 @@ class Queue(Protocol):
         released gives no token back.
 
         Cancelling this coroutine must not lose jobs: either nothing was claimed, or the caller repeats the call.
+
+        If fewer than `n` and than `ahead` are leased, the backend may make this caller's next call (`number + 1`) of
+        itself, for the rest of `ahead` and otherwise as this one: in the step that makes a job claimable, at most a
+        second or a quarter of the lease later, whichever is less, and only while somebody waits. `wait` ends then, and
+        the next call, whatever it asks for, brings what was leased, with `since`. A backend need not do any of it; if
+        it may, the reply `stands`, and its caller makes one more claim before it leaves, if only for `n = 0`.
         """
         ...
 
@@ -271,6 +279,14 @@ class Queue(Protocol):
         A call that sets a timer earlier than all others counts too: who sleeps until the next one has to know. Only a
         hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time alone (a timer, a
         token) does not end it: `Claimed.next_timer` tells of those. Real seconds, under any clock.
+        """
+        ...
+
+    def expect(self, id: str) -> None:
+        """
+        Say that a job with this id is about to be put here, and that `finished` will be called for it then.
+
+        A hint: a backend may have itself told of the end by the put. It need not do anything.
         """
         ...
 

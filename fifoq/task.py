@@ -111,6 +111,7 @@ class Task(Generic[P, R_co, T_co]):
         and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
         """
         spec = self._spec(args, kwargs, AWAITED)
+        self._connection.queue(self.queue).expect(spec.id)
         ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
         return await JobHandle(self._origin, id, created).result(self._options.wait)
 

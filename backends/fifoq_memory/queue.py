@@ -51,7 +51,9 @@ class MemoryQueue:
         self.made = True
         return self._once(self._puts, call, putting.put, batches)
 
-    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+    async def claim(
+        self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
+    ) -> Claimed:
         def apply(book: Book, now: int, tasks: Collection[str]) -> Claimed:
             terms = claiming.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
             return claiming.claim(book, terms, n, tasks)
@@ -81,6 +83,9 @@ class MemoryQueue:
         finally:
             with self._lock:
                 self._bell.waiters.discard(waiter)
+
+    def expect(self, id: str) -> None:
+        pass
 
     async def finished(self, id: str, timeout: float) -> Record | None:
         waiter: Waiter = asyncio.get_running_loop().create_future()

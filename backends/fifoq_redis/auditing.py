@@ -165,6 +165,13 @@ def _counts(dump: Dump) -> Iterator[str]:
             )
 
 
+def _watched(dump: Dump) -> Iterator[str]:
+    for id in dump.watched:
+        job = dump.jobs.get(id)
+        if job is None or job.ended:
+            yield f"Somebody waits for the end of job {id.decode()}, which {'has ended' if job else 'is not there'}."
+
+
 def _uniques(dump: Dump) -> Iterator[str]:
     holders = {job.unique: id for id, job in dump.jobs.items() if job.unique and (job.live or job.state == SCHEDULED)}
     yield from _differ("the holder of the unique text", dump.uniques, holders)
@@ -233,7 +240,7 @@ def _ready(dump: Dump) -> Iterator[str]:
     yield from _scores("what is ready:", dump.ready, dict.fromkeys(ready, 0))
 
 
-_CHECKS = (_kept, _numbers, _counts, _uniques, _times, _lines, _ready)
+_CHECKS = (_kept, _numbers, _counts, _watched, _uniques, _times, _lines, _ready)
 
 
 # ---- reading and comparing

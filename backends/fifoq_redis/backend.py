@@ -117,20 +117,28 @@ class RedisBackend:
         return await self._opened_now().hear(keys.book, timeout)
 
     def hears(self, keys: Keys) -> bool:
-        return self._opened_now().hears()
+        return self._opened_now().hears(keys.book)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._opened_now().spawn(work)
 
     def _heard(self, message: bytes) -> None:
-        """Pass on what a function said to those who wait: `w` and a queue's book, or `e`, that, an id and a record."""
+        """
+        Pass on what a function said to those who wait.
+
+        `w` and a queue's book: ask. `e`, that, an id and a record: it has ended. `c`, that, a caller, a number and a
+        reply: its claim was made.
+        """
         book, _, rest = message[1:].partition(b"\0")
         queue = self._queues_by_book.get(book)
         if queue is None:
             return
         if message[:1] == b"e":
             id, _, record = rest.partition(b"\0")
-            queue.watch.ended(id.decode(), read_record(unpack(record)))
+            queue.ends.ended(id.decode(), read_record(unpack(record)))
+        elif message[:1] == b"c":
+            caller, number, reply = rest.split(b"\0", 2)
+            queue.granted(caller.decode(), int(number), reply)
         elif not queue.watch.changed():
             self.spawn(queue.pass_on())
 

@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connecting import Connect, encode
+from fifoq_redis.connecting import encode
 from fifoq_redis.faults import Refused, Unsent
 from fifoq_redis.line import Line
+from fifoq_redis.places import Place
 
 PING = 5.0
 """Seconds of silence after which the server is asked whether it is there; as long again, and it is not."""
@@ -23,8 +24,9 @@ _PAUSES = (0.05, 0.1, 0.2, 0.5)
 class Bell:
     """One subscription at one server, kept up from the first need until it is closed."""
 
-    def __init__(self, connect: Connect, channel: bytes, heard: Callable[[bytes], None]) -> None:
-        self._connect = connect
+    def __init__(self, place: Place, channel: bytes, heard: Callable[[bytes], None]) -> None:
+        self._place = place
+        self._made = 0
         self._channel = channel
         self._heard = heard
         self._line: Line | None = None
@@ -34,14 +36,21 @@ class Bell:
 
     @property
     def up(self) -> bool:
-        """Whether what is said now will be heard."""
-        return self._up.is_set()
+        """
+        Whether what is said now will be heard.
+
+        Calls that went over to another connection may have gone to another server: where they are, it is said.
+        """
+        return self._up.is_set() and self._made == self._place.wire.connections
 
     async def ready(self, timeout: float) -> bool:
         """Subscribe if that has not been done; return whether it is within `timeout` seconds."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._serve())
         if not self.up:
+            if self._up.is_set() and self._line is not None:
+                self._up.clear()
+                self._line.cut("calls go elsewhere")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._up.wait(), timeout)
         return self.up
@@ -72,7 +81,8 @@ class Bell:
     async def _listen(self) -> None:
         """Listen until the connection ends, or is silent though the server was asked to say something."""
         over = asyncio.Event()
-        line = self._line = Line(await self._connect(), self._take, lambda _: over.set())
+        self._made = self._place.wire.connections
+        line = self._line = Line(await self._place.connect(), self._take, lambda _: over.set())
         line.send(encode("SUBSCRIBE", self._channel))
         try:
             asked = False

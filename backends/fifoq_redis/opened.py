@@ -27,6 +27,7 @@ class Opened:
         self.runner = Runner(self.route, str(location))
         self._heard = heard
         self._bells: dict[Place, Bell] = {}
+        self._bells_by_key: dict[bytes, Bell] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def check_schema(self) -> None:
@@ -60,12 +61,14 @@ class Opened:
             return False
         bell = self._bells.get(place)
         if bell is None:
-            bell = self._bells[place] = Bell(place.connect, self.channel, self._heard)
+            bell = self._bells[place] = Bell(place, self.channel, self._heard)
+        self._bells_by_key[key] = bell
         return bell.up or await bell.ready(timeout)
 
-    def hears(self) -> bool:
-        """Whether anything that is said now is heard."""
-        return any(bell.up for bell in self._bells.values())
+    def hears(self, key: bytes) -> bool:
+        """Whether what is said where the key was last is heard."""
+        bell = self._bells_by_key.get(key)
+        return bell is not None and bell.up
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done meanwhile; it is cancelled at the end."""

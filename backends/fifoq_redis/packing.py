@@ -85,15 +85,15 @@ def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
 # ---- leases
 
 
-def read_claimed(reply: Any, call: Call) -> tuple[Claimed, int]:
-    """The leases, and the version of the queue that the claim saw."""
+def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, int]:
+    """The leases, which count from `since`, and the version of the queue that the claim saw."""
     found, now, next_timer, version = reply
     prefix = f"{call.caller}.{call.number}."
     leases = [
         _lease((read_spec(spec), f"{prefix}{fence}", fence, entry, seq, attempt, crashes, created, now))
         for spec, fence, entry, seq, attempt, crashes, created in found
     ]
-    return Claimed(tuple(leases), next_timer), version
+    return Claimed(tuple(leases), next_timer, since=since), version
 
 
 def pack_settlements(settlements: Sequence[Settlement]) -> list[bytes]:

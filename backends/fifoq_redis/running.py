@@ -64,6 +64,8 @@ class Runner:
         place, asking, taught = await self._route.place(key), False, 0
         for _ in range(MOVES):
             try:
+                if taught == 2:
+                    await self._teach(place)
                 return await self._send(place, command, asking=asking, teaching=taught > 0)
             except (Unsent, Lost):
                 self._route.doubt(place)
@@ -73,8 +75,6 @@ class Runner:
                 if code == UNKNOWN:
                     if taught == 2:
                         raise
-                    if taught == 1:
-                        await self._teach(place)
                     taught += 1
                     continue
                 elsewhere = self._route.follow(place, code, rest) if code in _ELSEWHERE else None

@@ -1,15 +1,13 @@
-"""Who waits for what on one queue of one backend: for anything to claim, or for the end of one job."""
+"""Those who wait on one queue of one backend: what was last heard there, and whether the store knows of them."""
 
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from fifoq.record import Record
-
 
 class Watch:
-    """The calls that wait on one queue, on one loop."""
+    """Those who wait for something to claim from one queue, on one loop."""
 
     floor = 1.0
     """Seconds after which whoever waits asks whether there is something that nobody told of."""
@@ -21,8 +19,9 @@ class Watch:
         """The tasks of the last claim, each between zero bytes."""
         self.noted = False
         """The store may have this backend among those who wait."""
+        self.rung = 0
+        """How often something was told."""
         self.idle: set[Ring] = set()
-        self._ends: dict[str, set[Ring]] = {}
         self._until = 0.0
 
     @property
@@ -48,29 +47,13 @@ class Watch:
         finally:
             self.idle.discard(ring)
 
-    @contextmanager
-    def expecting(self, id: str) -> "Generator[Ring]":
-        """A ring for the end of a job: it brings the record."""
-        ring = Ring()
-        rings = self._ends.setdefault(id, set())
-        rings.add(ring)
-        try:
-            yield ring
-        finally:
-            rings.discard(ring)
-            if not rings and self._ends.get(id) is rings:
-                del self._ends[id]
-
     def changed(self) -> bool:
         """Something may have become claimable; return whether anybody here wants to know."""
+        self.rung += 1
         self.listens(False)
         for ring in self.idle:
             ring.give(True)
         return bool(self.idle)
-
-    def ended(self, id: str, record: Record) -> None:
-        for ring in self._ends.get(id, ()):
-            ring.give(record)
 
 
 class Ring:

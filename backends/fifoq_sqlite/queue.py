@@ -47,7 +47,9 @@ class SqliteQueue:
         # Whoever has more to put has put it into this call: there is nothing to wait for.
         return await self._store.write(partial(once, self.name, "put", call, entering.put, batches), at_once=True)
 
-    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+    async def claim(
+        self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
+    ) -> Claimed:
         self.watch.claiming()
         return await self._once("claim", call, claiming.claim, claiming.Terms(worker, n, lease, tasks))
 
@@ -117,6 +119,9 @@ class SqliteQueue:
     async def wait(self, timeout: float) -> bool:
         self._store.watching()
         return await self.watch.change(timeout)
+
+    def expect(self, id: str) -> None:
+        pass
 
     async def finished(self, id: str, timeout: float) -> Record | None:
         loop = asyncio.get_running_loop()

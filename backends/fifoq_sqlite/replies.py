@@ -100,7 +100,7 @@ def _rebuilt_settle(plain: Any) -> tuple[State | None, ...]:
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "put": _plain_put,
-    "claim": tuple,
+    "claim": lambda reply: (reply.leases, reply.next_timer),
     "settle": lambda reply: [state and state.value for state in reply],
 }
 _REBUILT: dict[str, Callable[[Any], Any]] = {

@@ -145,8 +145,9 @@ class Driver:
         lease: int = LEASE,
         worker: str = "worker",
         call: Call | None = None,
+        ahead: int = 0,
     ) -> Claimed:
-        return self.run(self.queue.claim(call or self.call(), worker, n, lease, tasks))
+        return self.run(self.queue.claim(call or self.call(), worker, n, lease, tasks, ahead))
 
     def extend(self, lease: Lease, seconds: float = 15, progress: bytes | None = None) -> Hold:
         extension = Extension(lease.spec.id, lease.token, microseconds(seconds), progress)

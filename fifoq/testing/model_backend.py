@@ -57,7 +57,9 @@ class ModelQueue:
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         return self._change(lambda model: model.put(call, batches), makes=True)
 
-    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+    async def claim(
+        self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
+    ) -> Claimed:
         return self._change(lambda model: model.claim(call, worker, n, lease, tasks))
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
@@ -116,6 +118,9 @@ class ModelQueue:
             return True if self._store.changes > before else None
 
         return await _until(changed, timeout) or False
+
+    def expect(self, id: str) -> None:
+        pass
 
     async def finished(self, id: str, timeout: float) -> Record | None:
         def ended() -> Record | None:

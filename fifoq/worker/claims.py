@@ -87,9 +87,12 @@ class Claims:
                 await self._rest()
 
     async def _hear_all(self) -> None:
-        """Repeat the claims whose replies were lost, so that what they brought is handed back. Ask for nothing new."""
+        """
+        Hear of all that may have been claimed, so that it is handed back: by claims whose replies were lost, and by
+        those that may have been made ahead. Ask for nothing new.
+        """
         for desk in self._desks:
-            while desk.caller.doubtful:
+            while desk.caller.doubtful or desk.claim_stands:
                 await asyncio.sleep(max(0.0, desk.outage.until - time.monotonic()))
                 await self._claim(desk, 0, frozenset())
 
@@ -127,7 +130,7 @@ class Claims:
                 self.hungry = True
                 return False
             repeated = desk.caller.doubtful
-            got = await self._claim(desk, n, desk.names(places))
+            got = await self._claim(desk, n, desk.names(places), n // len(self._desks))
             if got is None:
                 return False
             if got < n and not repeated:
@@ -150,21 +153,26 @@ class Claims:
         """How many jobs may be claimed without knowing in which of the places each will run."""
         return min(self._room(), *[place.width - place.taken for place in places])
 
-    async def _claim(self, desk: Desk, n: int, names: frozenset[str]) -> int | None:
-        """Make one claim; return how many leases came, or None if there was no answer."""
+    async def _claim(self, desk: Desk, n: int, names: frozenset[str], ahead: int = 0) -> int | None:
+        """
+        Make one claim; return how many leases came, or None if there was no answer.
+
+        For `ahead` jobs, these counted, the backend may make the next one of itself.
+        """
         self.in_flight = time.monotonic()
         try:
-            claimed = await desk.caller.attempt(desk.queue.claim, self._worker, n, self._lease, names)
+            claimed = await desk.caller.attempt(desk.queue.claim, self._worker, n, self._lease, names, ahead)
         except Exception as error:
             desk.outage.failed(error)
             return None
         finally:
             self.in_flight = None
+        desk.claim_stands = claimed.stands
         desk.answered(claimed.next_timer)
         leases = claimed.leases
         if leases:
             self.claimed += len(leases)
-            self._take(desk, leases, desk.caller.sent_at)
+            self._take(desk, leases, desk.caller.sent_at if claimed.since is None else claimed.since)
         return len(leases)
 
     async def _rest(self) -> None:

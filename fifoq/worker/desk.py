@@ -42,6 +42,8 @@ class Desk:
         """It may hold claimable jobs: asking is worth it."""
         self.listening = False
         """Whatever comes from now on will be heard."""
+        self.claim_stands = False
+        """The backend may make the next claim of itself."""
         self.places = frozenset(plan.place for plan in plans.values())
         """Where its tasks run."""
         self._names: dict[frozenset[Place], frozenset[str]] = {}

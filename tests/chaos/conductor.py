@@ -84,9 +84,10 @@ class Conductor:
         self.pids[name] = 0
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal, if the process is there."""
+        """Send a signal, if the process is there: it may have ended, and be buried, before that is heard here."""
         if self.pids.get(name):
-            os.kill(self.pids[name], number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pids[name], number)
 
     def look(self) -> None:
         """Hear what has happened."""

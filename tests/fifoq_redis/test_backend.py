@@ -18,7 +18,7 @@ COMMANDS = (
     *("+fcall", "+function|load", "+time", "+info", "+get", "+set", "+setnx", "+sadd", "+smembers", "+exists", "+type"),
     *("+hget", "+hset", "+hdel", "+hmget", "+hgetall", "+hkeys", "+hlen"),
     *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zrangebylex", "+zrank", "+zscore", "+zcount"),
-    *("+publish", "+subscribe", "+ping"),
+    *("+publish", "+subscribe", "+pubsub|numsub", "+ping"),
 )
 """As docs/redis.md lists them."""
 

@@ -18,6 +18,9 @@ from fifoq_redis import RedisBackend
 from fifoq_redis.connecting import encode
 from fifoq_redis.keys import Keys
 from fifoq_redis.library import VERBS, library
+from fifoq_redis.places import Place
+from fifoq_redis.routes import Direct
+from fifoq_redis.running import Runner
 from tests.fifoq_redis.conftest import Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -74,7 +77,7 @@ def test_nothing_makes_up_a_key() -> None:
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
     declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
     assert declared >= {"BOOK", "JOBS", "WATCHED"}
-    through_values = {"key", "unpack(KEYS", "channel", "channels[index]"}
+    through_values = {"key", "unpack(KEYS", "channel", "channels[index]", "'NUMSUB'"}
     assert called - declared <= through_values
 
 
@@ -193,3 +196,28 @@ async def test_functions_that_vanish_as_fast_as_they_are_loaded_are_an_error_and
     with pytest.raises(BackendUnavailable, match="FUNCTION FLUSH"):
         await backend.queue("queue").stats()
     await backend.close()
+
+
+class Demoted(Direct):
+    """A way to a server that has become a replica, and from there to the new primary."""
+
+    def __init__(self, old: RedisBackend, new: RedisBackend) -> None:
+        (self._place,), (self._new,) = [backend._opened_now().route.places() for backend in (old, new)]
+
+    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+        return self._new if code == "READONLY" else None
+
+
+async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_primary(
+    any_redis_server: Server, servers: Servers, vendor: Vendor
+) -> None:
+    replica = servers.standalone(vendor)
+    old, new = RedisBackend(replica.url), RedisBackend(any_redis_server.url)
+    for backend in (old, new):
+        await backend.open()
+    with replica.client() as client:
+        client.replicaof("127.0.0.1", "1")
+    runner = Runner(Demoted(old, new), "here")
+    assert await runner.verb(Keys.of("fifoq", "queue"), "purge", ("", 1)) == 0
+    for backend in (old, new):
+        await backend.close()

@@ -142,7 +142,12 @@ class Load:
 
     def begun(self, count: int) -> Callable[[], bool]:
         """Whether so many attempts have begun so far."""
-        return lambda: sum(isinstance(event, Started) for event in self._log.events) >= count
+        return lambda: self.starts >= count
+
+    @property
+    def starts(self) -> int:
+        """How many attempts have begun so far."""
+        return sum(isinstance(event, Started) for event in self._log.events)
 
     def ended(self, count: int) -> Callable[[], bool]:
         """Whether so many attempts have ended so far."""

@@ -19,7 +19,9 @@ def proxy(any_redis_server: Server, servers: Servers) -> Proxy:
 @pytest.mark.parametrize("name", ["put", "claim", "settle", "any"])
 async def test_cut_replies_change_nothing_that_the_history_can_see(proxy: Proxy, log: MemoryLog, name: str) -> None:
     """The script ran, and its caller never hears of it."""
-    async with Load(proxy.url, log, lease=2.0) as load, load.workers(2):
+    # Who has room left is given what comes, and hardly ever claims.
+    room = 1 if name == "claim" else 10
+    async with Load(proxy.url, log, lease=2.0) as load, load.workers(2, concurrency=room):
         proxy.cut(scripts if name == "any" else verb(name), times=20, every=4)
         await load.flow(load.until(lambda: proxy.cuts >= 15, "the cuts"))
         proxy.heal()

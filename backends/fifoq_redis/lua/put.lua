@@ -1,14 +1,15 @@
 -- put: enter batches of jobs, each as a whole or not at all.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks (msgpack) · 5 sizes of the batches (msgpack) ·
---       6… the jobs (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then
---       payload and meta, never read here)
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks (msgpack) · 5 sizes of the batches (msgpack) · 6 the
+--       channel to which some of their ends are to be told, or '' · 7 the ids of those (msgpack), or '' · 8… the jobs
+--       (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then payload and
+--       meta, never read here)
 -- gives msgpack: whether the queue was made; by batch nil (all created), {'r', id, created, …}, {'c', id} (conflict) or
 --       {'f', task, capacity, live, asked} (full). Refused by the server itself, before anything is done, at maxmemory.
 
 local LAST_READ = 11
-local FIRST = 6
+local FIRST = 8
 
 -- A job as it will be kept once it is entered.
 local function new_job(blob)
@@ -108,6 +109,21 @@ local function new_jobs()
   return news
 end
 
+-- Whoever put it waits for its end, if this put created it.
+local function watch_new(news)
+  local is_entered = {}
+  for at = FIRST, #ARGV do
+    local id = news[at].id
+    is_entered[id] = is_entered[id] or jobs[id] == news[at]
+  end
+  for _, id in ipairs(unpack_all(ARGV[7])) do
+    if is_entered[id] then
+      fill(WATCHED, id, ' ' .. ARGV[6])
+      book.watched = book.watched + 1
+    end
+  end
+end
+
 verb('put', nil, 4, function()
   local reply = recall('put', ARGV[2], ARGV[3])
   if reply then return reply end
@@ -119,6 +135,7 @@ verb('put', nil, 4, function()
     replies[index] = put_batch(news, first, first + size - 1)
     first = first + size
   end
+  if ARGV[6] ~= '' then watch_new(news) end
   end_change()
   local told = array(2) .. pack(made) .. array(#replies) .. table.concat(replies)
   return keep_reply('put', ARGV[2], ARGV[3], told)

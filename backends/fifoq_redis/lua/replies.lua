@@ -1,28 +1,45 @@
 -- What each caller was told last, per verb, so that a repeated call changes nothing.
+--
+-- A claim that was made ahead is kept beside the one before it, as 'ahead': nobody knows whether that one was heard of.
 
 -- Every call would move its caller in CALLERS. So much later is soon enough: a reply is kept that much longer.
 local LATE = 300000000
-local noted
+local kept, noted
 
-at_begin(function() noted = {} end)
+at_begin(function() kept, noted = {}, {} end)
+
+-- Read at once what will be recalled: verbs and callers in turn.
+local function read_replies(...)
+  local names = {}
+  for index = 1, select('#', ...), 2 do
+    names[#names + 1] = select(index, ...) .. ' ' .. select(index + 1, ...)
+  end
+  for index, reply in ipairs(call('HMGET', REPLIES, unpack(names))) do kept[names[index]] = reply end
+end
 
 -- The reply to a repeated call, or nil to a new one. One that was overtaken is refused.
 local function recall(verb, caller, number)
-  local kept = call('HGET', REPLIES, verb .. ' ' .. caller)
-  if not kept then return nil end
-  local last, at, start = struct.unpack('>I8I8', kept)
-  number, noted[verb] = tonumber(number), at
-  if number == last then return string.sub(kept, start) end
+  local name = verb .. ' ' .. caller
+  if kept[name] == nil then kept[name] = call('HGET', REPLIES, name) end
+  if not kept[name] then return nil end
+  local last, at, start = struct.unpack('>I8I8', kept[name])
+  number, noted[name] = tonumber(number), at
+  if number == last then return string.sub(kept[name], start) end
   if number < last then return redis.error_reply('OVERTAKEN ' .. last) end
   return nil
 end
 
+-- The reply to a claim that was made before, by its caller or ahead.
+local function recall_claim(caller, number)
+  return recall('claim', caller, number) or recall('ahead', caller, number)
+end
+
 local function keep_reply(verb, caller, number, reply)
   local name = verb .. ' ' .. caller
-  if not noted[verb] or now - noted[verb] > LATE then
-    noted[verb] = now
+  if not noted[name] or now - noted[name] > LATE then
+    noted[name] = now
     call('ZADD', CALLERS, now, name)
   end
-  fill(REPLIES, name, struct.pack('>I8I8', number, noted[verb]) .. reply)
+  fill(REPLIES, name, struct.pack('>I8I8', number, noted[name]) .. reply)
   return reply
 end

@@ -38,4 +38,5 @@ local function note_first_timer()
   elseif earliest and (not book.first or earliest < book.first) then
     book.first = earliest
   end
+  earliest, moved = nil, false
 end

@@ -1,5 +1,6 @@
 """Contract, point 1: entry. The order of puts is the order of the line."""
 
+from fifoq.lease import Claimed
 from fifoq.queue import Receipt
 from fifoq.state import State
 from fifoq.testing.contract.base import Cases
@@ -80,7 +81,7 @@ class EntryCases(Cases):
         assert driver.run(driver.backend.queues()) == ("a", "b")
 
     def test_a_queue_that_nobody_made_yet_is_empty(self, driver: Driver) -> None:
-        assert driver.claim_reply(3) == ((), None)
+        assert driver.claim_reply(3) == Claimed((), None)
         assert driver.get("x") is None
         assert driver.find() == []
         assert driver.blocked() == []

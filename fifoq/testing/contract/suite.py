@@ -20,7 +20,7 @@ from fifoq.testing.contract.repeat import RepeatCases
 from fifoq.testing.contract.retention import RetentionCases
 from fifoq.testing.contract.settle import SettleCases
 from fifoq.testing.contract.store import StoreCases
-from fifoq.testing.contract.wait import FinishedCases, WaitCases
+from fifoq.testing.contract.wait import AheadCases, ExpectedCases, FinishedCases, WaitCases
 
 
 class QueueContract(
@@ -43,6 +43,8 @@ class QueueContract(
     PageCases,
     ClockCases,
     WaitCases,
+    AheadCases,
+    ExpectedCases,
     FinishedCases,
     CostCases,
     RaceCases,

@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fifoq.errors import JobNotFound
-from fifoq.queue import Changed
-from fifoq.record import Record
+from fifoq.queue import Call, Changed, Full, Receipt
+from fifoq.record import Filter, Record
 from fifoq.state import State
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec
@@ -102,6 +103,88 @@ class WaitCases(Cases):
         driver.fail(driver.lease(), halt=True)
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.skip(b)) is True
         assert driver.claim() == [c]
+
+
+class AheadCases(Cases):
+    """What a claim made ahead for who waits must not change. Whether there is one is the backend's choice."""
+
+    def test_what_a_put_brings_is_the_next_calls_whoever_made_it(self, driver: Driver) -> None:
+        for number in range(1, 12, 2):
+            assert driver.claim_reply(2, call=Call("waits", number), ahead=2).leases == ()
+            (a,) = during(driver, self.put_while_waiting(driver), lambda other: other.put(spec()))
+            (lease,) = driver.leases(1, call=Call("waits", number + 1))
+            assert (lease.spec.id, lease.token) == (a, f"waits.{number + 1}.{lease.fence}")
+            assert driver.claim() == []
+            assert driver.succeed(lease) is State.SUCCEEDED
+
+    async def put_while_waiting(self, driver: Driver) -> list[str]:
+        assert await driver.queue.wait(PATIENCE)
+        return [record.spec.id for record in (await driver.queue.find(Filter(), 0, 100)).records][-1:]
+
+    def test_nothing_is_claimed_ahead_for_who_has_left(self, driver: Driver) -> None:
+        other = driver.twin()
+        assert driver.claim_reply(2, call=Call("waits", 1), ahead=2).leases == ()
+        driver.run(driver.queue.wait(0.05))
+        left = driver.claim_reply(0, call=Call("waits", 2))
+        assert (left.leases, left.stands) == ((), False)
+        (a,) = other.put(spec())
+        assert other.claim() == [a]
+
+    def test_a_lease_counts_from_no_later_than_its_beginning(self, driver: Driver) -> None:
+        assert driver.claim_reply(2, call=Call("waits", 1), ahead=2).leases == ()
+        during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec()))
+        before = time.monotonic()
+        reply = driver.claim_reply(2, call=Call("waits", 2))
+        assert len(reply.leases) == 1
+        assert reply.since is None or reply.since < before
+
+
+class ExpectedCases(Cases):
+    """A job that was announced, as one whose end is waited for, is a job like others."""
+
+    @pytest.mark.parametrize("heard", [True, False], ids=["after another", "at once"])
+    def test_the_end_of_a_job_that_was_expected_is_told(self, driver: Driver, heard: bool) -> None:
+        if heard:
+            (first,) = driver.put(spec())
+            driver.run(driver.queue.finished(first, 0.05))
+            driver.work()
+        for _ in range(3):
+            expected = spec()
+            driver.queue.expect(expected.id)
+            (a,) = driver.put(expected)
+            record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: other.work())
+            assert record == driver.record(a)
+            assert record.state is State.SUCCEEDED
+
+    def test_an_expected_job_that_was_there_before_or_refused_or_never_comes_is_as_any_other(
+        self, driver: Driver
+    ) -> None:
+        there = spec()
+        driver.put(there)
+        driver.work()
+        for _ in range(2):
+            driver.queue.expect(there.id)
+            assert driver.receipts(there) == (Receipt(there.id, created=False),)
+            record = driver.run(driver.queue.finished(there.id, PATIENCE))
+            assert record is not None
+            assert record.state is State.SUCCEEDED
+        driver.declare(capacity=1)
+        refused = spec()
+        driver.queue.expect(refused.id)
+        assert isinstance(driver.put_reply(refused, spec()), Full)
+        with pytest.raises(JobNotFound):
+            driver.run(driver.queue.finished(refused.id, PATIENCE))
+
+    def test_an_expected_job_may_end_before_anybody_asks(self, driver: Driver) -> None:
+        (first,) = driver.put(spec())
+        driver.run(driver.queue.finished(first, 0.05))
+        driver.work()
+        expected = spec()
+        driver.queue.expect(expected.id)
+        (a,) = driver.put(expected)
+        driver.twin().work()
+        driver.run(asyncio.sleep(0.05))
+        assert driver.run(driver.queue.finished(a, 0)) == driver.record(a)
 
 
 class FinishedCases(Cases):

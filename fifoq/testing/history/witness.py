@@ -1,5 +1,6 @@
 """Writes the events of a run where they happen: around a producer's calls, in a task, and between worker and queue."""
 
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -124,9 +125,13 @@ class _WatchedQueue(WrappedQueue):
         self._log = log
         self._asked: dict[tuple[str, str], tuple[int, int]] = {}
 
-    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str]) -> Claimed:
+    async def claim(
+        self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
+    ) -> Claimed:
         asked_at = self._first_asked("claim", call)
-        claimed = await self._queue.claim(call, worker, n, lease, tasks)
+        claimed = await self._queue.claim(call, worker, n, lease, tasks, ahead)
+        if claimed.since is not None:
+            asked_at -= max(0, int((time.monotonic() - claimed.since) * 1e9))
         for one in claimed.leases:
             self._write_lease(one.spec.id, one.fence, asked_at, lease)
         return claimed

@@ -20,8 +20,8 @@ class IgnoresTokens(WrappedQueue):
 class LeasesShortly(WrappedQueue):
     """A lease is over in half of its time."""
 
-    async def claim(self, call: Any, worker: str, n: int, lease: int, tasks: Any) -> Any:
-        return await self._queue.claim(call, worker, n, lease // 2, tasks)
+    async def claim(self, call: Any, worker: str, n: int, lease: int, *rest: Any) -> Any:
+        return await self._queue.claim(call, worker, n, lease // 2, *rest)
 
     async def extend(self, extensions: Any) -> Any:
         return await self._queue.extend([one._replace(lease=one.lease // 2) for one in extensions])
