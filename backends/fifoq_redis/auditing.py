@@ -48,7 +48,7 @@ class Job(NamedTuple):
     retain: int | None = None
     cancel: bool | None = False
     halted: bool | None = False
-    has_result: bool | None = False
+    result: bytes | None = None
     has_error: bool | None = False
     has_progress: bool | None = False
     unique: bytes | None = None
@@ -82,10 +82,10 @@ class Dump:
 
     def __init__(self, replies: list[list[bytes]]) -> None:
         pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        self.gates, self.packed, self.specs, self.results, self.errors, self.progress = pairs[:6]
+        self.gates, self.packed, self.specs, self.errors, self.progress = pairs[:5]
         self.book: dict[str, int] = dict(zip(_COUNTERS, _all(self.gates.pop(b"\0")), strict=True))
-        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[6:11]
-        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[11:17]
+        self.entries, self.waiting, self.ready, self.offers, self.values = pairs[5:10]
+        self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[10:16]
         self.watched = pairs[-1]
         self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
 
@@ -122,7 +122,6 @@ def audit(replies: list[list[bytes]]) -> Audit:
 def _kept(dump: Dump) -> Iterator[str]:
     flags: list[tuple[str, Mapping[bytes, bytes], Callable[[Job], bool]]] = [
         ("call", dump.specs, lambda job: True),
-        ("result", dump.results, lambda job: bool(job.has_result)),
         ("error", dump.errors, lambda job: bool(job.has_error)),
         ("progress", dump.progress, lambda job: bool(job.has_progress)),
     ]

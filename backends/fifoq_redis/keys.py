@@ -6,7 +6,6 @@ _NAMES = (
     "book",
     "jobs",
     "specs",
-    "results",
     "errors",
     "progress",
     "entries",

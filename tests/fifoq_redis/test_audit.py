@@ -12,7 +12,6 @@ from tests.servers import Server
 
 SPOILED = (
     ("hdel", "specs"),
-    ("hdel", "results"),
     ("hdel", "errors"),
     ("hset", "progress"),
     ("zrem", "entries"),

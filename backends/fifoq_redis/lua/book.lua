@@ -48,7 +48,7 @@ local function begin(given, make)
   if book.schema == 0 then
     if not make then return false end
     -- Who waits, or asked before, may have come first; all else is of a queue whose book is lost, or not of fifoq.
-    if call('EXISTS', unpack(KEYS, 1, 17)) > 0 then error({err = 'FOREIGN'}) end
+    if call('EXISTS', unpack(KEYS, 1, 16)) > 0 then error({err = 'FOREIGN'}) end
     book.schema = SCHEMA
   end
   book.last = now

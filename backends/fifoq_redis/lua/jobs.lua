@@ -1,4 +1,5 @@
--- Jobs: read once, changed here, written at the end. What was put, and what was returned, is kept beside and unread.
+-- Jobs: read once, changed here, written at the end. What was put is kept beside and unread; what was returned stands in
+-- the record as it was sent, unread too.
 
 local jobs, touched
 
@@ -7,7 +8,7 @@ at_begin(function() jobs, touched = {}, {} end)
 -- Most jobs are plain: the second half of the record is there only if anything in it says something.
 local function decode(id, packed)
   local state, priority, entry, seq, attempt, created, started, lease, asked, task, key, value, token, worker, is_plain,
-        crashes, due, held, expires, finished, kept, retain, cancel, halted, has_result, has_error, has_progress,
+        crashes, due, held, expires, finished, kept, retain, cancel, halted, result, has_error, has_progress,
         unique, owner, reason = unpack_all(packed)
   local job = {
     id = id, state = state, priority = priority, entry = entry, seq = seq, attempt = attempt, created = created,
@@ -18,21 +19,24 @@ local function decode(id, packed)
   if is_plain then return job end
   job.due, job.held, job.expires, job.finished, job.kept, job.retain = due, held, expires, finished, kept, retain
   job.cancel, job.halted, job.unique, job.owner, job.reason = cancel, halted, unique, owner, reason
-  job.has_result, job.has_error, job.has_progress = has_result, has_error, has_progress
+  job.result, job.has_error, job.has_progress = result, has_error, has_progress
   return job
 end
 
 local function encode(job)
   local plain = not (job.finished or job.has_error or job.has_progress or job.unique or job.due or job.expires
-    or job.owner or job.cancel or job.reason or job.halted or job.has_result or job.crashes > 0)
-  local first = pack(
-    job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked, job.task,
-    job.key, job.value, job.token, job.worker, plain
-  )
-  if plain then return first end
-  return first .. pack(
+    or job.owner or job.cancel or job.reason or job.halted or job.result or job.crashes > 0)
+  if plain then
+    return pack(
+      job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked,
+      job.task, job.key, job.value, job.token, job.worker, true
+    )
+  end
+  return pack(
+    job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked,
+    job.task, job.key, job.value, job.token, job.worker, false,
     job.crashes, job.due, job.held, job.expires, job.finished, job.kept, job.retain, job.cancel, job.halted,
-    job.has_result, job.has_error, job.has_progress, job.unique, job.owner, job.reason
+    job.result, job.has_error, job.has_progress, job.unique, job.owner, job.reason
   )
 end
 
@@ -111,7 +115,7 @@ local function show_job(job)
     array(17), spec,
     pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created, job.due, job.started, job.finished,
          job.worker),
-    extra('has_result', RESULTS), extra('has_error', ERRORS), extra('has_progress', PROGRESS),
+    job.result or NONE, extra('has_error', ERRORS), extra('has_progress', PROGRESS),
     pack(job.reason, job.cancel or false, job.halted or false),
   })
 end

@@ -4,9 +4,8 @@
 -- declare all that it may touch.
 
 local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the queue) -> its gate, packed
-      JOBS,     -- hash: id -> what has become of the job, packed
+      JOBS,     -- hash: id -> what has become of the job, packed, and what it returned, as it was sent
       SPECS,    -- hash: id -> what its put said, as it was sent, and as it is shown
-      RESULTS,  -- hash: id -> what it returned, as it was sent
       ERRORS,   -- hash: id -> the error of its last attempt that went wrong
       PROGRESS, -- hash: id -> how far it says it is
       ENTRIES,  -- sorted set: id, by entry
@@ -35,7 +34,7 @@ local KEEP_REPLY = 3600000000
 local PART = 2000
 
 at_begin(function()
-  BOOK, JOBS, SPECS, RESULTS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
+  BOOK, JOBS, SPECS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
   ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, IDLE, KNOWS, WATCHED
     = unpack(KEYS)
 end)

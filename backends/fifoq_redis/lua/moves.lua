@@ -48,7 +48,6 @@ end
 
 -- Forget an ended job.
 local function forget(job)
-  drop_extra(job, 'has_result', RESULTS)
   drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
   fill(SPECS, job.id, false)

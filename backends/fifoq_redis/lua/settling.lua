@@ -10,7 +10,7 @@ local function back(job, after, retain)
 end
 
 local function end_well(job, retain, result)
-  if must_keep(job, retain) then keep_extra(job, 'has_result', RESULTS, result) end
+  if must_keep(job, retain) then job.result = result end
   drop_extra(job, 'has_error', ERRORS)
   job.reason = nil
   finish(job, SUCCEEDED, retain)
