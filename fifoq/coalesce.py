@@ -72,6 +72,10 @@ class Coalescer:
             self._busy = False
         return reply if type(reply) is tuple else self._refused(reply)
 
+    def expect(self, id: str) -> None:
+        """A job with this id is about to be put, and to be waited for."""
+        self._queue.expect(id)
+
     def declare(self, setting: Setting) -> None:
         """Write `setting` before the next put."""
         self._unsaid.append(setting)

@@ -12,6 +12,10 @@ R = TypeVar("R")
 class Intake(Protocol):
     """Takes batches of one queue, in the order of the calls."""
 
+    def expect(self, id: str) -> None:
+        """A job with this id is about to be put, and to be waited for."""
+        ...
+
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
         """
         Put the batch, waiting up to `wait` seconds for room.

@@ -111,8 +111,9 @@ class Task(Generic[P, R_co, T_co]):
         and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
         """
         spec = self._spec(args, kwargs, AWAITED)
-        self._connection.queue(self.queue).expect(spec.id)
-        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        intake = self._connection.intake(self.queue)
+        intake.expect(spec.id)
+        ((id, created),) = await intake.put((spec,), self._options.enqueue_timeout)
         return await JobHandle(self._origin, id, created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:

@@ -107,7 +107,8 @@ class RedisBackend:
         return "" if self._clock is None else self._clock.now()
 
     def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
-        return self._opened_now().runner.verb(keys, verb, arguments)
+        opened = self._opened or self._opened_now()
+        return opened.runner.verb(keys, verb, arguments)
 
     async def register(self, name: str) -> None:
         key = names_key(self._location.prefix)
@@ -117,7 +118,8 @@ class RedisBackend:
         return await self._opened_now().hear(keys.book, timeout)
 
     def hears(self, keys: Keys) -> bool:
-        return self._opened_now().hears(keys.book)
+        opened = self._opened
+        return opened is not None and opened.hears(keys.book)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._opened_now().spawn(work)

@@ -26,6 +26,10 @@ class InCluster(Route):
         self._stale = True
         self._looking = asyncio.Lock()
 
+    def known(self, key: bytes) -> Place | None:
+        owner = None if self._stale else self._owners.get(key_slot(key))
+        return None if owner is None else self._at(owner)
+
     async def place(self, key: bytes) -> Place:
         if self._stale:
             await self._look()

@@ -21,8 +21,7 @@ _NAMES = (
     "blocked",
     "replies",
     "callers",
-    "idle",
-    "knows",
+    "waiters",
     "watched",
 )
 """In the order in which lua/keys.lua names them."""

@@ -17,6 +17,10 @@ class Place:
 class Route(Protocol):
     """Finds the server of a key."""
 
+    def known(self, key: bytes) -> Place | None:
+        """The server that holds the key now, if that is known without asking."""
+        ...
+
     async def place(self, key: bytes) -> Place:
         """The server that holds the key now. Raises Unsent or a FifoqError."""
         ...

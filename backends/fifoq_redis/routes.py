@@ -23,6 +23,9 @@ class Direct(Route):
     async def connect(self) -> AbstractConnection:
         return await connect(self.location, self.location.addresses[0], db=self.location.db)
 
+    def known(self, key: bytes) -> Place | None:
+        return self._place
+
     async def place(self, key: bytes) -> Place:
         return self._place
 

@@ -28,22 +28,15 @@ class Runner:
         self._library = library()
         self._load = encode("FUNCTION", "LOAD", self._library.text)
 
-    async def verb(self, keys: Keys, name: str, arguments: tuple[Word, ...]) -> Any:
-        """Call a function of the library on a queue's keys and return its reply. Raises a FifoqError."""
+    def verb(self, keys: Keys, name: str, arguments: tuple[Word, ...]) -> Awaitable[Any]:
+        """Call a function of the library on a queue's keys; its reply is awaited. That raises a FifoqError."""
         function = self._library.functions[name]
-        try:
-            return await self._follow(keys.book, encode("FCALL", function, len(keys.all), *keys.all, *arguments))
-        except Exception as error:
-            self._tell(error, looks=name in self._library.looks)
-            raise
+        command = encode("FCALL", function, len(keys.all), *keys.all, *arguments)
+        return self._run(keys.book, command, looks=name in self._library.looks)
 
-    async def command(self, key: bytes, *words: Word, looks: bool = False) -> Any:
-        """Run one command on a key. Raises a FifoqError."""
-        try:
-            return await self._follow(key, encode(*words))
-        except Exception as error:
-            self._tell(error, looks=looks)
-            raise
+    def command(self, key: bytes, *words: Word, looks: bool = False) -> Awaitable[Any]:
+        """Run one command on a key; its reply is awaited. That raises a FifoqError."""
+        return self._run(key, encode(*words), looks=looks)
 
     async def tell(self, place: Place, *words: Word) -> Any:
         """Run one command, which changes nothing, at that server. Raises a FifoqError."""
@@ -59,9 +52,17 @@ class Runner:
         if known is not error:
             raise known from error
 
-    async def _follow(self, key: bytes, command: bytes) -> Any:
-        """Send it to the server of the key, wherever that has gone: what is refused there did not run."""
-        place, asking, taught = await self._route.place(key), False, 0
+    async def _run(self, key: bytes, command: bytes, *, looks: bool) -> Any:
+        try:
+            place = self._route.known(key) or await self._route.place(key)
+            return await self._follow(place, command)
+        except Exception as error:
+            self._tell(error, looks=looks)
+            raise
+
+    async def _follow(self, place: Place, command: bytes) -> Any:
+        """Send it to the server of its key, wherever that has gone: what is refused there did not run."""
+        asking, taught = False, 0
         for _ in range(MOVES):
             try:
                 if taught == 2:

@@ -62,9 +62,13 @@ class Wire:
         if self._closed:
             order.fail(Unsent("the backend is closed"))
             return order.future
+        line = self._line
+        if not self._sent and not self._unsent and line is not None and not line.full:
+            self._put_on(line, order)  # nothing is under way: to wait for others would only cost time
+            return order.future
         self._unsent.append(order)
-        if not self._sent and len(self._unsent) == 1:
-            self._send()  # nothing is under way: to wait for others would only cost time
+        if line is None:
+            self._send()
         elif not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
@@ -101,11 +105,13 @@ class Wire:
             return
         if line.full:
             return  # and sent when it is free
-        now = self._loop.time()
         orders = [order for order in self._unsent if not order.future.done()]
         self._unsent.clear()
-        if not orders:
-            return
+        if orders:
+            self._put_on(line, *orders)
+
+    def _put_on(self, line: Line, *orders: Order) -> None:
+        now = self._loop.time()
         for order in orders:
             order.since = now
         self._sent.extend(orders)

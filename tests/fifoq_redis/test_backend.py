@@ -16,7 +16,7 @@ from tests.servers import Server, Servers, Vendor
 
 COMMANDS = (
     *("+fcall", "+function|load", "+time", "+info", "+get", "+set", "+setnx", "+sadd", "+smembers", "+exists", "+type"),
-    *("+hget", "+hset", "+hdel", "+hmget", "+hgetall", "+hkeys", "+hlen"),
+    *("+hget", "+hset", "+hdel", "+hmget", "+hgetall", "+hkeys", "+hlen", "+hrandfield"),
     *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zrangebylex", "+zrank", "+zscore", "+zcount"),
     *("+publish", "+subscribe", "+pubsub|numsub", "+ping"),
 )

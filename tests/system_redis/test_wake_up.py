@@ -52,7 +52,7 @@ async def test_a_lost_register_of_idle_workers_costs_a_second_once(any_redis_ser
     async with Load(any_redis_server.url, log) as load, load.workers(2), ticking() as late:
         await load.attentive()
         with any_redis_server.client() as client:
-            assert client.delete(f"fifoq:{{{QUEUE}}}:idle") == 1
+            assert client.delete(f"fifoq:{{{QUEUE}}}:waiters") == 1
         delays = [delay async for delay in start_delays(load, log, 1)]
         assert max(delays) <= FLOOR + 5 * max(late)
         await load.attentive()

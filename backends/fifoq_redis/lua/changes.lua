@@ -19,6 +19,14 @@ local function remove(key, member)
   return change(placed, key, member, false)
 end
 
+-- As `remove`, of a member that was not there before if it is about to be placed: then there is nothing to do.
+local function take_back(key, member)
+  local own = placed[key]
+  if not (own and own[member]) then return remove(key, member) end
+  own[member] = nil
+  if next(own) == nil then placed[key] = nil end
+end
+
 -- Let a field of a hash have that value; false to drop it.
 local function fill(key, field, value)
   return change(filled, key, field, value)
@@ -88,6 +96,14 @@ local function read_fields(key, names)
     local part = call('HMGET', key, unpack(names, first, math.min(first + PART - 1, count)))
     for index = 1, #part do values[first + index - 1] = part[index] end
   end
+  return values
+end
+
+-- Values of a hash as they will be.
+local function fields_of(key, names)
+  if not filled[key] then return read_fields(key, names) end
+  local values = {}
+  for index, name in ipairs(names) do values[index] = field_of(key, name) end
   return values
 end
 

@@ -10,7 +10,7 @@ local function lease(job)
   drop_extra(job, 'has_progress', PROGRESS)
   if job.expires then move_timer(job, job.lease) else add_timer(job, job.lease) end
   job.expires = nil
-  remove(WAITING, job.id)
+  take_back(WAITING, job.id)
   touch(job)
   leases[#leases + 1] = pack(book.fence, job.entry, job.seq, job.attempt, job.crashes, job.created)
   leased[#leased + 1] = job.id
@@ -20,9 +20,8 @@ end
 
 local function show_leases()
   if not leased[1] then return array(0) end
-  write_fields(SPECS)
   local parts, head = {array(#leases)}, array(7)
-  for index, blob in ipairs(read_fields(SPECS, leased)) do
+  for index, blob in ipairs(fields_of(SPECS, leased)) do
     parts[3 * index - 1] = head
     parts[3 * index] = blob or error({err = 'CORRUPT nothing is kept of the call of job ' .. leased[index]})
     parts[3 * index + 1] = leases[index]

@@ -17,12 +17,11 @@ at_begin(function() asking = nil end)
 -- Note who waits at a channel. The claim `caller.number` may be made ahead for up to `most` jobs, if that is not 0.
 local function wait_at(channel, knows, most, caller, number, worker, duration)
   local ends = now + math.min(AHEAD_FOR, math.floor(tonumber(duration) / 4))
-  call('ZADD', IDLE, now, channel)
-  call('HSET', KNOWS, channel, pack(knows, most, ends, caller, number, worker, duration))
+  call('HSET', WAITERS, channel, pack(knows, most, ends, caller, number, worker, duration))
 end
 
 local function stop_waiting_at(channel)
-  if call('ZREM', IDLE, channel) > 0 then call('HDEL', KNOWS, channel) end
+  call('HDEL', WAITERS, channel)
 end
 
 -- For which task's sake this waiter may be told: one of its own that has jobs for it, or '' if anybody will do.
@@ -52,12 +51,11 @@ local function claim_ahead(knows, most, ends, caller, number, worker, duration)
   return 'c' .. BOOK .. '\0' .. caller .. '\0' .. number .. '\0' .. reply
 end
 
--- One waiter per job, the first that knows its task. One whom nobody hears for is gone: the next is told.
+-- One waiter per job, any that knows its task. One whom nobody hears for is gone: another one is told.
 local function tell_waiters()
-  local channels = call('ZRANGE', IDLE, 0, LOOKED_AT - 1)
-  if #channels == 0 then return end
-  for index, packed in ipairs(call('HMGET', KNOWS, unpack(channels))) do
-    local channel, knows, most, ends, caller, number, worker, duration = channels[index], unpack_all(packed or '\160')
+  local waiters = call('HRANDFIELD', WAITERS, LOOKED_AT, 'WITHVALUES')
+  for index = 1, #waiters, 2 do
+    local channel, knows, most, ends, caller, number, worker, duration = waiters[index], unpack_all(waiters[index + 1])
     local task = caller ~= asking and reason_to_tell(knows)
     if task then
       stop_waiting_at(channel)
