@@ -26,22 +26,24 @@ class Bell:
 
     def __init__(self, place: Place, channel: bytes, heard: Callable[[bytes], None]) -> None:
         self._place = place
-        self._made = 0
+        self._moves = 0
         self._channel = channel
         self._heard = heard
         self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._silent = True
+        self._follows = False
+        """It was cut here, to listen elsewhere: nothing is wrong."""
 
     @property
     def up(self) -> bool:
         """
         Whether what is said now will be heard.
 
-        Calls that went over to another connection may have gone to another server: where they are, it is said.
+        It is said where calls go: once they have gone over to another server, nothing is heard here any more.
         """
-        return self._up.is_set() and self._made == self._place.wire.connections
+        return self._up.is_set() and self._moves == self._place.moves
 
     async def ready(self, timeout: float) -> bool:
         """Subscribe if that has not been done; return whether it is within `timeout` seconds."""
@@ -50,6 +52,7 @@ class Bell:
         if not self.up:
             if self._up.is_set() and self._line is not None:
                 self._up.clear()
+                self._follows = True
                 self._line.cut("calls go elsewhere")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._up.wait(), timeout)
@@ -75,13 +78,16 @@ class Bell:
             with suppress(Unsent, FifoqError):
                 await self._listen()
                 failures = 0
+            if self._follows:
+                self._follows = False
+                continue
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 
     async def _listen(self) -> None:
         """Listen until the connection ends, or is silent though the server was asked to say something."""
         over = asyncio.Event()
-        self._made = self._place.wire.connections
+        self._moves = self._place.moves
         line = self._line = Line(await self._place.connect(), self._take, lambda _: over.set())
         line.send(encode("SUBSCRIBE", self._channel))
         try:

@@ -12,6 +12,8 @@ class Place:
     def __init__(self, connect: Connect, timeout: float) -> None:
         self.connect = connect
         self.wire = Wire(connect, timeout)
+        self.moves = 0
+        """How often another server has been found to be this one: each of its connections counts only until then."""
 
 
 class Route(Protocol):

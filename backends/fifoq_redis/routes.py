@@ -45,21 +45,28 @@ class Watched(Direct):
     def __init__(self, location: Location) -> None:
         super().__init__(location)
         self._sentinels = list(location.addresses)
+        self._found: Address | None = None
 
     async def connect(self) -> AbstractConnection:
         address = await self._primary()
         connection = await connect(self.location, address, db=self.location.db)
+        await self._check_role(connection, address)
+        if address != self._found:
+            self._found = address
+            self._place.moves += 1
+        return connection
+
+    async def _check_role(self, connection: AbstractConnection, address: Address) -> None:
         try:
             role: Any = await ask(connection, self.location.timeout, "ROLE")
         except driver.NoPermissionError:
-            return connection  # then it says so itself, if it is none
+            return  # then it says so itself, if it is none
         except BaseException:
             await drop(connection)
             raise
         if role[0] != b"master":
             await drop(connection)
             raise Unsent(f"{address} is named as the primary of {self.location.service!r}, but is none yet")
-        return connection
 
     def follow(self, place: Place, code: str, rest: str) -> Place | None:
         """A primary that became a replica: the sentinels know another, or will soon."""

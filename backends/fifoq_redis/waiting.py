@@ -19,8 +19,8 @@ from fifoq_redis.store import Store
 from fifoq_redis.turn import Turn
 from fifoq_redis.watch import Ring, Watch
 
-CLAIMS_WITHIN = 0.002
-"""Seconds."""
+CLAIMS_WITHIN, CLAIM_TAKES = 0.002, 0.02
+"""Seconds after which whoever is told of something claims, and after which the reply to a claim has mostly come."""
 
 
 class _Next(NamedTuple):
@@ -66,7 +66,10 @@ class Waiting:
                 self._asking -= 1
         most = max(0, ahead - len(claimed.leases))
         self._next = _Next(most, call.caller, worker, lease)
-        return claimed._replace(stands=most > 0 or standing.stands)
+        if most or standing.stands:
+            return claimed._replace(stands=True)
+        self._standing.pop(call.caller, None)
+        return claimed
 
     async def _ask(self, standing: Standing, call: Call, terms: tuple[str, int, int, bytes], ahead: int) -> Claimed:
         watch, n = self._watch, terms[1]
@@ -108,13 +111,15 @@ class Waiting:
 
     async def _begin_to_listen(self, ring: Ring, end: float) -> bool:
         """Have this backend told of the next change; return True if there has been one."""
-        now = asyncio.get_running_loop().time()
+        loop, pause = asyncio.get_running_loop(), CLAIMS_WITHIN
         # Whoever was told of a change claims now, and a claim says that somebody listens here: half the calls.
-        if await ring.within(max(0.0, min(CLAIMS_WITHIN, end - now))):
-            return True
-        if self._watch.listening or self._asking:
-            return False
-        return await self._listen(max(0.0, end - now))
+        while not await ring.within(max(0.0, min(pause, end - loop.time()))):
+            if self._watch.listening or loop.time() >= end:
+                return False
+            if not self._asking:
+                return await self._listen(max(0.0, end - loop.time()))
+            pause = CLAIM_TAKES
+        return True
 
     async def _listen(self, timeout: float) -> bool:
         watch = self._watch

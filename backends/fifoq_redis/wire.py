@@ -47,8 +47,6 @@ class Wire:
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
-        self.connections = 0
-        """How many have been made."""
         self.turns = 0
         """How many times something was sent: the round trips."""
 
@@ -125,7 +123,6 @@ class Wire:
             line = Line(await self._connect(), self._heard, self._ended)
             line.free = self._send
             self._line = line
-            self.connections += 1
         except Exception as error:
             self._fail_unsent(error)
         finally:

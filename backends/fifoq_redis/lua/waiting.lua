@@ -26,9 +26,9 @@ end
 
 -- For which task's sake this waiter may be told: one of its own that has jobs for it, or '' if anybody will do.
 local function reason_to_tell(knows)
-  for task, jobs_left in pairs(offered) do
+  for task in pairs(offered) do
     local is_known = task == '' or knows == '' or string.find(knows, '\0' .. task .. '\0', 1, true)
-    if jobs_left > 0 and is_known then return task end
+    if is_known then return task end
   end
 end
 
@@ -55,6 +55,7 @@ end
 local function tell_waiters()
   local waiters = call('HRANDFIELD', WAITERS, LOOKED_AT, 'WITHVALUES')
   for index = 1, #waiters, 2 do
+    if next(offered) == nil then return end
     local channel, knows, most, ends, caller, number, worker, duration = waiters[index], unpack_all(waiters[index + 1])
     local task = caller ~= asking and reason_to_tell(knows)
     if task then
@@ -64,7 +65,7 @@ local function tell_waiters()
         call('PUBLISH', channel, news or 'w' .. BOOK)
         -- Jobs that were leased are counted already, and where none could be, none is left for others.
         local left = offered[task]
-        if left and (task == '' or not news) then offered[task] = left - 1 end
+        if left and (task == '' or not news) then offered[task] = left > 1 and left - 1 or nil end
       end
     end
   end
