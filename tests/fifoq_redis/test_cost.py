@@ -1,5 +1,6 @@
 """What a call costs the server does not depend on what else there is: counted in the commands that a script runs."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -73,3 +74,20 @@ def _calls(client: redis.Redis) -> int:
     stats: Any = client.info("commandstats")
     mine = ("cmdstat_info", "cmdstat_ping")
     return sum(one["calls"] for name, one in stats.items() if not name.startswith(mine))
+
+
+async def test_a_hundred_settled_and_claimed_in_one_call_cost_few_commands_more_than_one(
+    line: Line, any_redis_server: Server
+) -> None:
+    counts: list[int] = []
+    with any_redis_server.client() as client:
+        for n in (1, 100):
+            await line.put(*[job(f"{n}-{number}") for number in range(2 * n)])
+            leases = await line.claim(n)
+            before = _calls(client)
+            _, claimed = await asyncio.gather(line.succeed(*leases), line.claim(n))
+            assert len(claimed) == n
+            counts.append(_calls(client) - before)
+            await line.succeed(*claimed)
+    one, hundred = counts
+    assert hundred <= one + 5

@@ -99,9 +99,16 @@ local function read_fields(key, names)
   return values
 end
 
+local function any_changes(own, names)
+  for _, name in ipairs(names) do
+    if own[name] ~= nil then return true end
+  end
+end
+
 -- Values of a hash as they will be.
 local function fields_of(key, names)
-  if not filled[key] then return read_fields(key, names) end
+  local own = filled[key]
+  if not own or not any_changes(own, names) then return read_fields(key, names) end
   local values = {}
   for index, name in ipairs(names) do values[index] = field_of(key, name) end
   return values
