@@ -127,11 +127,12 @@ class Waiting:
         seen, watch.noted = watch.version, True
         most, caller, worker, lease = self._next
         standing = self._standing.get(caller) or Standing()
-        number, at, rung = standing.next, standing.leaving(), watch.rung
+        number, rung = standing.next, watch.rung
+        at = standing.leaving() if most else 0.0
         store = self._store
         terms = (most, caller, number, worker, lease)
         version = await store.run(self._keys, "listen", store.time, store.channel, seen, watch.knows, *terms)
-        if version == seen:
+        if most and version == seen:
             standing.left_at(number, at)
         watch.listens(version == seen and rung == watch.rung)
         return watch.saw(version)
