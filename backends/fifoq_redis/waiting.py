@@ -84,6 +84,9 @@ class Waiting:
             watch.noted = waits and len(claimed.leases) < n
             # Whoever was told of something meanwhile may have been told after he was noted.
             watch.listens(watch.noted and rung == watch.rung)
+            if standing.since is not None and claimed.leases:
+                # The server may have made this call ahead, and then it noted nobody now.
+                watch.changed()
             if watch.noted:
                 standing.left()
         return claimed

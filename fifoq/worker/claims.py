@@ -130,7 +130,7 @@ class Claims:
                 self.hungry = True
                 return False
             repeated = desk.caller.doubtful
-            got = await self._claim(desk, n, desk.names(places))
+            got = await self._claim(desk, n, desk.names(places), n // len(self._desks))
             if got is None:
                 return False
             if got < n and not repeated:

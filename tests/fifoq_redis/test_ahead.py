@@ -183,6 +183,27 @@ async def test_a_claim_whose_news_is_lost_is_answered_when_it_comes(
     assert claimed.since is not None
 
 
+async def test_who_fetches_what_was_claimed_ahead_is_among_those_who_wait(
+    line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or he asks once more: a repeated reply comes from before its call, and nothing of what that said was noted."""
+    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    await waiter.leave_claim()
+    with monkeypatch.context() as patch:
+        opened: Any = waiter.backend._opened
+        for bell in opened._bells.values():
+            patch.setattr(bell, "_heard", lambda message: None)
+        await line.put(job("a"))
+        await asyncio.sleep(0.05)
+    assert ids(await waiter.leave_claim()) == ["a"]
+    await waiter.told()
+    waiter.wait()
+    await asyncio.sleep(0.05)
+    await line.put(job("b"))
+    await waiter.told()
+    assert ids(await waiter.claim()) == ["b"]
+
+
 async def test_who_listens_anew_after_such_a_loss_is_told_to_claim(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,8 @@
 -- What each caller was told last, per verb, so that a repeated call changes nothing.
 --
--- A claim that was made ahead is kept beside the one before it, as 'ahead': nobody knows whether that one was heard of.
+-- Of claims the last two are kept, the even and the odd one: the newer may have been made ahead, and nobody knows whether
+-- its caller has heard of the one before.
+local CLAIMS = {[0] = 'even claim', 'odd claim'}
 
 -- Every call would move its caller in CALLERS. So much later is soon enough: a reply is kept that much longer.
 local LATE = 300000000
@@ -31,7 +33,8 @@ end
 
 -- The reply to a claim that was made before, by its caller or ahead.
 local function recall_claim(caller, number)
-  return recall('claim', caller, number) or recall('ahead', caller, number)
+  local own = number % 2
+  return recall(CLAIMS[own], caller, number) or recall(CLAIMS[1 - own], caller, number)
 end
 
 local function keep_reply(verb, caller, number, reply)
@@ -42,4 +45,8 @@ local function keep_reply(verb, caller, number, reply)
   end
   fill(REPLIES, name, struct.pack('>I8I8', number, noted[name]) .. reply)
   return reply
+end
+
+local function keep_claim(caller, number, reply)
+  return keep_reply(CLAIMS[number % 2], caller, number, reply)
 end

@@ -105,13 +105,19 @@ class WaitCases(Cases):
         assert driver.claim() == [c]
 
 
+def put_soon(driver: Driver) -> list[str]:
+    """Put one job, once whoever waits has said that he does."""
+    time.sleep(0.02)
+    return driver.put(spec())
+
+
 class AheadCases(Cases):
     """What a claim made ahead for who waits must not change. Whether there is one is the backend's choice."""
 
     def test_what_a_put_brings_is_the_next_calls_whoever_made_it(self, driver: Driver) -> None:
         for number in range(1, 12, 2):
             assert driver.claim_reply(2, call=Call("waits", number), ahead=2).leases == ()
-            (a,) = during(driver, self.put_while_waiting(driver), lambda other: other.put(spec()))
+            (a,) = during(driver, self.put_while_waiting(driver), put_soon)
             (lease,) = driver.leases(1, call=Call("waits", number + 1))
             assert (lease.spec.id, lease.token) == (a, f"waits.{number + 1}.{lease.fence}")
             assert driver.claim() == []
@@ -130,9 +136,20 @@ class AheadCases(Cases):
         (a,) = other.put(spec())
         assert other.claim() == [a]
 
+    def test_a_call_whose_reply_was_lost_gets_it_again_whatever_was_heard_since(self, driver: Driver) -> None:
+        for number in range(1, 6):
+            call = Call("waits", number)
+            before = driver.leases(2, call=call, ahead=2)
+            during(driver, driver.queue.wait(PATIENCE), put_soon)
+            if before:  # what brought nothing need not be remembered
+                assert driver.leases(2, call=call, ahead=2) == before
+            for lease in before:
+                assert driver.succeed(lease) is State.SUCCEEDED
+        assert len(driver.leases(2, call=Call("waits", 6))) == 1
+
     def test_a_lease_counts_from_no_later_than_its_beginning(self, driver: Driver) -> None:
         assert driver.claim_reply(2, call=Call("waits", 1), ahead=2).leases == ()
-        during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec()))
+        during(driver, driver.queue.wait(PATIENCE), put_soon)
         before = time.monotonic()
         reply = driver.claim_reply(2, call=Call("waits", 2))
         assert len(reply.leases) == 1

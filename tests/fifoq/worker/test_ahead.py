@@ -30,8 +30,8 @@ class ClaimsAhead(WrappedQueue):
         self.asked.append((n, ahead))
         made, self.made = self.made, None
         claimed = made or await self._queue.claim(call, worker, n, lease, tasks)
-        self._last, self._terms = call, (worker, 1, lease, tasks)
-        return claimed._replace(stands=n > 0)
+        self._last, self._terms = call, (worker, ahead - len(claimed.leases), lease, tasks)
+        return claimed._replace(stands=self._terms[1] > 0)
 
     async def wait(self, timeout: float) -> bool:
         await self._told.wait()
@@ -98,3 +98,17 @@ async def test_a_worker_that_leaves_hands_back_what_was_claimed_for_it(shop: Any
     job = await shop.job(id)
     assert (job.state, job.attempt, job.crashes) == (State.WAITING, 0, 0)
     assert queue.asked[-1] == (0, 0)
+
+
+@pytest.mark.parametrize(("concurrency", "others", "shared"), [(1, 0, 1), (10, 0, 10), (10, 1, 5), (1, 1, 0)])
+async def test_no_more_is_claimed_ahead_than_there_is_room_for_from_all_queues_together(
+    shop: Any, ahead: WrappedBackend, concurrency: int, others: int, shared: int
+) -> None:
+    async def quick() -> None: ...
+
+    shop.task(quick)
+    for number in range(others):
+        shop.task(quick, name=f"quick{number}", queue=f"queue{number}")
+    async with shop.worker(ahead, concurrency=concurrency):
+        queue = await idle(shop, ahead)
+        assert queue.asked[0] == (concurrency, shared)
