@@ -29,9 +29,9 @@ end
 verb('claim', 'allow-oom', 7, function(tasks)
   local with_settle = ARGV[SETTLE] ~= nil
   if with_settle then
-    read_replies(CLAIMS[0], ARGV[2], CLAIMS[1], ARGV[2], 'settle', ARGV[SETTLE])
+    read_replies('claim', ARGV[2], 'ahead', ARGV[2], 'settle', ARGV[SETTLE])
   else
-    read_replies(CLAIMS[0], ARGV[2], CLAIMS[1], ARGV[2])
+    read_replies('claim', ARGV[2], 'ahead', ARGV[2])
   end
   local reply = recall_claim(ARGV[2], ARGV[3])
   if with_settle and (reply or recall('settle', ARGV[SETTLE], ARGV[SETTLE + 1]) or book.schema == 0) then
@@ -39,10 +39,10 @@ verb('claim', 'allow-oom', 7, function(tasks)
   end
   if reply then return reply end
   if not begin(ARGV[1], false) then
-    return keep_claim(ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
+    return keep_reply('claim', ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
   end
   local settled = with_settle and settle_all(SETTLE + 2)
-  local claimed = keep_claim(ARGV[2], ARGV[3], claim(tasks))
+  local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks))
   if not with_settle then return claimed end
   return array(2) .. keep_reply('settle', ARGV[SETTLE], ARGV[SETTLE + 1], settled) .. claimed
 end)

@@ -1,8 +1,6 @@
 -- What each caller was told last, per verb, so that a repeated call changes nothing.
 --
--- Of claims the last two are kept, the even and the odd one: the newer may have been made ahead, and nobody knows whether
--- its caller has heard of the one before.
-local CLAIMS = {[0] = 'even claim', 'odd claim'}
+-- A claim that was made ahead is kept beside the one before it, as 'ahead': nobody knows whether that one was heard of.
 
 -- Every call would move its caller in CALLERS. So much later is soon enough: a reply is kept that much longer.
 local LATE = 300000000
@@ -33,8 +31,7 @@ end
 
 -- The reply to a claim that was made before, by its caller or ahead.
 local function recall_claim(caller, number)
-  local own = number % 2
-  return recall(CLAIMS[own], caller, number) or recall(CLAIMS[1 - own], caller, number)
+  return recall('claim', caller, number) or recall('ahead', caller, number)
 end
 
 local function keep_reply(verb, caller, number, reply)
@@ -47,6 +44,9 @@ local function keep_reply(verb, caller, number, reply)
   return reply
 end
 
-local function keep_claim(caller, number, reply)
-  return keep_reply(CLAIMS[number % 2], caller, number, reply)
+-- Keep the reply to a claim made ahead. If the one before it was, too, its caller may not have heard of either.
+local function keep_ahead(caller, number, reply)
+  local before = recall('ahead', caller, number - 1)
+  if before then keep_reply('claim', caller, number - 1, before) end
+  return keep_reply('ahead', caller, number, reply)
 end

@@ -39,14 +39,14 @@ end
 -- Make the claim that a waiter has left here; return what to tell it, or nil if it has to ask by itself.
 local function claim_ahead(knows, most, ends, caller, number, worker, duration)
   if not most or most == 0 or ends < now or (book.first and book.first <= now) then return nil end
-  read_replies(CLAIMS[0], caller, CLAIMS[1], caller)
+  read_replies('claim', caller, 'ahead', caller)
   if recall_claim(caller, number) then return nil end
   local tasks = {}
   for task in string.gmatch(knows, '%Z+') do tasks[#tasks + 1] = task end
   local count, shown = take_jobs(tasks, most, caller, number, worker, duration)
   if count == 0 then return nil end
   note_first_timer()
-  local reply = keep_claim(caller, number, claimed_reply(shown, tasks))
+  local reply = keep_ahead(caller, number, claimed_reply(shown, tasks))
   if #reply > MOST_TOLD then return 'w' .. BOOK end
   return 'c' .. BOOK .. '\0' .. caller .. '\0' .. number .. '\0' .. reply
 end
