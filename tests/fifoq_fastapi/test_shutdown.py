@@ -74,7 +74,8 @@ def start(url: str, tmp_path: Path) -> Start:
     @asynccontextmanager
     async def starting(*options: str, grace: float = 1.0) -> AsyncIterator[Service]:
         said = tmp_path / "said.txt"
-        environment = {"FIFOQ_URL": url, "FIFOQ_SHUTDOWN_GRACE": str(grace), "NOTES": str(tmp_path / "notes.txt")}
+        files = {"NOTES": str(tmp_path / "notes.txt"), "RELEASE": str(tmp_path / "release")}
+        environment = {"FIFOQ_URL": url, "FIFOQ_SHUTDOWN_GRACE": str(grace), **files}
         command = [sys.executable, "-m", "uvicorn", "service:app", "--app-dir", str(HERE / "programs"), "--port", "0"]
         with uvicorn([*command, *options], environment, said) as process:
             address = await asyncio.to_thread(address_in, said, process)
@@ -164,12 +165,14 @@ async def test_a_thread_that_cannot_be_stopped_does_not_hold_up_the_end(start: S
         assert (job.state, job.attempt) == (State.WAITING, 0)
 
 
-async def test_results_that_routes_await_still_arrive_after_the_signal(start: Start) -> None:
+async def test_results_that_routes_await_still_arrive_after_the_signal(start: Start, tmp_path: Path) -> None:
     async with start(grace=0.1) as service:
-        crowd = [asyncio.create_task(service.client.get("/call/0.6")) for _ in range(20)]
+        crowd = [asyncio.create_task(service.client.get("/call-until-released")) for _ in range(20)]
         while (await service.client.get("/queues")).json()["queues"][0]["running"] < 20:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         service.process.send_signal(signal.SIGTERM)
+        await service.says("Waiting for connections to close")
+        (tmp_path / "release").touch()
         answers = await asyncio.gather(*crowd)
         assert {answer.json() for answer in answers} == {"held"}
         await service.end()

@@ -22,6 +22,13 @@ async def hold(seconds: float) -> str:
 
 
 @tasks.task
+async def hold_until_released() -> str:
+    while not os.path.exists(os.environ["RELEASE"]):  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.01)
+    return "held"
+
+
+@tasks.task
 def hold_thread(seconds: float) -> str:
     time.sleep(seconds)
     return "held"
@@ -37,6 +44,11 @@ async def note(line: str, number: int) -> int:
 @app.get("/call/{seconds}")
 async def call(seconds: float) -> str:
     return await hold.call(seconds)
+
+
+@app.get("/call-until-released")
+async def call_until_released() -> str:
+    return await hold_until_released.call()
 
 
 @app.get("/process")
