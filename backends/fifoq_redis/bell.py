@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connecting import encode
+from fifoq_redis.command import encode
 from fifoq_redis.faults import Refused, Unsent
 from fifoq_redis.line import Line
 from fifoq_redis.places import Place

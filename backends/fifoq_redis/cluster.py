@@ -7,7 +7,8 @@ from typing import Any
 from redis.crc import key_slot
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connecting import connect, encode
+from fifoq_redis.command import encode
+from fifoq_redis.connecting import connect
 from fifoq_redis.faults import Lost, Refused, Unsent
 from fifoq_redis.location import Address, Location
 from fifoq_redis.places import Place, Route

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
-import hiredis
 from redis import exceptions as driver
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection
@@ -17,19 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fifoq.errors import FifoqError
+from fifoq_redis.command import Word, encode
 from fifoq_redis.faults import Unsent, refused
 from fifoq_redis.location import Account, Address, Location, Tls
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 """Makes a new connection. Raises Unsent if there is none to be had, or a FifoqError that says more."""
-
-
-_pack: Callable[[tuple[bytes | int | str, ...]], bytes] = cast(Any, hiredis).pack_command
-
-
-def encode(*words: bytes | int | str) -> bytes:
-    """A command as it is sent."""
-    return _pack(words)
 
 
 async def connect(
@@ -52,7 +44,7 @@ async def connect(
     return connection
 
 
-async def ask(connection: AbstractConnection, timeout: float, *words: bytes | int | str) -> Any:
+async def ask(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
     """Send one command on a connection that nobody else uses, and return its reply. Raises Unsent, or redis-py's."""
     try:
         async with asyncio.timeout(timeout):

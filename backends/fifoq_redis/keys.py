@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from fifoq_redis.command import encode_words
+
 _NAMES = (
     "book",
     "jobs",
@@ -32,12 +34,14 @@ class Keys(NamedTuple):
 
     book: bytes
     all: tuple[bytes, ...]
+    packed: bytes
+    """Their number and all of them, as words of a command."""
 
     @classmethod
     def of(cls, prefix: str, queue: str) -> "Keys":
         """`fifoq:{queue}:book` and so on."""
         all = tuple(f"{prefix}:{{{queue}}}:{name}".encode() for name in _NAMES)
-        return cls(all[0], all)
+        return cls(all[0], all, encode_words(len(all), *all))
 
 
 def names_key(prefix: str) -> bytes:

@@ -6,7 +6,7 @@ queue has moved. All errors of the driver end here.
 from collections.abc import Awaitable
 from typing import Any
 
-from fifoq_redis.connecting import encode
+from fifoq_redis.command import Word, encode, encode_call, encode_words
 from fifoq_redis.faults import UNKNOWN, Lost, Refused, Unsent, named, words
 from fifoq_redis.keys import Keys
 from fifoq_redis.library import library
@@ -16,7 +16,6 @@ MOVES = 5
 """So many times a call follows its queue to another server, or gives a server the library."""
 _ELSEWHERE = ("MOVED", "ASK", "READONLY")
 _ASKING = encode("ASKING")
-Word = bytes | str | int
 
 
 class Runner:
@@ -27,11 +26,11 @@ class Runner:
         self._where = where
         self._library = library()
         self._load = encode("FUNCTION", "LOAD", self._library.text)
+        self._functions = {verb: encode_words("FCALL", name) for verb, name in self._library.functions.items()}
 
     def verb(self, keys: Keys, name: str, arguments: tuple[Word, ...]) -> Awaitable[Any]:
         """Call a function of the library on a queue's keys; its reply is awaited. That raises a FifoqError."""
-        function = self._library.functions[name]
-        command = encode("FCALL", function, len(keys.all), *keys.all, *arguments)
+        command = encode_call(self._functions[name], keys.packed, 3 + len(keys.all), arguments)
         return self._run(keys.book, command, looks=name in self._library.looks)
 
     def command(self, key: bytes, *words: Word, looks: bool = False) -> Awaitable[Any]:

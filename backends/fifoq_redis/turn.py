@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fifoq.errors import OutcomeUnknown
+from fifoq_redis.command import Word
 from fifoq_redis.packing import unpack
 
-Word = bytes | str | int
 Run = Callable[..., Awaitable[bytes]]
 """Calls a verb with these words and returns its reply. Raises a FifoqError."""
 

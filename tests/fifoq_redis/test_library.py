@@ -15,7 +15,7 @@ from fifoq.queue import Declare, Pause, Resume
 from fifoq.record import Filter
 from fifoq.state import State
 from fifoq_redis import RedisBackend
-from fifoq_redis.connecting import encode
+from fifoq_redis.command import encode
 from fifoq_redis.keys import Keys
 from fifoq_redis.library import VERBS, library
 from fifoq_redis.places import Place

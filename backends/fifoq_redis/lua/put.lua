@@ -136,7 +136,9 @@ verb('put', nil, 4, function()
     first = first + size
   end
   if ARGV[6] ~= '' then watch_new(news) end
-  end_change()
+  -- Kept now, it is written in one command with that to a claim made ahead.
   local told = array(2) .. pack(made) .. array(#replies) .. table.concat(replies)
-  return keep_reply('put', ARGV[2], ARGV[3], told)
+  keep_reply('put', ARGV[2], ARGV[3], told)
+  end_change()
+  return told
 end)
