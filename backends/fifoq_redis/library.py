@@ -15,6 +15,7 @@ from typing import NamedTuple
 _ROOT = files("fifoq_redis").joinpath("lua")
 _PIECES = (
     "calling",
+    "order",
     "keys",
     "changes",
     "book",
@@ -32,7 +33,6 @@ _PIECES = (
     "ending",
     "settling",
     "changing",
-    "order",
     "verbs",
 )
 """What the verbs are made of. Each knows those before it."""

@@ -114,10 +114,43 @@ local function fields_of(key, names)
   return values
 end
 
--- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte.
+local FEW = 4
+
+local function is_few(own)
+  local name
+  for _ = 0, FEW do
+    name = next(own, name)
+    if name == nil then return true end
+  end
+end
+
+local function put_in_order(members, member)
+  local at = #members + 1
+  while at > 1 and is_less(member, members[at - 1]) do at = at - 1 end
+  table.insert(members, at, member)
+end
+
+local function range_of(key, beginning, last, count)
+  return call('ZRANGEBYLEX', key, '[' .. beginning, '(' .. last, 'LIMIT', 0, count)
+end
+
+-- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte, as they
+-- will be. Few changes are not written for that: a job that is leased as it comes is never in READY.
 local function first_of(key, prefix, count)
-  write_places(key)
-  return call('ZRANGEBYLEX', key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', 'LIMIT', 0, count)
+  local own, beginning, last = placed[key], prefix .. '\0', prefix .. '\1'
+  if not (own and is_few(own)) then
+    write_places(key)
+    return range_of(key, beginning, last, count)
+  end
+  local members = {}
+  for _, member in ipairs(range_of(key, beginning, last, count + FEW)) do
+    if own[member] == nil then members[#members + 1] = member end
+  end
+  for member, score in pairs(own) do
+    if score and string.sub(member, 1, #beginning) == beginning then put_in_order(members, member) end
+  end
+  for index = #members, count + 1, -1 do members[index] = nil end
+  return members
 end
 
 -- The head of a msgpack array of so many values. They are put behind it as they are, opaque ones unread.
