@@ -106,9 +106,9 @@ class RedisBackend:
     def time(self) -> str | int:
         return "" if self._clock is None else self._clock.now()
 
-    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
+    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int, late: bool = False) -> Awaitable[Any]:
         opened = self._opened or self._opened_now()
-        return opened.runner.verb(keys, verb, arguments)
+        return opened.runner.verb(keys, verb, arguments, late=late)
 
     async def register(self, name: str) -> None:
         key = names_key(self._location.prefix)

@@ -43,7 +43,9 @@ class RedisQueue:
         tasks = pack(list({spec.task for batch in batches for spec in batch}))
         watched = self.ends.among(batches)
         watch = (self._store.channel, pack(watched)) if watched else (b"", b"")
-        reply = await self._run("put", self._store.time, call.caller, call.number, tasks, sizes, *watch, *jobs)
+        words = (self._store.time, call.caller, call.number, tasks, sizes, *watch, *jobs)
+        # Who waits for an end has no use for the reply before that.
+        reply = await self._store.run(self._keys, "put", *words, late=bool(watched))
         made, packed = unpack(reply)
         if made:
             await self._register()

@@ -14,8 +14,12 @@ class Store(Protocol):
         """Where the functions tell this backend what it waits for."""
         ...
 
-    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
-        """Call a function of the library; its reply is awaited. Raises a FifoqError, now or then."""
+    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int, late: bool = False) -> Awaitable[Any]:
+        """
+        Call a function of the library; its reply is awaited. Raises a FifoqError, now or then.
+
+        `late`: let those whom it tells of something hear of that before the reply comes, if the server can.
+        """
         ...
 
     async def register(self, name: str) -> None:

@@ -11,7 +11,7 @@ import fifoq_redis
 from fifoq.errors import BackendCorrupt, BackendFull, BackendUnavailable, ConfigurationError
 from fifoq.lease import Extension, Fail, Hold, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings, Limit
-from fifoq.queue import Declare, Pause, Resume
+from fifoq.queue import Declare, Pause, Receipt, Resume
 from fifoq.record import Filter
 from fifoq.state import State
 from fifoq_redis import RedisBackend
@@ -21,7 +21,7 @@ from fifoq_redis.library import VERBS, library
 from fifoq_redis.places import Place
 from fifoq_redis.routes import Direct
 from fifoq_redis.running import Runner
-from tests.fifoq_redis.conftest import Line, job
+from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
 
@@ -102,6 +102,18 @@ async def test_functions_that_were_flushed_are_loaded_again(line: Line, client: 
     client.function_flush()
     assert await line.succeed(lease) == (State.SUCCEEDED,)
     assert [one.spec.id for one in await line.claim(2)] == ["b"]
+
+
+async def test_a_put_whose_end_is_awaited_brings_them_along_too(
+    backend: RedisBackend, line: Line, client: redis.Redis
+) -> None:
+    """More than one command goes out for it. Only the reply to the last counts."""
+    await backend.hear(Keys.of("fifoq", "queue"), LONG)
+    for id in ("a", "b", "c"):
+        if id != "b":
+            client.function_flush()
+        line.queue.expect(id)
+        assert await line.put(job(id)) == ((Receipt(id, True),),)
 
 
 async def test_a_queue_of_a_newer_schema_is_refused_and_left_alone(line: Line, client: redis.Redis) -> None:
