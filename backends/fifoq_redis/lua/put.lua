@@ -63,8 +63,20 @@ local function full(asked, total)
   return found
 end
 
+-- Enter a job that stands alone, if nothing is against it; return the reply: a tenth less for a hundred of them.
+local function put_one(job, blob)
+  if job.unique or find_job(job.id) then return nil end
+  local refused = refusal('', 1) or refusal(job.task, 1)
+  if refused then return refused end
+  enter(job, blob)
+  count_live(job.task, 1)
+  return NONE
+end
+
 -- Enter the jobs of ARGV[first] to ARGV[last], or none of them; return the reply.
 local function put_batch(news, first, last)
+  local one = first == last and put_one(news[first], ARGV[first])
+  if one then return one end
   local fresh, texts, asked, others, created = {}, {}, {}, {}, 0
   for at = first, last do
     local job = news[at]
