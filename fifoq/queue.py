@@ -251,8 +251,9 @@ class Queue(Protocol):
         If fewer than `n` and than `ahead` are leased, the backend may make this caller's next call (`number + 1`) of
         itself, for the rest of `ahead` and otherwise as this one: in the step that makes a job claimable, at most a
         second or a quarter of the lease later, whichever is less, and only while somebody waits. `wait` ends then, and
-        the next call, whatever it asks for, brings what was leased, with `since`. A backend need not do any of it; if
-        it may, the reply `stands`, and its caller makes one more claim before it leaves, if only for `n = 0`.
+        the next call, whatever it asks for, brings what was leased, with `since`. Until its caller makes that call, the
+        one before may be repeated as ever: its reply may have been lost. A backend need not do any of it; if it may,
+        the reply `stands`, and its caller makes one more claim before it leaves, if only for `n = 0`.
         """
         ...
 
