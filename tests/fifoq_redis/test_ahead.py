@@ -1,84 +1,21 @@
-"""What is claimed ahead for who waits, and the end that is told without a question: what each saves, and when not."""
+"""What is claimed ahead for who waits: what it saves, and when it is not done."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.errors import JobNotFound, OutcomeUnknown
+from fifoq.errors import OutcomeUnknown
 from fifoq.lease import Claimed, Lease, Release, Retry, Settlement
 from fifoq.limits import GateSettings
-from fifoq.queue import Call, Declare, Full, Override, Queue
+from fifoq.queue import Declare, Override, Queue
 from fifoq.state import State
 from fifoq.testing.clock import ManualClock
-from fifoq_redis import RedisBackend
 from fifoq_redis.watch import Watch
-from tests.fifoq_redis.conftest import LONG, Line, job
+from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 from tests.servers import Server
-
-
-class Waiter:
-    """One who waits, on a connection of his own, and has left a claim at the server."""
-
-    def __init__(self, url: str, **more: Any) -> None:
-        self.backend = RedisBackend(url, **more)
-        self.line: Line
-        self._claims = itertools.count(1)
-        self._call = Call("nobody", 0)
-        self._wait: asyncio.Task[bool] | None = None
-
-    @property
-    def queue(self) -> Queue:
-        return self.line.queue
-
-    async def open(self) -> None:
-        await self.backend.open()
-        self.line = Line(self.backend.queue("queue"))
-        queue: Any = self.queue
-        assert await self.backend.hear(queue._keys, LONG)
-
-    async def leave_claim(self, n: int = 2, lease: float = 15.0, tasks: Any = ("task",)) -> Claimed:
-        """Wait, and claim: what there is now, and what comes."""
-        self.wait()
-        await asyncio.sleep(0)
-        return await self.claim(n, lease, tasks, ahead=n)
-
-    def wait(self) -> None:
-        self._wait = asyncio.create_task(self.queue.wait(LONG))
-
-    async def claim(self, n: int = 2, lease: float = 15.0, tasks: Any = ("task",), ahead: int = 0) -> Claimed:
-        self._call = Call(f"{id(self)}", next(self._claims))
-        return await self.queue.claim(self._call, "worker", n, round(lease * SECOND), tasks, ahead)
-
-    async def repeat(self) -> Claimed:
-        return await self.queue.claim(self._call, "worker", 2, 15 * SECOND, ("task",))
-
-    async def told(self) -> None:
-        assert self._wait
-        assert await asyncio.wait_for(self._wait, LONG)
-
-    def calls(self) -> int:
-        """How often something was sent to the server."""
-        opened: Any = self.backend._opened
-        return sum(place.wire.turns for place in opened.route.places())
-
-    async def close(self) -> None:
-        if self._wait:
-            self._wait.cancel()
-        await self.backend.close()
-
-
-@pytest.fixture
-async def waiter(any_redis_server: Server, line: Line) -> AsyncIterator[Waiter]:
-    await line.queue.configure([])
-    waiter = Waiter(any_redis_server.url)
-    await waiter.open()
-    yield waiter
-    await waiter.close()
 
 
 def ids(claimed: Claimed) -> list[str]:
@@ -172,10 +109,7 @@ async def test_a_claim_whose_news_is_lost_is_answered_when_it_comes(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await waiter.leave_claim()
-    monkeypatch.setattr(waiter.backend, "_heard", lambda message: None)
-    opened: Any = waiter.backend._opened
-    for bell in opened._bells.values():
-        bell._heard = waiter.backend._heard
+    waiter.deafen(monkeypatch)
     await line.put(job("a"))
     assert await running(line.queue) == 1
     claimed = await waiter.claim()
@@ -190,9 +124,7 @@ async def test_who_fetches_what_was_claimed_ahead_is_among_those_who_wait(
     monkeypatch.setattr(Watch, "floor", 2 * LONG)
     await waiter.leave_claim()
     with monkeypatch.context() as patch:
-        opened: Any = waiter.backend._opened
-        for bell in opened._bells.values():
-            patch.setattr(bell, "_heard", lambda message: None)
+        waiter.deafen(patch)
         await line.put(job("a"))
         await asyncio.sleep(0.05)
     assert ids(await waiter.leave_claim()) == ["a"]
@@ -209,9 +141,7 @@ async def test_who_listens_anew_after_such_a_loss_is_told_to_claim(
 ) -> None:
     monkeypatch.setattr(Watch, "floor", 0.1)
     await waiter.leave_claim()
-    opened: Any = waiter.backend._opened
-    for bell in opened._bells.values():
-        bell._heard = lambda message: None
+    waiter.deafen(monkeypatch)
     await line.put(job("a"))
     await waiter.told()
     assert ids(await waiter.claim()) == ["a"]
@@ -444,60 +374,3 @@ async def test_who_was_given_a_job_hears_of_the_next(
             waiter.wait()
     assert time.monotonic() - begun < LONG
     assert (await line.queue.audit()).differences == ()
-
-
-async def test_the_end_of_an_expected_job_is_told_without_a_call(line: Line, waiter: Waiter) -> None:
-    await waiter.leave_claim()
-    for id in ("a", "b"):
-        waiter.queue.expect(id)
-        await waiter.line.put(job(id, retain=SECOND, task="other"))
-        calls = waiter.calls()
-        end = asyncio.create_task(waiter.queue.finished(id, LONG))
-        await line.succeed(*await line.claim(tasks=["other"]))
-        record = await end
-        assert record is not None
-        assert record.state is State.SUCCEEDED
-        assert waiter.calls() == calls
-    assert (await line.queue.audit()).differences == ()
-
-
-async def test_an_end_that_is_not_heard_is_asked_for(
-    line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Watch, "floor", 0.1)
-    await waiter.leave_claim()
-    waiter.queue.expect("a")
-    await waiter.line.put(job("a", retain=SECOND, task="other"))
-    opened: Any = waiter.backend._opened
-    for bell in opened._bells.values():
-        bell._heard = lambda message: None
-    await line.succeed(*await line.claim(tasks=["other"]))
-    record = await waiter.queue.finished("a", LONG)
-    assert record is not None
-    assert record.state is State.SUCCEEDED
-
-
-async def test_a_job_that_was_there_before_or_refused_is_asked_for_at_once(
-    line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
-    await line.put(job("a", retain=SECOND))
-    await line.succeed(*await line.claim())
-    waiter.queue.expect("a")
-    await waiter.line.put(job("a", retain=SECOND))
-    assert await asyncio.wait_for(waiter.queue.finished("a", LONG), LONG)
-    await line.queue.configure([Declare(None, GateSettings(capacity=1))])
-    waiter.queue.expect("b")
-    (full,) = await waiter.line.put(job("b"), job("c"))
-    assert isinstance(full, Full)
-    with pytest.raises(JobNotFound):
-        await asyncio.wait_for(waiter.queue.finished("b", LONG), LONG)
-    assert (await line.queue.audit()).differences == ()
-
-
-async def test_who_expects_jobs_and_never_comes_is_forgotten(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_redis.ends.MOST_EXPECTED", 3)
-    for number in range(10):
-        line.queue.expect(f"{number}")
-    queue: Any = line.queue
-    assert list(queue.ends._expected) == ["7", "8", "9"]

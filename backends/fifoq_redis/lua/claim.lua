@@ -4,8 +4,8 @@
 -- KEYS  all of the queue (keys.lua)
 -- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks (msgpack) · 8 the channel of who
 --       asks, or '' · 9 the tasks between zero bytes · 10 who is at the channel: 'wait' waits for more, 'again' too, and
---       may be in WAITERS, 'leave' does not wait, and may be in WAITERS · 11 for how many jobs, these counted, its next claim
---       may be made ahead · 12… what settle is given, from its 2 on
+--       may be in WAITERS, 'leave' does not wait, and may be in WAITERS · 11 for how many jobs, these counted, its next
+--       claim may be made ahead · 12… what settle is given, from its 2 on
 -- gives msgpack: the leases (each the job as it was sent, fence, entry, seq, attempt, crashes, created), the time, the
 --       time until a timer or a token, or nil, and the version of the queue. With a settle its reply and this one; or
 --       nil and nothing done, if one of the two is a repeat: each has to come by itself then.

@@ -21,7 +21,7 @@ local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the
       BLOCKED,  -- sorted set: key, by since when it is blocked
       REPLIES,  -- hash: verb, caller -> number of its last call, when CALLERS was told of it, and the reply
       CALLERS,  -- sorted set: verb, caller, by when it called, some minutes late
-      WAITERS,  -- hash: channel -> the tasks that who waits there knows, and the claim that may be made ahead (waiting.lua)
+      WAITERS,  -- hash: channel -> the tasks that who waits there knows, and the claim to make ahead (waiting.lua)
       WATCHED   -- hash: id -> who waits for its end
 
 local SCHEDULED, WAITS, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
