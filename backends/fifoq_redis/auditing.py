@@ -65,6 +65,11 @@ class Job(NamedTuple):
         return self.state in (WAITING, RUNNING) or bool(self.halted)
 
     @property
+    def may_be_hidden(self) -> bool:
+        """Whether what is ready may not show it while it waits."""
+        return self.key is not None or self.value is not None or self.due is not None
+
+    @property
     def timer(self) -> int | None:
         """When time changes it next."""
         if self.state == RUNNING:
@@ -133,7 +138,7 @@ def _kept(dump: Dump) -> Iterator[str]:
 def _numbers(dump: Dump) -> Iterator[str]:
     jobs = dump.jobs.items()
     yield from _scores("the entry of job", dump.entries, {id: job.entry for id, job in jobs})
-    waiting = {id: job.seq or 0 for id, job in jobs if job.state == WAITING}
+    waiting = {id: job.seq or 0 for id, job in jobs if job.state == WAITING and job.may_be_hidden}
     yield from _scores("the place of waiting job", dump.waiting, waiting)
     last = max([number for _, job in jobs for number in (job.entry, job.seq or 0)], default=0)
     if last > dump.count("number"):

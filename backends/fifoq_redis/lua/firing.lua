@@ -9,6 +9,7 @@ local function fall_due(job)
     job.state = WAITS
     arrive(job, next_number())
   else
+    if not may_be_hidden(job) then remove(WAITING, job.id) end
     come_forward(job)
   end
 end

@@ -87,9 +87,16 @@ local function slip_of(job)
   return struct.pack('>I6', job.entry) .. job.id
 end
 
--- 7 bytes hold (9 - priority) * 2^48 + seq.
+-- 7 bytes hold (9 - priority) * PRIORITY + seq.
+local PRIORITY = 281474976710656
+
 local function score_of(job)
-  return struct.pack('>I7', (9 - job.priority) * 281474976710656 + job.seq)
+  return struct.pack('>I7', (9 - job.priority) * PRIORITY + job.seq)
+end
+
+-- Whether READY may not show it while it waits.
+local function may_be_hidden(job)
+  return job.key or job.value or job.due
 end
 
 local function drop_extra(job, flag, extra)

@@ -9,7 +9,7 @@ local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the
       ERRORS,   -- hash: id -> the error of its last attempt that went wrong
       PROGRESS, -- hash: id -> how far it says it is
       ENTRIES,  -- sorted set: id, by entry
-      WAITING,  -- sorted set: id of each waiting job, by seq
+      WAITING,  -- sorted set: id of each waiting job that READY may not show, by seq
       READY,    -- sorted set: task, score, id of what may be claimed as soon as its task and its queue let it
       OFFERS,   -- sorted set: task, value, score, id of each offered job that has a value
       VALUES,   -- hash: task, value -> how many run at that gate, and which offer is shown in READY

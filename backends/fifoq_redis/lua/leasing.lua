@@ -10,7 +10,7 @@ local function lease(job)
   drop_extra(job, 'has_progress', PROGRESS)
   if job.expires then move_timer(job, job.lease) else add_timer(job, job.lease) end
   job.expires = nil
-  take_back(WAITING, job.id)
+  if may_be_hidden(job) then take_back(WAITING, job.id) end
   touch(job)
   leases[#leases + 1] = pack(book.fence, job.entry, job.seq, job.attempt, job.crashes, job.created)
   leased[#leased + 1] = job.id

@@ -22,7 +22,7 @@ end
 -- Let a waiting job stand at the end of the line.
 local function arrive(job, seq)
   job.seq = seq
-  place(WAITING, job.id, seq)
+  if may_be_hidden(job) then place(WAITING, job.id, seq) end
   if job.key then place(LINES, standing(job), 0) end
   come_forward(job)
 end
@@ -41,7 +41,7 @@ local function put_back(job, after)
     job.due, job.held = now + after, now
     set_timer(job)
   end
-  place(WAITING, job.id, job.seq)
+  if may_be_hidden(job) then place(WAITING, job.id, job.seq) end
   come_forward(job)
   touch(job)
 end
@@ -78,7 +78,7 @@ local function stop_waiting(job, before)
     count(SCHEDULED, -1)
   else
     withdraw(job)
-    remove(WAITING, job.id)
+    if may_be_hidden(job) then remove(WAITING, job.id) end
   end
   if job.due or job.expires then drop_timer(job) end
   job.due, job.expires = nil, nil

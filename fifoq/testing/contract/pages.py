@@ -89,6 +89,18 @@ class PageCases(Cases):
         driver.work()
         assert driver.stats().oldest_waiting == 10 * SECOND
 
+    def test_the_first_in_line_may_be_of_any_task_priority_key_or_value(
+        self, driver: Driver, clock: ManualClock
+    ) -> None:
+        first = (spec(task="b", priority=-9), spec("k"), spec("k"), spec(value="v"), spec(priority=9), spec(task="c"))
+        for one in first:
+            driver.put(one)
+            clock.advance(1)
+        for age, one in zip(range(6, 0, -1), first, strict=True):
+            assert driver.stats().oldest_waiting == age * SECOND
+            driver.cancel(one.id)
+        assert driver.stats().oldest_waiting is None
+
     def test_a_backing_off_job_is_still_the_first_in_line(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec())
         driver.retry(driver.lease(), after=100)
