@@ -19,6 +19,8 @@ _COUNTERS = (
     *("scheduled", "succeeded", "failed", "cancelled", "watched", "first"),
 )
 """What lua/book.lua keeps, in that order."""
+_COUNTED = b"\0"
+"""And where in the book."""
 
 
 class Job(NamedTuple):
@@ -87,8 +89,9 @@ class Dump:
 
     def __init__(self, replies: list[list[bytes]]) -> None:
         pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        self.gates, self.packed, self.specs, self.errors, self.progress = pairs[:5]
-        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(self.gates.pop(b"\0")), strict=True))
+        book, self.packed, self.specs, self.errors, self.progress = pairs[:5]
+        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(book[_COUNTED]), strict=True))
+        self.gates = {name: packed for name, packed in book.items() if not name.startswith(b"\0")}
         self.entries, self.waiting, self.ready, self.offers, self.values = pairs[5:10]
         self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[10:16]
         self.watched = pairs[-1]
@@ -114,7 +117,7 @@ class Dump:
 
 def audit(replies: list[list[bytes]]) -> Audit:
     """Compare everything."""
-    if not replies[0]:
+    if _COUNTED not in replies[0][::2]:
         return Audit((), 0)
     dump = Dump(replies)
     differences = [text for check in _CHECKS for text in check(dump)]

@@ -21,7 +21,6 @@ _NAMES = (
     "uniques",
     "paused",
     "blocked",
-    "replies",
     "callers",
     "waiters",
     "watched",

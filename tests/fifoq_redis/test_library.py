@@ -85,7 +85,7 @@ async def test_all_keys_that_are_used_are_those_declared(line: Line, client: red
     await use_everything(line)
     there = {key for key in client.scan_iter() if key not in (b"fifoq:queues", b"fifoq:schema")}
     assert there <= set(Keys.of("fifoq", "queue").all)
-    assert len(there) > 14
+    assert len(there) > 13
     assert (await line.queue.audit()).differences == ()
 
 

@@ -42,13 +42,21 @@ local function tell_time(given)
   end
 end
 
+-- Whether there is something of a queue whose book is lost, or not of fifoq. Who waits, or asked before, may have come
+-- first.
+local function is_foreign()
+  for _, name in ipairs(call('HKEYS', BOOK)) do
+    if string.byte(name) ~= 0 then return true end
+  end
+  return call('EXISTS', unpack(KEYS, 2, 16)) > 0
+end
+
 -- Begin a call that changes the queue, or return false if there is no queue yet.
 local function begin(given, make)
   tell_time(given)
   if book.schema == 0 then
     if not make then return false end
-    -- Who waits, or asked before, may have come first; all else is of a queue whose book is lost, or not of fifoq.
-    if call('EXISTS', unpack(KEYS, 1, 16)) > 0 then error({err = 'FOREIGN'}) end
+    if is_foreign() then error({err = 'FOREIGN'}) end
     book.schema = SCHEMA
   end
   book.last = now

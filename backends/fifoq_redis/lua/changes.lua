@@ -5,18 +5,14 @@ local placed, filled
 
 at_begin(function() placed, filled = {}, {} end)
 
-local function change(changes, key, name, value)
-  local own = changes[key]
-  if own then own[name] = value else changes[key] = {[name] = value} end
-end
-
 -- Let a member of a sorted set have that score.
 local function place(key, member, score)
-  return change(placed, key, member, score)
+  local own = placed[key]
+  if own then own[member] = score else placed[key] = {[member] = score} end
 end
 
 local function remove(key, member)
-  return change(placed, key, member, false)
+  return place(key, member, false)
 end
 
 -- As `remove`, of a member that was not there before if it is about to be placed: then there is nothing to do.
@@ -29,10 +25,13 @@ end
 
 -- Let a field of a hash have that value; false to drop it.
 local function fill(key, field, value)
-  return change(filled, key, field, value)
+  local own = filled[key]
+  if own then own[field] = value else filled[key] = {[field] = value} end
 end
 
 local function in_parts(command, key, values, count)
+  if count == 0 then return end
+  if count <= PART then return call(command, key, unpack(values)) end
   for first = 1, count, PART do
     call(command, key, unpack(values, first, math.min(first + PART - 1, count)))
   end
@@ -76,9 +75,12 @@ local function write_fields(key)
   return write_changes(filled, key, 'HSET', 'HDEL')
 end
 
+-- All but the book: the reply that is kept there may not be known yet.
 local function write_all()
   for key in pairs(placed) do write_places(key) end
-  for key in pairs(filled) do write_fields(key) end
+  for key in pairs(filled) do
+    if key ~= BOOK then write_fields(key) end
+  end
 end
 
 -- The value of a field of a hash as it will be, false for none.
@@ -153,9 +155,14 @@ local function first_of(key, prefix, count)
   return members
 end
 
+local SMALL_ARRAYS = {
+  [0] = '\144', '\145', '\146', '\147', '\148', '\149', '\150', '\151', '\152', '\153', '\154', '\155', '\156', '\157',
+  '\158', '\159',
+}
+
 -- The head of a msgpack array of so many values. They are put behind it as they are, opaque ones unread.
 local function array(count)
-  if count < 16 then return string.char(0x90 + count) end
+  if count < 16 then return SMALL_ARRAYS[count] end
   if count < 65536 then return struct.pack('>BI2', 0xdc, count) end
   return struct.pack('>BI4', 0xdd, count)
 end

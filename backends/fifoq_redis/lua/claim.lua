@@ -28,11 +28,6 @@ end
 
 verb('claim', 'allow-oom', 7, function(tasks)
   local with_settle = ARGV[SETTLE] ~= nil
-  if with_settle then
-    read_replies('claim', ARGV[2], 'ahead', ARGV[2], 'settle', ARGV[SETTLE])
-  else
-    read_replies('claim', ARGV[2], 'ahead', ARGV[2])
-  end
   local reply = recall_claim(ARGV[2], ARGV[3])
   if with_settle and (reply or recall('settle', ARGV[SETTLE], ARGV[SETTLE + 1]) or book.schema == 0) then
     return NONE
@@ -45,4 +40,4 @@ verb('claim', 'allow-oom', 7, function(tasks)
   local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks))
   if not with_settle then return claimed end
   return array(2) .. keep_reply('settle', ARGV[SETTLE], ARGV[SETTLE + 1], settled) .. claimed
-end)
+end, {'claim', 2, 'ahead', 2, 'settle', SETTLE})

@@ -28,13 +28,19 @@ local function gate_of(task)
   return gates[task] or read_gate(task, call('HGET', BOOK, task))
 end
 
--- Read the counters, and the gates of the queue and of these tasks.
-local function open_book(tasks)
-  local names = {COUNTERS, ''}
-  for index, task in ipairs(tasks) do names[index + 2] = task end
+-- Read the counters, the gates of the queue and of these tasks, and the last replies to `recalls`: verbs, and which of
+-- ARGV has the caller.
+local function open_book(tasks, recalls)
+  local names, gates_end = {COUNTERS, ''}, 2 + #tasks
+  for index = 1, #tasks do names[index + 2] = tasks[index] end
+  for index = 1, #recalls, 2 do
+    local caller = ARGV[recalls[index + 1]]
+    if caller then names[#names + 1] = reply_name(recalls[index], caller) end
+  end
   local found = read_fields(BOOK, names)
   read_book(found[1])
-  for index = 2, #names do read_gate(names[index], found[index]) end
+  for index = 2, gates_end do read_gate(names[index], found[index]) end
+  for index = gates_end + 1, #names do kept[names[index]] = found[index] end
 end
 
 local function write_gates()

@@ -3,7 +3,8 @@
 -- None is made up of what a job says: a task, a key or a value is part of a member or a field, so that each call can
 -- declare all that it may touch.
 
-local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the queue) -> its gate, packed
+local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the queue) -> its gate, packed;
+                -- zero byte, verb, caller -> number of its last call, when CALLERS was told of it, and the reply
       JOBS,     -- hash: id -> what has become of the job, packed, and what it returned, as it was sent
       SPECS,    -- hash: id -> what its put said, as it was sent, and as it is shown
       ERRORS,   -- hash: id -> the error of its last attempt that went wrong
@@ -19,8 +20,7 @@ local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the
       UNIQUES,  -- hash: unique text -> id of its scheduled or live job
       PAUSED,   -- hash: key -> since when it is paused
       BLOCKED,  -- sorted set: key, by since when it is blocked
-      REPLIES,  -- hash: verb, caller -> number of its last call, when CALLERS was told of it, and the reply
-      CALLERS,  -- sorted set: verb, caller, by when it called, some minutes late
+      CALLERS,  -- sorted set: zero byte, verb, caller, by when it called, some minutes late
       WAITERS,  -- hash: channel -> the tasks that who waits there knows, and the claim to make ahead (waiting.lua)
       WATCHED   -- hash: id -> who waits for its end
 
@@ -34,6 +34,6 @@ local PART = 2000
 
 at_begin(function()
   BOOK, JOBS, SPECS, ERRORS, PROGRESS, ENTRIES, WAITING, READY, OFFERS, VALUES, LINES, TIMERS,
-  ENDS, UNIQUES, PAUSED, BLOCKED, REPLIES, CALLERS, WAITERS, WATCHED
+  ENDS, UNIQUES, PAUSED, BLOCKED, CALLERS, WAITERS, WATCHED
     = unpack(KEYS)
 end)

@@ -8,7 +8,7 @@
 local function forget_replies(limit)
   local old = call('ZRANGEBYSCORE', CALLERS, '-inf', now - KEEP_REPLY - LATE, 'LIMIT', 0, limit)
   if #old > 0 then
-    call('HDEL', REPLIES, unpack(old))
+    call('HDEL', BOOK, unpack(old))
     call('ZREM', CALLERS, unpack(old))
   end
 end

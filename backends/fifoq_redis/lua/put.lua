@@ -153,4 +153,4 @@ verb('put', nil, 4, function()
   keep_reply('put', ARGV[2], ARGV[3], told)
   end_change()
   return told
-end)
+end, {'put', 2})

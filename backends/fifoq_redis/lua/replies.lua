@@ -8,19 +8,15 @@ local kept, noted
 
 at_begin(function() kept, noted = {}, {} end)
 
--- Read at once what will be recalled: verbs and callers in turn.
-local function read_replies(...)
-  local names = {}
-  for index = 1, select('#', ...), 2 do
-    names[#names + 1] = select(index, ...) .. ' ' .. select(index + 1, ...)
-  end
-  for index, reply in ipairs(call('HMGET', REPLIES, unpack(names))) do kept[names[index]] = reply end
+-- Where in the book the last reply of a verb to a caller is. No task's name begins like this.
+local function reply_name(verb, caller)
+  return '\0' .. verb .. ' ' .. caller
 end
 
 -- The reply to a repeated call, or nil to a new one. One that was overtaken is refused.
 local function recall(verb, caller, number)
-  local name = verb .. ' ' .. caller
-  if kept[name] == nil then kept[name] = call('HGET', REPLIES, name) end
+  local name = reply_name(verb, caller)
+  if kept[name] == nil then kept[name] = call('HGET', BOOK, name) end
   if not kept[name] then return nil end
   local last, at, start = struct.unpack('>I8I8', kept[name])
   number, noted[name] = tonumber(number), at
@@ -35,12 +31,12 @@ local function recall_claim(caller, number)
 end
 
 local function keep_reply(verb, caller, number, reply)
-  local name = verb .. ' ' .. caller
+  local name = reply_name(verb, caller)
   if not noted[name] or now - noted[name] > LATE then
     noted[name] = now
     call('ZADD', CALLERS, now, name)
   end
-  fill(REPLIES, name, struct.pack('>I8I8', number, noted[name]) .. reply)
+  fill(BOOK, name, struct.pack('>I8I8', number, noted[name]) .. reply)
   return reply
 end
 

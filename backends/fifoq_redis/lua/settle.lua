@@ -17,4 +17,4 @@ verb('settle', 'allow-oom', nil, function()
     states = array(count) .. string.rep(NONE, count)
   end
   return keep_reply('settle', ARGV[2], ARGV[3], states)
-end)
+end, {'settle', 2})

@@ -38,10 +38,9 @@ end
 verb('stats', 'no-writes', nil, function()
   tell_time(ARGV[1])
   local own, shown = gate_of(''), {}
-  local packed = call('HGETALL', BOOK)
-  for index = 1, #packed, 2 do
-    if packed[index] ~= COUNTERS then
-      local gate = read_gate(packed[index], packed[index + 1])
+  for _, name in ipairs(call('HKEYS', BOOK)) do
+    if string.byte(name) ~= 0 then
+      local gate = gate_of(name)
       shown[#shown + 1] = pack({gate.task, gate.live, gate.running, gate.paused, gate.declared, gate.override})
     end
   end

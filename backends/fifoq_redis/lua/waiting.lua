@@ -39,7 +39,6 @@ end
 -- Make the claim that a waiter has left here; return what to tell it, or nil if it has to ask by itself.
 local function claim_ahead(knows, most, ends, caller, number, worker, duration)
   if not most or most == 0 or ends < now or (book.first and book.first <= now) then return nil end
-  read_replies('claim', caller, 'ahead', caller)
   if recall_claim(caller, number) then return nil end
   local tasks = {}
   for task in string.gmatch(knows, '%Z+') do tasks[#tasks + 1] = task end
