@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 from fifoq.errors import FifoqError, InvalidArguments
@@ -54,10 +55,10 @@ class RedisQueue:
             self.ends.put(watched, replies)
         return replies
 
-    async def claim(
+    def claim(
         self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
-    ) -> Claimed:
-        return await self._waiting.claim(call, worker, n, lease, tasks, ahead)
+    ) -> "CoroutineType[Any, Any, Claimed]":  # not subscriptable before 3.13
+        return self._waiting.claim(call, worker, n, lease, tasks, ahead)
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
         return packing.read_holds(await self._run("extend", self._store.time, *packing.pack_extensions(extensions)))

@@ -4,7 +4,7 @@ queue has moved. All errors of the driver end here.
 """
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 from fifoq_redis.command import Word, encode, encode_call, encode_words
 from fifoq_redis.faults import UNKNOWN, Lost, Refused, Unsent, named, words
@@ -17,6 +17,19 @@ MOVES = 5
 _ELSEWHERE = ("MOVED", "ASK", "READONLY")
 _ASKING = encode("ASKING")
 _PING = encode("PING")
+
+
+class _Step(NamedTuple):
+    """How far a call has come on its way."""
+
+    asking: bool = False
+    """To a node that is only just being given the slot."""
+    taught: int = 0
+    """How often this server did not know the function."""
+    moves: int = 0
+
+
+_FIRST = _Step()
 
 
 class Runner:
@@ -57,47 +70,50 @@ class Runner:
             raise known from error
 
     async def _run(self, key: bytes, command: bytes, *, looks: bool, late: bool = False) -> Any:
+        """Send it to the server of its key, wherever that has gone. One coroutine: each call of a job has this one."""
         try:
-            place = self._route.known(key) or await self._route.place(key)
-            return await self._follow(place, command, late=late)
+            place, step = self._route.known(key) or await self._route.place(key), _FIRST
+            while True:
+                try:
+                    if step.taught == 2:
+                        await self._teach(place)
+                    return await self._send(place, command, step, late=late)
+                except (Unsent, Lost):
+                    self._route.doubt(place)
+                    raise
+                except Refused as error:
+                    place, step = self._next(place, step, error)
         except Exception as error:
             self._tell(error, looks=looks)
             raise
 
-    async def _follow(self, place: Place, command: bytes, *, late: bool) -> Any:
-        """Send it to the server of its key, wherever that has gone: what is refused there did not run."""
-        asking, taught = False, 0
-        for _ in range(MOVES):
-            try:
-                if taught == 2:
-                    await self._teach(place)
-                return await self._send(place, command, asking=asking, teaching=taught > 0, late=late)
-            except (Unsent, Lost):
-                self._route.doubt(place)
-                raise
-            except Refused as error:
-                code, rest = words(error)
-                if code == UNKNOWN:
-                    if taught == 2:
-                        raise
-                    taught += 1
-                    continue
-                elsewhere = self._route.follow(place, code, rest) if code in _ELSEWHERE else None
-                if elsewhere is None:
-                    raise
-                place, asking, taught = elsewhere, code == "ASK", 0
-        raise Unsent(f"it moved {MOVES} times, and was nowhere")
+    def _next(self, place: Place, step: _Step, error: Refused) -> tuple[Place, _Step]:
+        """Where to send again what was refused, so did not run, and how. Raises the refusal if there is no way."""
+        code, rest = words(error)
+        moves = step.moves + 1
+        if code == UNKNOWN and step.taught < 2:
+            following = place, _Step(step.asking, step.taught + 1, moves)
+        else:
+            elsewhere = self._route.follow(place, code, rest) if code in _ELSEWHERE else None
+            if elsewhere is None:
+                raise error
+            following = elsewhere, _Step(code == "ASK", 0, moves)
+        if moves == MOVES:
+            raise Unsent(f"it moved {MOVES} times, and was nowhere")
+        return following
 
-    def _send(self, place: Place, command: bytes, *, asking: bool, teaching: bool, late: bool) -> Awaitable[Any]:
+    def _send(self, place: Place, command: bytes, step: _Step, *, late: bool) -> Awaitable[Any]:
         """Send a command, at once with what it needs: nobody can make the server forget it in between."""
-        if asking:  # of a node that is only just being given the slot
+        if step is _FIRST and not late:
+            return place.wire.call(command)
+        if step.asking:  # of a node that is only just being given the slot
             command = _ASKING + command
-        if teaching:
+        if step.taught:
             command = self._load + command
         if late:
             # Whoever was given something to read first is written to last: 90 of 700 µs for whom the function tells.
             command = _PING + command
-        return place.wire.call(command, replies=1 + asking + teaching + late)
+        return place.wire.call(command, replies=1 + step.asking + (step.taught > 0) + late)
 
     async def _teach(self, place: Place) -> None:
         """Give a server the library. Raises Refused, with the reason, if it does not take it."""

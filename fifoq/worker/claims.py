@@ -151,7 +151,11 @@ class Claims:
 
     def _fits(self, places: Collection[Place]) -> int:
         """How many jobs may be claimed without knowing in which of the places each will run."""
-        return min(self._room(), *[place.width - place.taken for place in places])
+        fits = self._room()
+        for place in places:
+            if place.width - place.taken < fits:
+                fits = place.width - place.taken
+        return fits
 
     async def _claim(self, desk: Desk, n: int, names: frozenset[str], ahead: int = 0) -> int | None:
         """
@@ -177,8 +181,9 @@ class Claims:
 
     async def _rest(self) -> None:
         """Sleep until something is heard, there is room again, or it is time to ask."""
-        now = time.monotonic()
-        self._set_alarm(min([desk.due(now) for desk in self._desks], default=now + FLOOR))
+        if not self.hungry:  # without room there is nothing to ask for, whatever time it is
+            now = time.monotonic()
+            self._set_alarm(min([desk.due(now) for desk in self._desks], default=now + FLOOR))
         self._resting = resting = self._loop.create_future()
         await resting
 

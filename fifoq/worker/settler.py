@@ -68,7 +68,9 @@ class Settler:
 
     async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
         settlements = [_settlement((run.lease.spec.id, run.lease.token, outcome)) for run, outcome in batch]
-        await self._write_progress(batch)
+        late = [run for run, _ in batch if run.progress is not run.written]
+        if late:
+            await self._write_progress(late)
         while True:
             try:
                 states = await self._caller.attempt(self._queue.settle, settlements)
@@ -87,11 +89,8 @@ class Settler:
                 _log_lost(run)
         self.unwritten -= len(batch)
 
-    async def _write_progress(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
+    async def _write_progress(self, late: Sequence[Run]) -> None:
         """Store the last word on progress of jobs that end before the keeper had time for it."""
-        late = [run for run, _ in batch if run.progress is not run.written]
-        if not late:
-            return
         for run in late:
             run.written = run.progress
         try:
