@@ -51,15 +51,15 @@ local function write_changes(changes, key, add, drop)
   changes[key] = nil
   local only, its_value = next(own)
   if next(own, only) == nil then return write_one(key, its_value and add or drop, only, its_value) end
-  local adds, added, drops, dropped = {}, 0, {}, 0
-  for name, value in pairs(own) do
+  local adds, added, drops, dropped, is_scored = {}, 0, {}, 0, changes == placed
+  for name, value in next, own do
     if not value then
       dropped = dropped + 1
       drops[dropped] = name
     else
-      if changes == placed then name, value = value, name end
-      adds[added + 1], adds[added + 2] = name, value
+      adds[added + 1] = is_scored and value or name
       added = added + 2
+      adds[added] = is_scored and name or value
     end
   end
   in_parts(add, key, adds, added)
