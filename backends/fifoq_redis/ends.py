@@ -5,17 +5,17 @@ Of a job that is put to be waited for, the put itself says where to tell of its 
 """
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
+from fifoq.ring import Rings
 from fifoq_redis.keys import Keys
 from fifoq_redis.packing import pack, read_record, unpack
 from fifoq_redis.store import Store
-from fifoq_redis.watch import Ring, Watch
+from fifoq_redis.watch import Watch
 
 MOST_EXPECTED = 10_000
 """Jobs. Beyond it the oldest is forgotten: whoever expected it was cancelled before he came."""
@@ -28,7 +28,7 @@ class Ends:
         self._store = store
         self._keys = keys
         self._name = name
-        self._rings: dict[str, set[Ring]] = {}
+        self._rings = Rings()
         self._asked: dict[str, asyncio.Future[Any]] = {}
         self._expected: dict[str, Record | bool] = {}
         """Whether the store was told, with the put, to tell of this end; the record, if it has."""
@@ -59,8 +59,7 @@ class Ends:
         """It was told."""
         if id in self._expected:
             self._expected[id] = record
-        for ring in self._rings.get(id, ()):
-            ring.give(record)
+        self._rings.give(id, record)
 
     async def finished(self, id: str, timeout: float) -> Record | None:
         """The record of a job once it has ended: `fifoq.queue.Queue.finished`."""
@@ -69,7 +68,7 @@ class Ends:
         told = self._expected.pop(id, False)
         if isinstance(told, Record):
             return told
-        with self._waiting(id) as ring:
+        with self._rings.waiting(id) as ring:
             if told and (record := await ring.within(min(timeout, Watch.floor))):
                 return record
             # Listen before looking: what ends in between is heard of.
@@ -88,18 +87,6 @@ class Ends:
         """The backend was closed."""
         self._asked.clear()
         self._expected.clear()
-
-    @contextmanager
-    def _waiting(self, id: str) -> "Generator[Ring]":
-        ring = Ring()
-        rings = self._rings.setdefault(id, set())
-        rings.add(ring)
-        try:
-            yield ring
-        finally:
-            rings.discard(ring)
-            if not rings and self._rings.get(id) is rings:
-                del self._rings[id]
 
     async def _ask(self, id: str) -> Any:
         """The record of a job if it has ended, False if not yet, None if there is none. Asked together in a turn."""

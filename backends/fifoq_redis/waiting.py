@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from fifoq.lease import Claimed
 from fifoq.queue import Call
+from fifoq.ring import Ring
 from fifoq_redis import packing
 from fifoq_redis.keys import Keys
 from fifoq_redis.packing import pack, unpack
 from fifoq_redis.standing import Standing
 from fifoq_redis.store import Store
 from fifoq_redis.turn import Turn
-from fifoq_redis.watch import Ring, Watch
+from fifoq_redis.watch import Watch
 
 CLAIMS_WITHIN, CLAIM_TAKES = 0.002, 0.02
 """Seconds after which whoever is told of something claims, and after which the reply to a claim has mostly come."""

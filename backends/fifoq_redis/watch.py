@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+
+from fifoq.ring import Ring
 
 
 class Watch:
@@ -54,30 +55,3 @@ class Watch:
         for ring in self.idle:
             ring.give(True)
         return bool(self.idle)
-
-
-class Ring:
-    """Rings once, for one who waits."""
-
-    __slots__ = ("_future", "_loop")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Any] = self._loop.create_future()
-
-    def give(self, value: Any) -> None:
-        if not self._future.done():
-            self._future.set_result(value)
-
-    async def within(self, timeout: float) -> Any:
-        """What it is given within `timeout` seconds, or None; it can be asked again."""
-        if not self._future.done():
-            timer = self._loop.call_later(timeout, self.give, None)
-            try:
-                await self._future
-            finally:
-                timer.cancel()
-        value = self._future.result()
-        if value is None:
-            self._future = self._loop.create_future()
-        return value

@@ -128,14 +128,14 @@ class SqliteQueue:
         end = loop.time() + timeout
         while True:
             # Listen before looking: what ends in between is heard of.
-            with self.watch.expecting(id) as bell:
+            with self.watch.ends.waiting(id) as ring:
                 self._store.watching()
                 (record,) = await self.get([id])
                 if record is None:
                     raise JobNotFound(id, self.name)
                 if record.state.ended:
                     return record
-                if not await bell.rings(max(0.0, end - loop.time())):
+                if not await ring.within(max(0.0, end - loop.time())):
                     return None
 
     async def _write(self, work: Callable[[Session, Book], R], otherwise: R) -> R:
