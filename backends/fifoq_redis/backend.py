@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 from fifoq.clock import Clock
@@ -106,9 +106,11 @@ class RedisBackend:
     def time(self) -> str | int:
         return "" if self._clock is None else self._clock.now()
 
-    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int, late: bool = False) -> Awaitable[Any]:
+    def run(
+        self, keys: Keys, verb: str, *values: Any, blobs: Sequence[bytes] = (), late: bool = False
+    ) -> Awaitable[Any]:
         opened = self._opened or self._opened_now()
-        return opened.runner.verb(keys, verb, arguments, late=late)
+        return opened.runner.verb(keys, verb, values, blobs, late=late)
 
     async def register(self, name: str) -> None:
         key = names_key(self._location.prefix)

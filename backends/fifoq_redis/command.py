@@ -1,13 +1,15 @@
 """Commands as they are sent: a count, and each word with its length."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
+import msgpack
 
 Word = bytes | int | str
 
 _pack: Callable[[tuple[Word, ...]], bytes] = cast(Any, hiredis).pack_command
+_pack_values: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=False).pack
 
 
 def encode(*words: Word) -> bytes:
@@ -25,7 +27,17 @@ def encode_words(*words: Word) -> bytes:
     return packed[packed.index(b"\n") + 1 :]
 
 
-def encode_call(function: bytes, keys: bytes, known: int, words: tuple[Word, ...]) -> bytes:
-    """A command of `known` words that were packed before, as `function` and `keys`, and of these."""
-    packed = _pack(words)
-    return b"*%d\r\n%b%b%b" % (known + len(words), function, keys, packed[packed.index(b"\n") + 1 :])
+def encode_call(function: bytes, keys: bytes, known: int, values: Sequence[Any], blobs: Sequence[bytes]) -> bytes:
+    """
+    A command of `known` words that were packed before, as `function` and `keys`; of what the function is told; and of
+    what it keeps as it is.
+
+    All that it is told is one word, msgpack values one behind the other: a word of its own for each took the client
+    four times as long, and the server twice.
+    """
+    told = _pack_values(values)
+    told = told[1 if len(values) < 16 else 3 :]  # without the array's head
+    if not blobs:
+        return b"*%d\r\n%b%b$%d\r\n%b\r\n" % (known + 1, function, keys, len(told), told)
+    kept = encode_words(*blobs)
+    return b"*%d\r\n%b%b$%d\r\n%b\r\n%b" % (known + 1 + len(blobs), function, keys, len(told), told, kept)

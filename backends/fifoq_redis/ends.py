@@ -13,7 +13,7 @@ from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
 from fifoq.ring import Rings
 from fifoq_redis.keys import Keys
-from fifoq_redis.packing import pack, read_record, unpack
+from fifoq_redis.packing import read_record, unpack
 from fifoq_redis.store import Store
 from fifoq_redis.watch import Watch
 
@@ -100,7 +100,7 @@ class Ends:
     async def _ask_all(self) -> None:
         asked, self._asked = self._asked, {}
         try:
-            replies = unpack(await self._store.run(self._keys, "watch", pack(list(asked)), self._store.channel))
+            replies = unpack(await self._store.run(self._keys, "watch", list(asked), self._store.channel))
         except BaseException as error:
             closed = BackendUnavailable("The backend was closed.")
             for future in asked.values():

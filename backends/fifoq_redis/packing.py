@@ -96,8 +96,8 @@ def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, 
     return Claimed(tuple(leases), next_timer, since=since), version
 
 
-def pack_settlements(settlements: Sequence[Settlement]) -> list[bytes]:
-    """What to do with each, and after it the results and errors."""
+def split_settlements(settlements: Sequence[Settlement]) -> tuple[list[tuple[Any, ...]], list[bytes]]:
+    """What to do with each, and the results and errors."""
     heads: list[tuple[Any, ...]] = []
     blobs: list[bytes] = []
     for id, token, outcome in settlements:
@@ -106,7 +106,7 @@ def pack_settlements(settlements: Sequence[Settlement]) -> list[bytes]:
             blobs.append(pack(outcome.result))
         else:
             heads.append((id, token, *_other_outcome(outcome, blobs)))
-    return [pack(heads), *blobs]
+    return heads, blobs
 
 
 def _other_outcome(outcome: Outcome, blobs: list[bytes]) -> tuple[Any, ...]:
@@ -129,9 +129,10 @@ def read_states(reply: Any) -> tuple[State | None, ...]:
     return tuple([None if number is None else STATES[number] for number in reply])
 
 
-def pack_extensions(extensions: Sequence[Extension]) -> list[bytes]:
+def split_extensions(extensions: Sequence[Extension]) -> tuple[list[tuple[Any, ...]], list[bytes]]:
+    """What to do with each, and the progress."""
     heads = [(id, token, lease, progress is not None) for id, token, lease, progress in extensions]
-    return [pack(heads), *[pack(one.progress) for one in extensions if one.progress is not None]]
+    return heads, [pack(one.progress) for one in extensions if one.progress is not None]
 
 
 def read_holds(reply: bytes) -> tuple[Hold, ...]:
@@ -145,8 +146,8 @@ def read_changed(reply: bytes) -> tuple[Changed, ...]:
     return tuple([Changed(_state(state), changed, conflict) for state, changed, conflict in unpack(reply)])
 
 
-def pack_settings(settings: Collection[Setting]) -> bytes:
-    return pack([_setting(one) for one in settings])
+def plain_settings(settings: Collection[Setting]) -> list[tuple[Any, ...]]:
+    return [_setting(one) for one in settings]
 
 
 def _setting(setting: Setting) -> tuple[Any, ...]:
@@ -169,9 +170,9 @@ def _gate_settings(settings: GateSettings) -> list[int | bool]:
 # ---- looks
 
 
-def pack_filter(filter: Filter) -> bytes:
+def plain_filter(filter: Filter) -> list[Any]:
     state, *rest = filter
-    return pack([False if state is None else _NUMBER[state], *[False if one is None else one for one in rest]])
+    return [False if state is None else _NUMBER[state], *[False if one is None else one for one in rest]]
 
 
 def read_stats(reply: bytes) -> Stats:

@@ -14,7 +14,7 @@ from fifoq_redis import packing
 from fifoq_redis.auditing import audit
 from fifoq_redis.ends import Ends
 from fifoq_redis.keys import Keys
-from fifoq_redis.packing import pack, unpack
+from fifoq_redis.packing import unpack
 from fifoq_redis.store import Store
 from fifoq_redis.turn import Turn
 from fifoq_redis.waiting import Waiting
@@ -40,13 +40,13 @@ class RedisQueue:
         if not self._registered:
             await self._register()
         jobs = [packing.pack_spec(spec) for batch in batches for spec in batch]
-        sizes = pack([len(batch) for batch in batches])
-        tasks = pack(list({spec.task for batch in batches for spec in batch}))
+        sizes = [len(batch) for batch in batches]
+        tasks = list({spec.task for batch in batches for spec in batch})
         watched = self.ends.among(batches)
-        watch = (self._store.channel, pack(watched)) if watched else (b"", b"")
-        words = (self._store.time, call.caller, call.number, tasks, sizes, *watch, *jobs)
+        channel = self._store.channel if watched else b""
+        values = (self._store.time, *call, tasks, sizes, channel, watched)
         # Who waits for an end has no use for the reply before that.
-        reply = await self._store.run(self._keys, "put", *words, late=bool(watched))
+        reply = await self._store.run(self._keys, "put", *values, blobs=jobs, late=bool(watched))
         made, packed = unpack(reply)
         if made:
             await self._register()
@@ -61,11 +61,12 @@ class RedisQueue:
         return self._waiting.claim(call, worker, n, lease, tasks, ahead)
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-        return packing.read_holds(await self._run("extend", self._store.time, *packing.pack_extensions(extensions)))
+        values, blobs = packing.split_extensions(extensions)
+        return packing.read_holds(await self._run("extend", self._store.time, values, blobs=blobs))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        packed = packing.pack_settlements(settlements)
-        return packing.read_states(await self._turn.settle(call.caller, call.number, *packed))
+        values, blobs = packing.split_settlements(settlements)
+        return packing.read_states(await self._turn.settle((*call, values), blobs))
 
     # ---- waiting
 
@@ -91,10 +92,10 @@ class RedisQueue:
     # ---- looks
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        return packing.read_records(await self._run("get", pack(list(ids))))
+        return packing.read_records(await self._run("get", list(ids)))
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
-        records, behind = unpack(await self._run("find", cursor, limit, packing.pack_filter(filter)))
+        records, behind = unpack(await self._run("find", cursor, limit, packing.plain_filter(filter)))
         return Records(tuple([packing.read_record(one) for one in records]), behind)
 
     async def stats(self) -> Stats:
@@ -111,18 +112,18 @@ class RedisQueue:
     # ---- operators
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("cancel", self._store.time, pack(list(ids)), reason))
+        return packing.read_changed(await self._run("cancel", self._store.time, list(ids), reason))
 
     async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("requeue", self._store.time, pack(list(ids))))
+        return packing.read_changed(await self._run("requeue", self._store.time, list(ids)))
 
     async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("skip", self._store.time, pack(list(ids))))
+        return packing.read_changed(await self._run("skip", self._store.time, list(ids)))
 
     async def configure(self, settings: Sequence[Setting]) -> None:
         if not self._registered:
             await self._register()
-        if await self._run("configure", self._store.time, packing.pack_settings(settings)):
+        if await self._run("configure", self._store.time, packing.plain_settings(settings)):
             await self._register()
 
     async def purge(self, limit: int) -> int:
@@ -138,8 +139,8 @@ class RedisQueue:
 
     # ---- what they are made of
 
-    def _run(self, verb: str, *arguments: bytes | str | int) -> Awaitable[Any]:
-        return self._store.run(self._keys, verb, *arguments)
+    def _run(self, verb: str, *values: Any, blobs: Sequence[bytes] = ()) -> Awaitable[Any]:
+        return self._store.run(self._keys, verb, *values, blobs=blobs)
 
     async def _register(self) -> None:
         """Its name comes before its first job: a queue that nobody can find would never be served."""

@@ -3,7 +3,7 @@ Calls the functions at the server of a queue: it is given the library if it does
 queue has moved. All errors of the driver end here.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 from fifoq_redis.command import Word, encode, encode_call, encode_words
@@ -42,13 +42,15 @@ class Runner:
         self._load = encode("FUNCTION", "LOAD", self._library.text)
         self._functions = {verb: encode_words("FCALL", name) for verb, name in self._library.functions.items()}
 
-    def verb(self, keys: Keys, name: str, arguments: tuple[Word, ...], *, late: bool = False) -> Awaitable[Any]:
+    def verb(
+        self, keys: Keys, name: str, values: Sequence[Any], blobs: Sequence[bytes], *, late: bool
+    ) -> Awaitable[Any]:
         """
         Call a function of the library on a queue's keys; its reply is awaited. That raises a FifoqError.
 
         `late`: what the function tells others is to leave the server before its reply.
         """
-        command = encode_call(self._functions[name], keys.packed, 3 + len(keys.all), arguments)
+        command = encode_call(self._functions[name], keys.packed, 3 + len(keys.all), values, blobs)
         return self._run(keys.book, command, looks=name in self._library.looks, late=late)
 
     def command(self, key: bytes, *words: Word, looks: bool = False) -> Awaitable[Any]:

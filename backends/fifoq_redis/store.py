@@ -1,6 +1,6 @@
 """What a queue needs of its backend."""
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from fifoq_redis.keys import Keys
@@ -14,9 +14,13 @@ class Store(Protocol):
         """Where the functions tell this backend what it waits for."""
         ...
 
-    def run(self, keys: Keys, verb: str, *arguments: bytes | str | int, late: bool = False) -> Awaitable[Any]:
+    def run(
+        self, keys: Keys, verb: str, *values: Any, blobs: Sequence[bytes] = (), late: bool = False
+    ) -> Awaitable[Any]:
         """
         Call a function of the library; its reply is awaited. Raises a FifoqError, now or then.
+
+        It is told `values`, plain data; `blobs` are what it is to keep unread.
 
         `late`: let those whom it tells of something hear of that before the reply comes, if the server can.
         """

@@ -1,7 +1,7 @@
 """What a worker says of one queue in one turn of the loop: a settle and a claim travel as one call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import coroutine
 from typing import Any
 
@@ -10,7 +10,7 @@ from fifoq_redis.command import Word
 from fifoq_redis.packing import unpack
 
 Run = Callable[..., Awaitable[bytes]]
-"""Calls a verb with these words and returns its reply. Raises a FifoqError."""
+"""Calls a verb with these values and returns its reply. Raises a FifoqError."""
 
 
 class Turn:
@@ -25,11 +25,11 @@ class Turn:
         self._time = time
         self._waiting: _Settle | None = None
 
-    async def settle(self, *words: Word) -> Any:
+    async def settle(self, values: tuple[Any, ...], blobs: Sequence[bytes]) -> Any:
         """Return the reply of settle. Raises a FifoqError."""
         if self._waiting is not None:
-            return await self._alone("settle", words)
-        mine = self._waiting = _Settle(words)
+            return await self._alone("settle", values, blobs)
+        mine = self._waiting = _Settle(values, blobs)
         try:
             await _end_of_turn()
         finally:
@@ -38,25 +38,25 @@ class Turn:
                 self._waiting = None
         if taken and (reply := await mine.reply) is not None:
             return reply
-        return await self._alone("settle", words)
+        return await self._alone("settle", values, blobs)
 
-    async def claim(self, *words: Word) -> Any:
+    async def claim(self, *values: Any) -> Any:
         """Return the reply of claim. Raises a FifoqError."""
         settle, self._waiting = self._waiting, None
         if settle is None:
-            return await self._alone("claim", words)
+            return await self._alone("claim", values)
         try:
-            both = unpack(await self._run("claim", self._time(), *words, *settle.words))
+            both = unpack(await self._run("claim", self._time(), *values, *settle.values, blobs=settle.blobs))
         except BaseException as error:
             settle.failed(error)
             raise
         # None: one of the two is a repeat, so nothing was done, and each has to go by itself.
         settled, claimed = both or (None, None)
         settle.answered(settled)
-        return await self._alone("claim", words) if claimed is None else claimed
+        return await self._alone("claim", values) if claimed is None else claimed
 
-    async def _alone(self, verb: str, words: tuple[Word, ...]) -> Any:
-        return unpack(await self._run(verb, self._time(), *words))
+    async def _alone(self, verb: str, values: tuple[Any, ...], blobs: Sequence[bytes] = ()) -> Any:
+        return unpack(await self._run(verb, self._time(), *values, blobs=blobs))
 
 
 @coroutine
@@ -68,10 +68,11 @@ def _end_of_turn() -> Generator[None]:
 class _Settle:
     """One that waits for a claim to take it along."""
 
-    __slots__ = ("reply", "words")
+    __slots__ = ("blobs", "reply", "values")
 
-    def __init__(self, words: tuple[Word, ...]) -> None:
-        self.words = words
+    def __init__(self, values: tuple[Any, ...], blobs: Sequence[bytes]) -> None:
+        self.values = values
+        self.blobs = blobs
         self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def answered(self, reply: Any) -> None:

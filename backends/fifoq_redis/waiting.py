@@ -14,7 +14,7 @@ from fifoq.queue import Call
 from fifoq.ring import Ring
 from fifoq_redis import packing
 from fifoq_redis.keys import Keys
-from fifoq_redis.packing import pack, unpack
+from fifoq_redis.packing import unpack
 from fifoq_redis.standing import Standing
 from fifoq_redis.store import Store
 from fifoq_redis.turn import Turn
@@ -48,7 +48,7 @@ class Waiting:
         self._next = _NOTHING
         self._asking = 0
         """Claims that are on their way: each will say that somebody listens."""
-        self._tasks: dict[frozenset[str], tuple[bytes, bytes]] = {}
+        self._tasks: dict[frozenset[str], tuple[list[str], bytes]] = {}
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int) -> Claimed:
         """Claim: `fifoq.queue.Queue.claim`."""
@@ -72,7 +72,7 @@ class Waiting:
         self._standing.pop(call.caller, None)
         return claimed
 
-    async def _ask(self, standing: Standing, call: Call, terms: tuple[str, int, int, bytes], ahead: int) -> Claimed:
+    async def _ask(self, standing: Standing, call: Call, terms: tuple[str, int, int, list[str]], ahead: int) -> Claimed:
         watch, n = self._watch, terms[1]
         waits, noted = bool(watch.idle), watch.noted
         channel = self._store.channel if (waits or noted) and self._store.hears(self._keys) else b""
@@ -141,12 +141,12 @@ class Waiting:
         watch.listens(version == seen and rung == watch.rung)
         return watch.saw(version)
 
-    def _known(self, tasks: Collection[str]) -> bytes:
-        """The tasks as the server reads them; a worker gives the same set each time."""
+    def _known(self, tasks: Collection[str]) -> list[str]:
+        """The tasks as the server is told them; a worker gives the same set each time."""
         names = frozenset(tasks)
         known = self._tasks.get(names)
         if known is None:
             between_zeros = "\0".join(("", *names, "")).encode()
-            known = self._tasks[names] = (pack(sorted(names)), between_zeros)
-        packed, self._watch.knows = known
-        return packed
+            known = self._tasks[names] = (sorted(names), between_zeros)
+        told, self._watch.knows = known
+        return told

@@ -281,7 +281,7 @@ async def test_a_claim_whose_reply_was_lost_lets_no_other_be_made_ahead(
     assert ids(await waiter.repeat()) == ["a"]
 
 
-async def lost(*_: Any) -> Any:
+async def lost(*_: Any, **__: Any) -> Any:
     raise OutcomeUnknown("No reply came.")
 
 
@@ -334,8 +334,8 @@ def hold(waiter: Waiter, monkeypatch: pytest.MonkeyPatch, verb: str) -> asyncio.
     """Have the replies of a verb come only once the event is set."""
     go, run = asyncio.Event(), waiter.backend.run
 
-    async def slow(keys: Any, called: str, *arguments: Any) -> Any:
-        reply = await run(keys, called, *arguments)
+    async def slow(keys: Any, called: str, *values: Any, **rest: Any) -> Any:
+        reply = await run(keys, called, *values, **rest)
         if called == verb:
             await go.wait()
         return reply

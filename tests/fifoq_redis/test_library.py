@@ -230,6 +230,6 @@ async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_prim
     with replica.client() as client:
         client.replicaof("127.0.0.1", "1")
     runner = Runner(Demoted(old, new), "here")
-    assert await runner.verb(Keys.of("fifoq", "queue"), "purge", ("", 1)) == 0
+    assert await runner.verb(Keys.of("fifoq", "queue"), "purge", ("", 1), (), late=False) == 0
     for backend in (old, new):
         await backend.close()

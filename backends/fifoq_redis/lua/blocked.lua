@@ -20,12 +20,12 @@ end
 verb('blocked', 'no-writes', nil, function()
   local start = ARGV[1] == '' and 0 or rank_behind(ARGV[1], ARGV[2])
   local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
-  for index = 1, math.min(#keys, tonumber(ARGV[3])) do
+  for index = 1, math.min(#keys, ARGV[3]) do
     local key = keys[index]
     local id = head_of(key)
     local head = id and get_job(id)
     local reason, since = why_blocked(key, head)
     shown[index] = array(4) .. pack(key, head and head.id, reason, since)
   end
-  return array(2) .. array(#shown) .. table.concat(shown) .. pack(#keys > tonumber(ARGV[3]))
+  return array(2) .. array(#shown) .. table.concat(shown) .. pack(#keys > ARGV[3])
 end)

@@ -1,7 +1,7 @@
 -- cancel: end what waits; ask for it if it runs.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids (msgpack) · 3 reason
+-- ARGV  1 test clock or '' · 2 ids · 3 reason
 -- gives as changing.lua says
 
 verb('cancel', 'allow-oom', nil, function()

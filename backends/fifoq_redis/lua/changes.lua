@@ -29,57 +29,60 @@ local function fill(key, field, value)
   if own then own[field] = value else filled[key] = {[field] = value} end
 end
 
-local function in_parts(command, key, values, count)
-  if count == 0 then return end
-  if count <= PART then return call(command, key, unpack(values)) end
-  for first = 1, count, PART do
-    call(command, key, unpack(values, first, math.min(first + PART - 1, count)))
-  end
-end
-
--- A single change needs no lists: 5 to 10 % of a call of one job.
-local function write_one(key, command, name, value)
-  if not value then return call(command, key, name) end
-  if command == 'ZADD' then name, value = value, name end
-  return call(command, key, name, value)
-end
-
--- Write what is collected of a key. A sorted set is told scores before members, a hash fields before values.
-local function write_changes(changes, key, add, drop)
-  local own = changes[key]
-  if not own then return end
-  changes[key] = nil
-  local only, its_value = next(own)
-  if next(own, only) == nil then return write_one(key, its_value and add or drop, only, its_value) end
-  local adds, added, drops, dropped, is_scored = {}, 0, {}, 0, changes == placed
-  for name, value in next, own do
-    if not value then
-      dropped = dropped + 1
-      drops[dropped] = name
-    else
-      adds[added + 1] = is_scored and value or name
-      added = added + 2
-      adds[added] = is_scored and name or value
+local write_places, write_fields, write_all
+do
+  local function in_parts(command, key, values, count)
+    if count == 0 then return end
+    if count <= PART then return call(command, key, unpack(values)) end
+    for first = 1, count, PART do
+      call(command, key, unpack(values, first, math.min(first + PART - 1, count)))
     end
   end
-  in_parts(add, key, adds, added)
-  in_parts(drop, key, drops, dropped)
-end
 
--- Whoever reads a sorted set writes it first.
-local function write_places(key)
-  return write_changes(placed, key, 'ZADD', 'ZREM')
-end
+  -- A single change needs no lists: 5 to 10 % of a call of one job.
+  local function write_one(key, command, name, value)
+    if not value then return call(command, key, name) end
+    if command == 'ZADD' then name, value = value, name end
+    return call(command, key, name, value)
+  end
 
-local function write_fields(key)
-  return write_changes(filled, key, 'HSET', 'HDEL')
-end
+  -- Write what is collected of a key. A sorted set is told scores before members, a hash fields before values.
+  local function write_changes(changes, key, add, drop)
+    local own = changes[key]
+    if not own then return end
+    changes[key] = nil
+    local only, its_value = next(own)
+    if next(own, only) == nil then return write_one(key, its_value and add or drop, only, its_value) end
+    local adds, added, drops, dropped, is_scored = {}, 0, {}, 0, changes == placed
+    for name, value in next, own do
+      if not value then
+        dropped = dropped + 1
+        drops[dropped] = name
+      else
+        adds[added + 1] = is_scored and value or name
+        added = added + 2
+        adds[added] = is_scored and name or value
+      end
+    end
+    in_parts(add, key, adds, added)
+    in_parts(drop, key, drops, dropped)
+  end
 
--- All but the book: the reply that is kept there may not be known yet.
-local function write_all()
-  for key in pairs(placed) do write_places(key) end
-  for key in pairs(filled) do
-    if key ~= BOOK then write_fields(key) end
+  -- Whoever reads a sorted set writes it first.
+  function write_places(key)
+    return write_changes(placed, key, 'ZADD', 'ZREM')
+  end
+
+  function write_fields(key)
+    return write_changes(filled, key, 'HSET', 'HDEL')
+  end
+
+  -- All but the book: the reply that is kept there may not be known yet.
+  function write_all()
+    for key in pairs(placed) do write_places(key) end
+    for key in pairs(filled) do
+      if key ~= BOOK then write_fields(key) end
+    end
   end
 end
 
@@ -116,43 +119,46 @@ local function fields_of(key, names)
   return values
 end
 
-local FEW = 4
+local first_of
+do
+  local FEW = 4
 
-local function is_few(own)
-  local name
-  for _ = 0, FEW do
-    name = next(own, name)
-    if name == nil then return true end
+  local function is_few(own)
+    local name
+    for _ = 0, FEW do
+      name = next(own, name)
+      if name == nil then return true end
+    end
   end
-end
 
-local function put_in_order(members, member)
-  local at = #members + 1
-  while at > 1 and is_less(member, members[at - 1]) do at = at - 1 end
-  table.insert(members, at, member)
-end
+  local function put_in_order(members, member)
+    local at = #members + 1
+    while at > 1 and is_less(member, members[at - 1]) do at = at - 1 end
+    table.insert(members, at, member)
+  end
 
-local function range_of(key, beginning, last, count)
-  return call('ZRANGEBYLEX', key, '[' .. beginning, '(' .. last, 'LIMIT', 0, count)
-end
+  local function range_of(key, beginning, last, count)
+    return call('ZRANGEBYLEX', key, '[' .. beginning, '(' .. last, 'LIMIT', 0, count)
+  end
 
--- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte, as they
--- will be. Few changes are not written for that: a job that is leased as it comes is never in READY.
-local function first_of(key, prefix, count)
-  local own, beginning, last = placed[key], prefix .. '\0', prefix .. '\1'
-  if not (own and is_few(own)) then
-    write_places(key)
-    return range_of(key, beginning, last, count)
+  -- The first members, so many, of a sorted set whose members begin with these words, each ended by a zero byte, as
+  -- they will be. Few changes are not written for that: a job that is leased as it comes is never in READY.
+  function first_of(key, prefix, count)
+    local own, beginning, last = placed[key], prefix .. '\0', prefix .. '\1'
+    if not (own and is_few(own)) then
+      write_places(key)
+      return range_of(key, beginning, last, count)
+    end
+    local members = {}
+    for _, member in ipairs(range_of(key, beginning, last, count + FEW)) do
+      if own[member] == nil then members[#members + 1] = member end
+    end
+    for member, score in pairs(own) do
+      if score and string.sub(member, 1, #beginning) == beginning then put_in_order(members, member) end
+    end
+    for index = #members, count + 1, -1 do members[index] = nil end
+    return members
   end
-  local members = {}
-  for _, member in ipairs(range_of(key, beginning, last, count + FEW)) do
-    if own[member] == nil then members[#members + 1] = member end
-  end
-  for member, score in pairs(own) do
-    if score and string.sub(member, 1, #beginning) == beginning then put_in_order(members, member) end
-  end
-  for index = #members, count + 1, -1 do members[index] = nil end
-  return members
 end
 
 local SMALL_ARRAYS = {

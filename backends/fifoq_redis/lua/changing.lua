@@ -4,10 +4,10 @@ local function changed_reply(job, changed, conflict)
   return array(3) .. pack(job and job.state, changed, conflict)
 end
 
--- ARGV  1 test clock or '' · 2 ids (msgpack)
+-- ARGV  1 test clock or '' · 2 ids
 -- gives msgpack: by id its state or nil, whether it was changed, and the id of the job in its way
 local function change_jobs(change)
-  local ids, replies = unpack_all(ARGV[2]), {}
+  local ids, replies = ARGV[2], {}
   local there = begin(ARGV[1], false)
   if there then read_jobs(ids) end
   for index, id in ipairs(ids) do

@@ -2,10 +2,11 @@
 -- claimable one of the known tasks.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks (msgpack) · 8 the channel of who
---       asks, or '' · 9 the tasks between zero bytes · 10 who is at the channel: 'wait' waits for more, 'again' too, and
---       may be in WAITERS, 'leave' does not wait, and may be in WAITERS · 11 for how many jobs, these counted, its next
---       claim may be made ahead · 12… what settle is given, from its 2 on
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks · 8 the channel of who asks, or ''
+--       9 the tasks between zero bytes · 10 who is at the channel: 'wait' waits for more, 'again' too, and may be in
+--       WAITERS, 'leave' does not wait, and may be in WAITERS · 11 for how many jobs, these counted, its next claim may
+--       be made ahead · 12 13 14 what settle is told as its 2 3 4
+-- BLOBS as settle's
 -- gives msgpack: the leases (each the job as it was sent, fence, entry, seq, attempt, crashes, created), the time, the
 --       time until a timer or a token, or nil, and the version of the queue. With a settle its reply and this one; or
 --       nil and nothing done, if one of the two is a repeat: each has to come by itself then.
@@ -13,7 +14,7 @@
 local SETTLE = 12
 
 local function claim(tasks)
-  local n, channel, stay = tonumber(ARGV[5]), ARGV[8], ARGV[10]
+  local n, channel, stay = ARGV[5], ARGV[8], ARGV[10]
   asking = ARGV[2]
   fire()
   local count, shown = take_jobs(tasks, n, ARGV[2], ARGV[3], ARGV[4], ARGV[6])
@@ -36,7 +37,7 @@ verb('claim', 'allow-oom', 7, function(tasks)
   if not begin(ARGV[1], false) then
     return keep_reply('claim', ARGV[2], ARGV[3], array(4) .. array(0) .. pack(0, nil, 0))
   end
-  local settled = with_settle and settle_all(SETTLE + 2)
+  local settled = with_settle and settle_all(ARGV[SETTLE + 2])
   local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks))
   if not with_settle then return claimed end
   return array(2) .. keep_reply('settle', ARGV[SETTLE], ARGV[SETTLE + 1], settled) .. claimed

@@ -1,5 +1,6 @@
 -- How a claim chooses: n times the best claimable job of the tasks that it knows. `lease` is what is done with each.
 
+-- The whole library is one chunk, which has 200 locals at most: what only this piece needs is its own.
 local score_in, claim_jobs, time_to_wait
 do
   function score_in(member, start)

@@ -1,8 +1,9 @@
 -- configure: apply settings, in order. The queue is made if there is none.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 settings (msgpack: {kind, task ('' is the queue), key or nil, values or false}; kinds are
---       'declare', 'override', 'pause', 'resume'; values {limit, value limit, capacity, interval, burst}, false for none)
+-- ARGV  1 test clock or '' · 2 settings ({kind, task ('' is the queue), key or nil, values or false}; kinds are
+--       'declare', 'override', 'pause', 'resume'; values {limit, value limit, capacity, interval, burst}, false for
+--       none)
 -- gives whether the queue was made, 1 or 0
 
 -- O(values), if the width of those changed.
@@ -55,7 +56,7 @@ local KINDS = {
 verb('configure', 'allow-oom', nil, function()
   local made = book.schema == 0
   begin(ARGV[1], true)
-  for _, setting in ipairs(unpack_all(ARGV[2])) do
+  for _, setting in ipairs(ARGV[2]) do
     local kind, task, key, values = unpack(setting, 1, 4)
     KINDS[kind](gate_of(task), key, values)
     face_all()

@@ -1,7 +1,8 @@
 -- extend: hold leases for longer, and store progress.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 extensions (msgpack: {id, token, lease, has progress}) · 3… the progress of those
+-- ARGV  1 test clock or '' · 2 extensions ({id, token, lease, has progress})
+-- BLOBS 2… the progress of those
 -- gives one character for each: h (held), c (cancel requested), l (lost)
 
 local next_blob
@@ -9,7 +10,7 @@ local next_blob
 local function extend(extension)
   local id, token, lease, has_progress = unpack(extension)
   local blob, job = nil, find_job(id)
-  if has_progress then blob, next_blob = ARGV[next_blob], next_blob + 1 end
+  if has_progress then blob, next_blob = BLOBS[next_blob], next_blob + 1 end
   if not job or job.token ~= token then return 'l' end
   job.lease = now + lease
   move_timer(job, job.lease)
@@ -19,8 +20,8 @@ local function extend(extension)
 end
 
 verb('extend', 'allow-oom', nil, function()
-  next_blob = 3
-  local extensions, ids, holds = unpack_all(ARGV[2]), {}, {}
+  next_blob = 2
+  local extensions, ids, holds = ARGV[2], {}, {}
   for index, extension in ipairs(extensions) do ids[index] = extension[1] end
   if not begin(ARGV[1], false) then return string.rep('l', #extensions) end
   read_jobs(ids)

@@ -1,7 +1,7 @@
 -- find: a page of records, in order of entry. Reads at most MAX_PAGE of them.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 cursor · 2 how many at most · 3 filter (msgpack: {state, task, key, owner}, false for any)
+-- ARGV  1 cursor · 2 how many at most · 3 filter ({state, task, key, owner}, false for any)
 -- gives msgpack: the records, and the cursor behind them, or nil if there is no more
 
 local function matches(job, filter)
@@ -30,6 +30,6 @@ local function find(cursor, limit, filter)
 end
 
 verb('find', 'no-writes', nil, function()
-  local records, behind = find(tonumber(ARGV[1]), tonumber(ARGV[2]), unpack_all(ARGV[3]))
+  local records, behind = find(ARGV[1], ARGV[2], ARGV[3])
   return array(2) .. array(#records) .. table.concat(records) .. pack(behind)
 end)

@@ -1,11 +1,11 @@
 -- get: the records of jobs.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 ids (msgpack)
+-- ARGV  1 ids
 -- gives msgpack: by id its record (jobs.lua, show_job), or nil
 
 verb('get', 'no-writes', nil, function()
-  local ids, records = unpack_all(ARGV[1]), {}
+  local ids, records = ARGV[1], {}
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)

@@ -1,5 +1,5 @@
--- Jobs: read once, changed here, written at the end. What was put is kept beside and unread; what was returned stands in
--- the record as it was sent, unread too.
+-- Jobs: read once, changed here, written at the end. What was put is kept beside and unread; what was returned stands
+-- in the record as it was sent, unread too.
 
 local jobs, touched
 

@@ -8,8 +8,8 @@
 
 verb('listen', 'allow-oom', nil, function()
   tell_time(ARGV[1])
-  local most = tonumber(ARGV[5])
+  local most = ARGV[5]
   if most > 0 and recall_claim(ARGV[6], ARGV[7]) then return -1 end
-  if book.version == tonumber(ARGV[3]) then wait_at(ARGV[2], ARGV[4], most, unpack(ARGV, 6, 9)) end
+  if book.version == ARGV[3] then wait_at(ARGV[2], ARGV[4], most, unpack(ARGV, 6, 9)) end
   return book.version
 end)

@@ -1,15 +1,15 @@
 -- put: enter batches of jobs, each as a whole or not at all.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks (msgpack) · 5 sizes of the batches (msgpack) · 6 the
---       channel to which some of their ends are to be told, or '' · 7 the ids of those (msgpack), or '' · 8… the jobs
---       (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then payload and
---       meta, never read here)
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks · 5 sizes of the batches · 6 the channel to which some
+--       of their ends are to be told, or '' · 7 the ids of those
+-- BLOBS 2… the jobs (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then
+--       payload and meta, never read here)
 -- gives msgpack: whether the queue was made; by batch nil (all created), {'r', id, created, …}, {'c', id} (conflict) or
 --       {'f', task, capacity, live, asked} (full). Refused by the server itself, before anything is done, at maxmemory.
 
 local LAST_READ = 11
-local FIRST = 8
+local FIRST = 2
 
 -- A job as it will be kept once it is entered.
 local function new_job(blob)
@@ -73,9 +73,9 @@ local function put_one(job, blob)
   return NONE
 end
 
--- Enter the jobs of ARGV[first] to ARGV[last], or none of them; return the reply.
+-- Enter the jobs of BLOBS[first] to BLOBS[last], or none of them; return the reply.
 local function put_batch(news, first, last)
-  local one = first == last and put_one(news[first], ARGV[first])
+  local one = first == last and put_one(news[first], BLOBS[first])
   if one then return one end
   local fresh, texts, asked, others, created = {}, {}, {}, {}, 0
   for at = first, last do
@@ -83,8 +83,8 @@ local function put_batch(news, first, last)
     local id, unique = job.id, job.unique
     local there = fresh[id] or find_job(id)
     if there then
-      local blob = fresh[id] and ARGV[fresh[id].at] or field_of(SPECS, id)
-      if there.task ~= job.task or payload(ARGV[at]) ~= payload(blob) then return pack({'c', id}) end
+      local blob = fresh[id] and BLOBS[fresh[id].at] or field_of(SPECS, id)
+      if there.task ~= job.task or payload(BLOBS[at]) ~= payload(blob) then return pack({'c', id}) end
     end
     others[at] = there and id or unique and (field_of(UNIQUES, unique) or texts[unique]) or nil
     if not others[at] then
@@ -98,7 +98,7 @@ local function put_batch(news, first, last)
   if refused then return refused end
   for at = first, last do
     local job = news[at]
-    if job.at then enter(job, ARGV[at]) end
+    if job.at then enter(job, BLOBS[at]) end
   end
   for task, number in pairs(asked) do count_live(task, number) end
   if created == last - first + 1 then return NONE end
@@ -113,8 +113,8 @@ end
 -- Read all that are put at once: a hundred calls made together are as many batches.
 local function new_jobs()
   local news, ids = {}, {}
-  for at = FIRST, #ARGV do
-    local job = new_job(ARGV[at])
+  for at = FIRST, #BLOBS do
+    local job = new_job(BLOBS[at])
     news[at], ids[at - FIRST + 1] = job, job.id
   end
   read_jobs(ids)
@@ -124,11 +124,11 @@ end
 -- Whoever put it waits for its end, if this put created it.
 local function watch_new(news)
   local is_entered = {}
-  for at = FIRST, #ARGV do
+  for at = FIRST, #BLOBS do
     local id = news[at].id
     is_entered[id] = is_entered[id] or jobs[id] == news[at]
   end
-  for _, id in ipairs(unpack_all(ARGV[7])) do
+  for _, id in ipairs(ARGV[7]) do
     if is_entered[id] then
       fill(WATCHED, id, ' ' .. ARGV[6])
       book.watched = book.watched + 1
@@ -143,7 +143,7 @@ verb('put', nil, 4, function()
   begin(ARGV[1], true)
   fire()
   local news, replies, first = new_jobs(), {}, FIRST
-  for index, size in ipairs(unpack_all(ARGV[5])) do
+  for index, size in ipairs(ARGV[5]) do
     replies[index] = put_batch(news, first, first + size - 1)
     first = first + size
   end

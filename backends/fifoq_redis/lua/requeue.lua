@@ -1,7 +1,7 @@
 -- requeue: put failed jobs back: halted ones at their place, any other at the end of the line.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids (msgpack)
+-- ARGV  1 test clock or '' · 2 ids
 -- gives as changing.lua says
 
 local function forget_tries(job)

@@ -33,9 +33,9 @@ local function end_otherwise(job, kind, retain, detail, failure)
   end
 end
 
--- Apply the settlements in ARGV[first], whose results and errors follow it; return the reply.
-local function settle_all(first)
-  local settlements, ids, states, blob_at = unpack_all(ARGV[first]), {}, {}, first
+-- Apply settlements, whose results and errors are the blobs; return the reply.
+local function settle_all(settlements)
+  local ids, states, blob_at = {}, {}, 1
   for index, settlement in ipairs(settlements) do ids[index] = settlement[1] end
   read_jobs(ids)
   for index, settlement in ipairs(settlements) do
@@ -43,7 +43,7 @@ local function settle_all(first)
     local job, blob = find_job(ids[index]), nil
     if kind == 's' or kind == 'f' or kind == 'r' then
       blob_at = blob_at + 1
-      blob = ARGV[blob_at]
+      blob = BLOBS[blob_at]
     end
     if not job or job.token ~= token then
       states[index] = NONE

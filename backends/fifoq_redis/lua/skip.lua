@@ -1,7 +1,7 @@
 -- skip: let the keys of halted jobs go on without them.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids (msgpack)
+-- ARGV  1 test clock or '' · 2 ids
 -- gives as changing.lua says
 
 verb('skip', 'allow-oom', nil, function()

@@ -10,7 +10,7 @@ local function verb(name, flag, tasks_at, run, recalls)
     flags = {flag},
     callback = function(keys, args)
       begin_call(keys, args)
-      local tasks = tasks_at and unpack_all(args[tasks_at]) or NONE_NEEDED
+      local tasks = tasks_at and ARGV[tasks_at] or NONE_NEEDED
       open_book(tasks, recalls or NONE_NEEDED)
       if book.schema > SCHEMA then return redis.error_reply('NEWERSCHEMA ' .. book.schema) end
       local reply = run(tasks)

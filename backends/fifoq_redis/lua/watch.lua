@@ -1,7 +1,7 @@
 -- watch: the records of jobs that have ended; of the others, the end is told to a channel.
 --
 -- KEYS  all of the queue (keys.lua)
--- ARGV  1 ids (msgpack) · 2 the channel
+-- ARGV  1 ids · 2 the channel
 -- gives msgpack: by id its record, or false if it has not ended, or nil if there is no such job
 
 local function expect(id)
@@ -13,7 +13,7 @@ local function expect(id)
 end
 
 verb('watch', 'allow-oom', nil, function()
-  local ids, replies, before = unpack_all(ARGV[1]), {}, book.watched
+  local ids, replies, before = ARGV[1], {}, book.watched
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)
