@@ -1,4 +1,4 @@
--- stats: the counts, in O(tasks).
+-- stats: the counts, in O(tasks, priorities in use, callers).
 --
 -- KEYS  all of the queue (keys.lua)
 -- ARGV  1 test clock or ''
