@@ -19,9 +19,9 @@ def encode(*words: Word) -> bytes:
 
 def encode_words(*words: Word) -> bytes:
     """
-    Words that many commands have in common.
+    Words of a command, without its head: those that many have in common are packed once.
 
-    A queue's keys, packed once: each call took 3.2 µs for them and its own words, and takes 1.2 µs.
+    With a queue's keys among them each call took 3.2 µs, and takes 1.2 µs.
     """
     packed = _pack(words)
     return packed[packed.index(b"\n") + 1 :]
@@ -37,7 +37,5 @@ def encode_call(function: bytes, keys: bytes, known: int, values: Sequence[Any],
     """
     told = _pack_values(values)
     told = told[1 if len(values) < 16 else 3 :]  # without the array's head
-    if not blobs:
-        return b"*%d\r\n%b%b$%d\r\n%b\r\n" % (known + 1, function, keys, len(told), told)
-    kept = encode_words(*blobs)
+    kept = encode_words(*blobs) if blobs else b""
     return b"*%d\r\n%b%b$%d\r\n%b\r\n%b" % (known + 1 + len(blobs), function, keys, len(told), told, kept)

@@ -42,13 +42,19 @@ local function tell_time(given)
   end
 end
 
+-- The names of all gates: what else is in the book begins with a zero byte.
+local function gate_names()
+  local names = {}
+  for _, name in ipairs(call('HKEYS', BOOK)) do
+    if string.byte(name) ~= 0 then names[#names + 1] = name end
+  end
+  return names
+end
+
 -- Whether there is something of a queue whose book is lost, or not of fifoq. Who waits, or asked before, may have come
 -- first.
 local function is_foreign()
-  for _, name in ipairs(call('HKEYS', BOOK)) do
-    if string.byte(name) ~= 0 then return true end
-  end
-  return call('EXISTS', unpack(KEYS, 2, 16)) > 0
+  return #gate_names() > 0 or call('EXISTS', unpack(KEYS, 2, 16)) > 0
 end
 
 -- Begin a call that changes the queue, or return false if there is no queue yet.

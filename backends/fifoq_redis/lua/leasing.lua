@@ -31,7 +31,7 @@ end
 
 -- Lease up to `n` jobs of these tasks for the call `caller.number`; return how many, and what is shown of them.
 local function take_jobs(tasks, n, caller, number, worker, duration)
-  leases, leased, prefix, holder, term = {}, {}, caller .. '.' .. number .. '.', worker, tonumber(duration)
+  leases, leased, prefix, holder, term = {}, {}, caller .. '.' .. number .. '.', worker, duration
   face_all()
   show_values()
   claim_jobs(tasks, n, lease)

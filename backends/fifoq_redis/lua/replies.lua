@@ -19,7 +19,7 @@ local function recall(verb, caller, number)
   if kept[name] == nil then kept[name] = call('HGET', BOOK, name) end
   if not kept[name] then return nil end
   local last, at, start = struct.unpack('>I8I8', kept[name])
-  number, noted[name] = tonumber(number), at
+  noted[name] = at
   if number == last then return string.sub(kept[name], start) end
   if number < last then return redis.error_reply('OVERTAKEN ' .. last) end
   return nil

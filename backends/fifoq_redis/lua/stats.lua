@@ -37,12 +37,10 @@ end
 
 verb('stats', 'no-writes', nil, function()
   tell_time(ARGV[1])
-  local own, shown = gate_of(''), {}
-  for _, name in ipairs(call('HKEYS', BOOK)) do
-    if string.byte(name) ~= 0 then
-      local gate = gate_of(name)
-      shown[#shown + 1] = pack({gate.task, gate.live, gate.running, gate.paused, gate.declared, gate.override})
-    end
+  local own, names, shown = gate_of(''), gate_names(), {}
+  for index, packed in ipairs(#names > 0 and read_fields(BOOK, names) or names) do
+    local gate = read_gate(names[index], packed)
+    shown[index] = pack({gate.task, gate.live, gate.running, gate.paused, gate.declared, gate.override})
   end
   local created = oldest_created()
   return array(2) .. array(8) .. pack(

@@ -16,7 +16,7 @@ at_begin(function() asking = nil end)
 
 -- Note who waits at a channel. The claim `caller.number` may be made ahead for up to `most` jobs, if that is not 0.
 local function wait_at(channel, knows, most, caller, number, worker, duration)
-  local ends = now + math.min(AHEAD_FOR, math.floor(tonumber(duration) / 4))
+  local ends = now + math.min(AHEAD_FOR, math.floor(duration / 4))
   call('HSET', WAITERS, channel, pack(knows, most, ends, caller, number, worker, duration))
 end
 
