@@ -22,10 +22,11 @@ class Claims:
     """
     Claims for one worker, over all its queues.
 
-    `room` says how many more jobs the worker takes; `take` gets leases, and the moment their claim was first sent.
+    `room` says how many more jobs the worker takes, and, told True, how many if it takes some ahead; `take` gets
+    leases, and the moment their claim was first sent.
     """
 
-    def __init__(self, desks: Sequence[Desk], worker: str, lease: int, room: Callable[[], int], take: Take) -> None:
+    def __init__(self, desks: Sequence[Desk], worker: str, lease: int, room: Callable[[bool], int], take: Take) -> None:
         self._desks = list(desks)
         self._worker = worker
         self._lease = lease
@@ -33,6 +34,8 @@ class Claims:
         self._take = take
         self._resting: asyncio.Future[None] | None = None
         self._woken = False
+        self._one_hot = False
+        """Only one queue may hold jobs: nobody else's turn is taken by claiming ahead."""
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -77,7 +80,9 @@ class Claims:
     async def _serve(self) -> None:
         while not self.stopping:
             self._woken = self.hungry = again = False
-            for desk in self._turn():
+            turn = self._turn()
+            self._one_hot = len(turn) == 1
+            for desk in turn:
                 again = await self._ask(desk) or again
                 if self.stopping:
                     return
@@ -151,7 +156,7 @@ class Claims:
 
     def _fits(self, places: Collection[Place]) -> int:
         """How many jobs may be claimed without knowing in which of the places each will run."""
-        fits = self._room()
+        fits = self._room(self._one_hot)
         for place in places:
             if place.width - place.taken < fits:
                 fits = place.width - place.taken

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from time import monotonic
 from types import coroutine
@@ -12,8 +13,9 @@ from typing import Any
 from fifoq.clock import SECOND
 from fifoq.lease import Fail, Outcome, Retry, Succeed
 from fifoq.quick import quick
+from fifoq.worker.pace import PATIENCE, Pace
 from fifoq.worker.run import Run, Stop
-from fifoq.worker.verdict import before_start, message_of, verdict
+from fifoq.worker.verdict import before_start, message_of, released, verdict
 
 log = logging.getLogger("fifoq.worker")
 
@@ -23,37 +25,93 @@ Ended = Callable[[Run, Outcome | None], None]
 
 
 class Executor:
-    """Runs jobs, each in an asyncio task of its own from where it first suspends, and says of each how it ended."""
+    """
+    Runs jobs in the order in which they come, so many at a time, and says of each how it ended.
 
-    def __init__(self, ended: Ended) -> None:
+    Each is in an asyncio task of its own from where it first suspends. Those that there is no room for yet stand in line.
+    """
+
+    def __init__(self, width: int, ended: Ended) -> None:
+        self._width = width
         self._ended = ended
         self._loop = asyncio.get_running_loop()
+        self._line: deque[Run] = deque()
+        self._running = 0
+        self._carrying = False
+        self._pace = Pace()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def ahead(self) -> int:
+        """How many jobs it takes beyond those that it runs."""
+        return self._pace.ahead(self._running >= self._width)
 
     def start(self, runs: Sequence[Run]) -> None:
-        """Begin with runs, in order. `ended` is called for each that is through, with None for a lost lease."""
-        if len(runs) == 1:
-            self._start_each(runs)
+        """
+        Begin with runs, in order, as soon as there is room.
+
+        `ended` is called for each that is through, with None for a lost lease, and for each that did not get its turn
+        within PATIENCE.
+        """
+        now = monotonic()
+        for run in runs:
+            run.taken_at = now
+        self._line.extend(runs)
+        self._begin()
+        if self._line and self._alarm is None:
+            self._alarm = self._loop.call_later(PATIENCE, self._look)
+
+    def hand_back(self) -> None:
+        """Give up those in line: they go back to their places."""
+        line, self._line = self._line, deque[Run]()
+        for run in line:
+            run.ended = True
+            self._ended(run, None if run.stopped is Stop.LOST else released(run))
+
+    def _look(self) -> None:
+        """Nobody waits long behind a job that turned out to be: another worker may have room."""
+        self._alarm = None
+        if not self._line:
             return
-        task = asyncio.Task(self._carry(runs), loop=self._loop, name=runs[0].plan.definition.name)
-        for run in runs:
-            run.task = task
+        waited = monotonic() - self._line[0].taken_at
+        if waited >= PATIENCE and self._running >= self._width:
+            self.hand_back()
+        else:
+            self._alarm = self._loop.call_later(max(PATIENCE - waited, PATIENCE / 10), self._look)
 
-    def _start_each(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            run.task = asyncio.Task(self._work(run), loop=self._loop, name=run.plan.definition.name)
+    def _begin(self) -> None:
+        """Begin with those in line that there is room for."""
+        if self._carrying or not self._line or self._running >= self._width:
+            return
+        if len(self._line) == 1:
+            self._begin_each()
+            return
+        self._carrying = True
+        asyncio.Task(self._carry(), loop=self._loop, name="fifoq: runs jobs")
 
-    async def _carry(self, runs: Sequence[Run]) -> None:
+    def _begin_each(self) -> None:
+        while (run := self._next()) is not None:
+            run.task = asyncio.Task(self._work(run), loop=self._loop, name=run.plan.name)
+
+    def _next(self) -> Run | None:
+        """The first in line, if there is room for it."""
+        if not self._line or self._running >= self._width:
+            return None
+        self._running += 1
+        return self._line.popleft()
+
+    async def _carry(self) -> None:
         """
         Run jobs one after the other as long as they end without suspending.
 
         The first that suspends keeps this task for itself, and each of the rest gets its own: so a cancel or a timeout
         can never hit another job, and a job that needs no task costs none (3 of 11 µs).
         """
-        left = iter(runs)
         carrier = asyncio.current_task(self._loop)
         assert carrier is not None
         try:
-            for run in left:
+            while (run := self._next()) is not None:
+                run.task = carrier
                 work, step = self._work(run), copy_context().run
                 try:
                     awaited = step(work.send, None)
@@ -62,15 +120,19 @@ class Executor:
                     if carrier.cancelling():
                         return
                     continue
-                self._start_each(left)
+                self._carrying = False
+                self._begin_each()
                 await _go_on(work, awaited, step)
                 return
         finally:
-            self._start_each(left)
+            self._carrying = False
+            self._begin_each()
 
     async def _work(self, run: Run) -> None:
         run.started = True
-        if run.stopped is None and monotonic() >= run.deadline:
+        pace = self._pace
+        pace.began_at = began_at = monotonic()
+        if run.stopped is None and began_at >= run.deadline:
             # Claimed, and then the whole process was frozen: somebody else may have the job by now.
             run.stopped = Stop.UNREACHABLE
         outcome = before_start(run) if run.lease.crashes or run.stopped is not None else None
@@ -88,7 +150,10 @@ class Executor:
         run.ended = True
         if run.timer is not None:
             run.timer.cancel()
+        self._running -= 1
+        pace.ended(monotonic() - began_at)
         self._ended(run, None if run.stopped is Stop.LOST else outcome)
+        self._begin()
 
 
 @coroutine

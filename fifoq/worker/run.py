@@ -93,6 +93,8 @@ class Run:
 
     # What most runs never need stands in the class: a run costs less to make so than with slots or a dataclass.
     task: asyncio.Task[None] | None = None
+    taken_at = 0.0
+    """When it was given to the executor (`time.monotonic()`)."""
     started = False
     """The executor has begun with it: only then does a cancelled task get to say so."""
     ended = False

@@ -37,7 +37,7 @@ class Shift:
         self.settings = settings
         self._lease = microseconds(settings.lease)
         self._held: dict[str, Run] = {}
-        self._running = 0
+        self._taken = 0
         self._contact = Contact()
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
@@ -49,7 +49,7 @@ class Shift:
             "process": InProcesses(site, settings.width_of_processes),
         }
         self.desks = [self._desk(workplace, name, tasks) for name, tasks in workplace.tasks.items() if tasks]
-        self._executor = Executor(self._ended)
+        self._executor = Executor(settings.concurrency, self._ended)
         self.claims = Claims(self.desks, settings.name, self._lease, self._room, self._take)
         self._claiming: asyncio.Task[None] | None = None
 
@@ -81,7 +81,7 @@ class Shift:
     @property
     def idle(self) -> bool:
         """Nothing runs here, and everything is written."""
-        return not self._running and not any(desk.settler.unwritten for desk in self.desks)
+        return not self._taken and not any(desk.settler.unwritten for desk in self.desks)
 
     async def until(self, condition: Callable[[], bool], patience: float, hurry: asyncio.Event | None = None) -> bool:
         """Wait for a condition; return False if patience ran out, or somebody is in a hurry."""
@@ -99,10 +99,11 @@ class Shift:
         Returns at most 1 s after the grace, whatever jobs and backend do.
         """
         self.claims.stop()
+        self._executor.hand_back()
         if not await self.until(self._all_done, grace, hurry):
             for run in list(self._held.values()):
                 run.stop(Stop.SHUTDOWN)
-            await self.until(lambda: not self._running, LAST_WORD)
+            await self.until(lambda: not self._taken, LAST_WORD)
             self._abandon()
             if not await self.until(self._all_done, LAST_WORD):
                 log.error("The backend did not take the last settlements: their leases end by themselves.")
@@ -146,13 +147,15 @@ class Shift:
         self._services.append(task)
         return task
 
-    def _room(self) -> int:
-        return self.settings.concurrency - self._running
+    def _room(self, ahead: bool) -> int:
+        room = self.settings.concurrency - self._taken
+        return room + self._executor.ahead if ahead else room
 
     def _take(self, desk: Desk, leases: Sequence[Lease], sent_at: float) -> None:
         """Start what was claimed; hand back at once what comes too late, or is more than there is room for."""
         deadline = sent_at + self.settings.lease
         late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
+        room = self._room(True)
         starting: list[Run] = []
         for lease in leases:
             plan = desk.plans.get(lease.spec.task)
@@ -162,18 +165,18 @@ class Shift:
             run = Run(desk, plan, lease, deadline)
             self._held[lease.token] = run
             place = plan.place
-            if late or self._running >= self.settings.concurrency or place.taken >= place.width:
+            if late or len(starting) >= room or place.taken >= place.width:
                 run.end()
                 desk.settle(run, released(run))
                 continue
-            self._running += 1
+            self._taken += 1
             place.taken += 1
             starting.append(run)
         if starting:
             self._executor.start(starting)
 
     def _ended(self, run: Run, outcome: Outcome | None) -> None:
-        self._running -= 1
+        self._taken -= 1
         place = run.plan.place
         was_full = place.taken == place.width
         place.taken -= 1

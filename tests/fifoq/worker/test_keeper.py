@@ -210,7 +210,7 @@ async def test_a_job_that_was_claimed_but_not_begun_when_its_lease_is_over_is_no
     async def run(ctx: Context) -> None:
         runs.append(ctx.fence)
 
-    times = iter([float("inf")])
+    times = iter([0.0, float("inf")])  # it is taken in time, and begun too late
     monkeypatch.setattr("fifoq.worker.executor.monotonic", lambda: next(times, 0.0))
     id = await shop.put(shop.task(run))
     await shop.worker().drain()
