@@ -28,7 +28,7 @@ class Executor:
     """
     Runs jobs in the order in which they come, so many at a time, and says of each how it ended.
 
-    Each is in an asyncio task of its own from where it first suspends. Those that there is no room for yet stand in line.
+    Each is in an asyncio task of its own from where it first suspends. Those that have no room yet stand in line.
     """
 
     def __init__(self, width: int, ended: Ended) -> None:
