@@ -346,7 +346,11 @@ class Queue(Protocol):
         ...
 
     async def purge(self, limit: int) -> int:
-        """Remove up to `limit` ended jobs whose time is over, and replies past KEEP_REPLY; return how many jobs."""
+        """
+        Remove up to `limit` ended jobs whose time is over, by when it was, and replies past KEEP_REPLY.
+
+        Returns how many jobs.
+        """
         ...
 
     async def audit(self) -> Audit:

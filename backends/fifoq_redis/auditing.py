@@ -189,8 +189,23 @@ def _times(dump: Dump) -> Iterator[str]:
     yield from _scores("the timer of", dump.timers, timers)
     if dump.count("first") != min(timers.values(), default=False):
         yield f"The first timer is noted at {dump.count('first')}, and is at {min(timers.values(), default=False)}."
+    yield from _retention(dump)
+
+
+def _retention(dump: Dump) -> Iterator[str]:
+    stored: dict[bytes, int] = {}
+    for member, score in dump.ends.items():
+        slips = _all(member)
+        for entry, id in zip(slips[::2], slips[1::2], strict=True):
+            if _slip(id, entry) in stored:
+                yield f"Job {id.decode()} is twice among those whose retention ends."
+            stored[_slip(id, entry)] = int(float(score))
+    failed = [id for id, job in dump.jobs.items() if job.state == FAILED and job.kept is not None]
+    for id in failed:
+        if msgpack.packb(dump.jobs[id].entry) + msgpack.packb(id.decode()) not in dump.ends:
+            yield f"Job {id.decode()} failed, and is not kept on its own."
     ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
-    yield from _scores("the end of the retention of", dump.ends, ends)
+    yield from _differ("the end of the retention of", stored, ends)
 
 
 def _lines(dump: Dump) -> Iterator[str]:

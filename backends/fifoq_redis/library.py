@@ -25,6 +25,7 @@ _PIECES = (
     "timers",
     "ready",
     "lines",
+    "retention",
     "moves",
     "firing",
     "claiming",

@@ -9,6 +9,7 @@ local function end_change()
     book.version = book.version + 1
     tell_waiters()
   end
+  write_kept()
   write_jobs()
   write_gates()
   write_book()

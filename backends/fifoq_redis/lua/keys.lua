@@ -16,7 +16,7 @@ local BOOK,     -- hash: COUNTERS -> those of the queue, packed; task ('' is the
       VALUES,   -- hash: task, value -> how many run at that gate, and which offer is shown in READY
       LINES,    -- sorted set: key, seq, id of each live job that has a key
       TIMERS,   -- sorted set: entry, id, by when time changes the job next
-      ENDS,     -- sorted set: entry, id of each ended job, by when it may be purged
+      ENDS,     -- sorted set: entries and ids of ended jobs, packed, by when they may be purged (retention.lua)
       UNIQUES,  -- hash: unique text -> id of its scheduled or live job
       PAUSED,   -- hash: key -> since when it is paused
       BLOCKED,  -- sorted set: key, by since when it is blocked

@@ -66,8 +66,7 @@ local function leave(job)
   end
   if job.unique then fill(UNIQUES, job.unique, false) end
   if job.retain > 0 then
-    job.kept = now + job.retain
-    place(ENDS, slip_of(job), job.kept)
+    keep_until(job, now + job.retain)
   else
     forget(job)
   end

@@ -17,13 +17,9 @@ verb('purge', 'allow-oom', nil, function()
   local there = begin(ARGV[1], false)
   forget_replies(MAX_TIMERS)
   if not there then return 0 end
-  local over, ids = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'LIMIT', 0, ARGV[2]), {}
-  for index, member in ipairs(over) do ids[index] = string.sub(member, 7) end
+  local ids = take_over(ARGV[2])
   read_jobs(ids)
-  for index, id in ipairs(ids) do
-    remove(ENDS, over[index])
-    forget(get_job(id))
-  end
+  for _, id in ipairs(ids) do forget(get_job(id)) end
   end_change()
-  return #over
+  return #ids
 end)

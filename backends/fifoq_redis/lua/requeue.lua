@@ -5,7 +5,7 @@
 -- gives as changing.lua says
 
 local function forget_tries(job)
-  job.state, job.halted, job.kept, job.attempt, job.crashes = WAITS, false, nil, 0, 0
+  job.state, job.halted, job.attempt, job.crashes = WAITS, false, 0, 0
   job.worker, job.started, job.finished = nil, nil, nil
   drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
@@ -17,10 +17,10 @@ verb('requeue', 'allow-oom', nil, function()
     local halted, holder = job.halted, job.unique and field_of(UNIQUES, job.unique)
     if not halted and holder then return false, holder end
     if job.unique then fill(UNIQUES, job.unique, job.id) end
+    requeued(job)
     forget_tries(job)
     count(FAILED, -1)
     count_live(job.task, 1)
-    remove(ENDS, slip_of(job))
     touch(job)
     if halted then
       place(WAITING, job.id, job.seq)

@@ -3,6 +3,7 @@
 import pytest
 
 from fifoq.clock import SECOND
+from fifoq.lease import Cancel, Fail, Settlement, Succeed
 from fifoq.state import State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases, check_soundness
@@ -51,6 +52,26 @@ class RetentionCases(Cases):
             driver.succeed(lease, retain=SECOND)
         clock.advance(1)
         assert [driver.purge(4) for _ in range(4)] == [4, 4, 2, 0]
+
+    def test_jobs_that_ended_together_are_purged_oldest_first_but_for_those_requeued(
+        self, driver: Driver, clock: ManualClock
+    ) -> None:
+        ids = driver.put(*(spec() for _ in range(7)))
+        one, between, *rest = driver.leases(7)
+        fine, failed = Succeed(b"", SECOND), Fail(b"", False, SECOND)
+        ends = (fine, failed, Cancel("asked", SECOND), failed, fine, Succeed(b"", 2 * SECOND))
+        together = [Settlement(run.spec.id, run.token, end) for run, end in zip((one, *rest), ends, strict=True)]
+        driver.run(driver.queue.settle(driver.call(), together))
+        driver.succeed(between, retain=SECOND)
+        driver.requeue(ids[2])
+        clock.advance(1)
+        for limit, left in ((2, ids[2:]), (1, [ids[2], *ids[4:]]), (10, [ids[2], ids[6]])):
+            driver.purge(limit)
+            assert [record.spec.id for record in driver.find()] == left
+            check_soundness(driver)
+        clock.advance(1)
+        assert driver.purge() == 1
+        assert driver.claim() == [ids[2]]
 
     def test_a_purge_removes_nothing_that_has_not_ended(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec("k"), spec("k"), spec(delay=1))

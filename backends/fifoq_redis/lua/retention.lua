@@ -1,0 +1,82 @@
+-- How long ended jobs are kept. Those that end in one call, and are kept for as long, are one member of ENDS: a sorted
+-- set with one for each job costs a tenth of a drain. One that failed may be requeued, so it is a member of its own.
+
+local keep_until, requeued, write_kept, take_over
+do
+  -- Entries and ids of those that end in this call, by until when they are kept.
+  local together
+
+  at_begin(function() together = {} end)
+
+  local function alone(job)
+    return pack(job.entry, job.id)
+  end
+
+  function keep_until(job, at)
+    job.kept = at
+    if job.state == FAILED then return place(ENDS, alone(job), at) end
+    local own = together[at]
+    if not own then
+      own = {}
+      together[at] = own
+    end
+    own[#own + 1] = job.entry
+    own[#own + 1] = job.id
+  end
+
+  function requeued(job)
+    remove(ENDS, alone(job))
+    job.kept = nil
+  end
+
+  function write_kept()
+    for at, slips in pairs(together) do
+      for first = 1, #slips, PART do
+        place(ENDS, pack(unpack(slips, first, math.min(first + PART - 1, #slips))), at)
+      end
+    end
+    together = {}
+  end
+
+  -- Those that are kept until the same time, by entry.
+  local function all_until(at)
+    local jobs = {}
+    for _, member in ipairs(call('ZRANGEBYSCORE', ENDS, at, at)) do
+      local slips = {unpack_all(member)}
+      for index = 1, #slips, 2 do
+        jobs[#jobs + 1] = {entry = slips[index], id = slips[index + 1], member = member}
+      end
+    end
+    table.sort(jobs, function(a, b) return a.entry < b.entry end)
+    return jobs
+  end
+
+  -- Take out those of one time, and add them to `ids`, up to `limit` of these. What is left of a member is kept.
+  local function take_until(at, ids, limit)
+    local opened, rest = {}, {}
+    for _, job in ipairs(all_until(at)) do
+      if #ids < limit then
+        ids[#ids + 1] = job.id
+        opened[job.member] = true
+        remove(ENDS, job.member)
+      elseif opened[job.member] then
+        rest[#rest + 1] = job.entry
+        rest[#rest + 1] = job.id
+      end
+    end
+    if rest[1] then together[tonumber(at)] = rest end
+  end
+
+  -- Take out the first whose time is over, by time and entry, so many at most; return their ids.
+  function take_over(limit)
+    local ids, last = {}, nil
+    local over = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+    for index = 2, #over, 2 do
+      if over[index] ~= last and #ids < limit then
+        last = over[index]
+        take_until(last, ids, limit)
+      end
+    end
+    return ids
+  end
+end
