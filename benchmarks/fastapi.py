@@ -3,12 +3,14 @@ What enqueueing costs a FastAPI route: `python -m benchmarks.fastapi [--redis UR
 
 The same route with and without an enqueue, each served by a uvicorn of its own and loaded in turn through 64
 connections, with 1,000 ordering keys. Many short rounds: the machine's speed drifts, and what shares a round shares the
-weather. `--redis` names a server that may be filled; `--arq` an interpreter that has arq, FastAPI and uvicorn. All
+weather. And several servers of each side: of two that run the same code, one may be a tenth slower as long as it lives.
+`--redis` names a server that may be filled; `--arq` an interpreter that has arq, FastAPI and uvicorn. All
 servers use the same HTTP parser and loop: the fastest that every interpreter has.
 
 `fifoq on …` is enqueueing alone. Its jobs pile up during a round, the collection of their garbage included, and are run
 after it, out of the count: no app keeps a backlog that only grows. `run by a worker in the app` is all of it: the same
-process runs each job as well, while it serves; no bar is set for that.
+process runs each job as well, while it serves; no bar is set for that. `an asyncio.Queue` keeps what it is given with
+an id, `a call, not enqueued` is checked and packed and forgotten: what the least costs, and a part.
 """
 
 import argparse
@@ -89,6 +91,8 @@ def main() -> None:
     told = parser.parse_args()
     sides = {
         BARE: Side("bare"),
+        "an asyncio.Queue": Side("queue", drains=True),
+        "a call, not enqueued": Side("bound"),
         "fifoq on memory": Side("fifoq", drains=True),
         "fifoq on memory, run by a worker in the app": Side("fifoq with a worker"),
     }
@@ -96,20 +100,21 @@ def main() -> None:
         sides["fifoq on redis"] = Side("fifoq", told.redis, drains=True)
         if told.arq:
             sides[ARQ] = Side("arq", told.redis, told.arq)
-    print(table(HEAD, rows(measure(sides, 3 if told.quick else 20, 1.0))))
+    print(table(HEAD, rows(measure(sides, 1 if told.quick else 8, 3, 1.0))))
 
 
-def measure(sides: Mapping[str, Side], rounds: int, seconds: float) -> dict[str, list[Round]]:
-    """Load all sides in turn, so many times, after one round that does not count."""
+def measure(sides: Mapping[str, Side], servers: int, rounds: int, seconds: float) -> dict[str, list[Round]]:
+    """Load so many servers of each side, so many times, all sides in turn, after one round that does not count."""
     found: dict[str, list[Round]] = {name: [] for name in sides}
     options = common_options({side.python for side in sides.values()})
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(served(side, options)) for name, side in sides.items()}
-        for number in range(rounds + 1):
-            for name, server in servers.items():
-                measured = server.round(seconds)
-                if number:
-                    found[name].append(measured)
+    for _ in range(servers):
+        with ExitStack() as stack:
+            serving = {name: stack.enter_context(served(side, options)) for name, side in sides.items()}
+            for number in range(rounds + 1):
+                for name, server in serving.items():
+                    measured = server.round(seconds)
+                    if number:
+                        found[name].append(measured)
     return found
 
 

@@ -1,10 +1,11 @@
 """
 The app that benchmarks/fastapi.py loads: one route, `POST /scores/{match}?goals=3`, as BENCH_SIDE says.
 
-`bare` answers at once; the others enqueue a job first. It imports no more than its side needs, so that a peer may run
-under an interpreter of its own.
+`bare` answers at once; the others enqueue a job first, or do a part of that. It imports no more than its side needs, so
+that a peer may run under an interpreter of its own.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,6 +23,45 @@ def bare() -> FastAPI:
     @app.post("/scores/{match}", status_code=202)
     async def push(match: str, goals: int) -> dict[str, str]:
         return {"job": match}
+
+    return app
+
+
+def queue() -> FastAPI:
+    """The least that one can do: an asyncio.Queue, and an id to answer with."""
+    from uuid_utils import uuid7
+
+    app = FastAPI()
+    jobs: asyncio.Queue[tuple[str, str, int]] = asyncio.Queue()
+
+    @app.post("/scores/{match}", status_code=202)
+    async def push(match: str, goals: int) -> dict[str, str]:
+        id = str(uuid7())
+        await jobs.put((id, match, goals))
+        return {"job": id}
+
+    @app.post("/drain")
+    async def drain() -> None:
+        while not jobs.empty():
+            jobs.get_nowait()
+
+    return app
+
+
+def bound() -> FastAPI:
+    """A call that is checked, packed and given an id, and not enqueued."""
+    from fifoq import Fifoq
+    from fifoq_fastapi import lifespan
+
+    tasks = Fifoq(URL)
+    app = FastAPI(lifespan=lifespan(tasks, worker=False))
+
+    @tasks.task(key="match", retain=0)
+    async def save_score(match: str, goals: int) -> None: ...
+
+    @app.post("/scores/{match}", status_code=202)
+    async def push(match: str, goals: int) -> dict[str, str]:
+        return {"job": save_score.bind(match, goals).id}
 
     return app
 
@@ -65,4 +105,12 @@ def arq() -> FastAPI:
     return app
 
 
-app = {"bare": bare, "fifoq": lambda: fifoq(False), "fifoq with a worker": lambda: fifoq(True), "arq": arq}[SIDE]()
+SIDES = {
+    "bare": bare,
+    "queue": queue,
+    "bound": bound,
+    "fifoq": lambda: fifoq(False),
+    "fifoq with a worker": lambda: fifoq(True),
+    "arq": arq,
+}
+app = SIDES[SIDE]()
