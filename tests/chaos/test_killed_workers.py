@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 import signal
+from typing import Any
 
+from fifoq.testing.history import Report
 from tests.chaos.conductor import Conductor
 from tests.chaos.points import INNER, OUTER
 
@@ -16,10 +18,14 @@ WORKERS, KEYS, BATCH = 4, 60, 200
 class Stream:
     """Workers that are replaced as they die, and enough jobs for them."""
 
-    def __init__(self, conductor: Conductor, scheme: str, seed: int) -> None:
+    def __init__(self, conductor: Conductor, points: tuple[str, ...], **order: Any) -> None:
         self.conductor = conductor
-        self.dice = random.Random(seed)
-        self.points = (*OUTER, *INNER.get(scheme, ()))
+        self.dice = random.Random(SEED)
+        self.points = points
+        self.order = order
+        """What else a producer is told."""
+        self.worker: dict[str, Any] = {}
+        """And a worker."""
         self.names = iter(range(10**6))
         self.jobs = 0
         self.struck: dict[str, int] = {}
@@ -40,6 +46,20 @@ class Stream:
         for name in self.conductor.running("w"):
             self.conductor.signal(name, signal.SIGKILL)
 
+    async def prove(self, kills: int) -> Report:
+        """Run, let others finish the work, and check the history of all."""
+        conductor = self.conductor
+        await self.run(kills)
+        for number in range(2):
+            conductor.start("worker", f"last{number}", concurrency=20)
+        await conductor.until(lambda: not conductor.running("p"))
+        await conductor.until(conductor.all_done, "the end of all jobs")
+        await conductor.stop("last0", "last1")
+        report = await conductor.prove(self.jobs)
+        print(f"{conductor.killed} kills {self.struck}: {report}")
+        assert conductor.killed >= kills
+        return report
+
     def _replace(self) -> None:
         for _ in range(WORKERS - len(self.conductor.running("w"))):
             # In turn, so that each has its share, but not in step with anything.
@@ -47,7 +67,8 @@ class Stream:
             name, point = f"w{number}", self.points[number % len(self.points)]
             self._plans[name] = point
             slowly = point.endswith("extend")
-            self.conductor.start("worker", name, point=point, nth=1 if slowly else self.dice.randint(1, 5))
+            nth = 1 if slowly else self.dice.randint(1, 5)
+            self.conductor.start("worker", name, point=point, nth=nth, **self.worker)
             if point == "anywhere":
                 after = self.dice.uniform(0.01, 0.6)
                 asyncio.get_running_loop().call_later(after, self.conductor.signal, name, signal.SIGKILL)
@@ -65,20 +86,22 @@ class Stream:
         if stats.waiting < BATCH:
             for number in range(2):
                 name = f"p{self.jobs}.{number}"
-                self.conductor.start("producer", name, count=BATCH // 2, keys=KEYS, slow=0.1)
+                self.conductor.start("producer", name, count=BATCH // 2, keys=KEYS, **self.order)
             self.jobs += BATCH
 
 
 async def test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing(conductor: Conductor, url: str) -> None:
-    stream = Stream(conductor, url.partition(":")[0], SEED)
-    await stream.run(KILLS)
-    for number in range(2):
-        conductor.start("worker", f"last{number}", concurrency=20)
-    await conductor.until(lambda: not conductor.running("p"))
-    await conductor.until(conductor.all_done, "the end of all jobs")
-    await conductor.stop("last0", "last1")
-    report = await conductor.prove(stream.jobs)
-    print(f"{conductor.killed} kills {stream.struck}: {report}")
-    assert conductor.killed >= KILLS
+    stream = Stream(conductor, (*OUTER, *INNER.get(url.partition(":")[0], ())), slow=0.1)
+    report = await stream.prove(KILLS)
     assert min(stream.struck.get(point, 0) for point in stream.points) >= KILLS // len(stream.points) // 2
     assert report.in_doubt > KILLS // 2, "leases were to be cut"
+
+
+async def test_killed_workers_that_had_claimed_ahead_of_short_jobs_lose_nothing_and_mix_up_nothing(
+    conductor: Conductor,
+) -> None:
+    stream = Stream(conductor, ("anywhere",), quick=True)
+    stream.worker = {"concurrency": 1, "ahead": 0.05}
+    await stream.prove(KILLS // 4)
+    ahead = [one for one in conductor.said if one["what"] == "claimed ahead"]
+    assert len(ahead) > KILLS // 16, "workers were to hold more than they ran"

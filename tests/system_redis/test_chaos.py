@@ -10,11 +10,21 @@ from tests.chaos.test_killed_producers import (
     test_a_killed_producer_loses_nothing_acknowledged_and_repeats_without_a_trace as test_killed_producers,
 )
 from tests.chaos.test_killed_workers import (
+    test_killed_workers_that_had_claimed_ahead_of_short_jobs_lose_nothing_and_mix_up_nothing as test_killed_ahead,
+)
+from tests.chaos.test_killed_workers import (
     test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing as test_killed_workers,
 )
 from tests.servers import Server
 
-__all__ = ["conductor", "history", "test_frozen_workers", "test_killed_producers", "test_killed_workers"]
+__all__ = [
+    "conductor",
+    "history",
+    "test_frozen_workers",
+    "test_killed_ahead",
+    "test_killed_producers",
+    "test_killed_workers",
+]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from points import Points, plant_inner, pointed
 
 from fifoq import Context, Fifoq, Limit, Retry, connect
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
+from fifoq.worker import pace
+from fifoq.worker.executor import Executor
 
 QUEUE = "chaos"
 TENANTS = 7
@@ -38,6 +40,8 @@ class Order(NamedTuple):
     """Bytes beyond which its files do not grow, until SIGUSR1."""
     lease: float = 0.5
     concurrency: int = 4
+    ahead: float = 0.0
+    """Seconds: it claims ahead, from the beginning, what is expected to begin within that time. 0: as workers do."""
     first: int = 0
     count: int = 0
     keys: int = 1
@@ -45,6 +49,8 @@ class Order(NamedTuple):
     """How many of its enqueues are awaited together."""
     slow: float = 0.0
     """The share of its jobs that take longer than the time between two extensions."""
+    quick: bool = False
+    """The others end at once."""
     task: str = ""
     """Default: one after the other."""
     prefix: str = ""
@@ -185,6 +191,9 @@ class Scene:
         self.points = Points(order.point, order.nth, strike, lambda: self.say("struck"))
         plant_inner(self.scheme, self.points)
         self._wrap_stores()
+        self._watch_the_line()
+        if order.ahead:
+            pace.AHEAD, pace.UNKNOWN = order.ahead, 0.0
         os.environ["FIFOQ_LEASE"] = str(order.lease)
         if order.room:
             self._limit_room(order.room)
@@ -200,6 +209,19 @@ class Scene:
             return make
 
         connect._load = load  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
+
+    def _watch_the_line(self) -> None:
+        """Tell the conductor, once, that more was claimed than may run."""
+        start, told = Executor.start, False
+
+        def watched(executor: Executor, runs: Any) -> None:
+            nonlocal told
+            if len(runs) > self.order.concurrency and not told:
+                told = True
+                self.say("claimed ahead")
+            start(executor, runs)
+
+        Executor.start = watched  # type: ignore[method-assign]
 
     def _limit_room(self, size: int) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -227,7 +249,7 @@ class Scene:
         id, key = f"{order.prefix or order.name}-{number}", f"k{number % order.keys}"
         # The same for each repeat of the number: an id stands for one task with one set of arguments.
         slow = number * 0.618 % 1 < order.slow
-        seconds = order.seconds or (order.lease * 0.5 if slow else number % 4 * 0.002)
+        seconds = order.seconds or (order.lease * 0.5 if slow else 0.0 if order.quick else number % 4 * 0.002)
         task = order.task or ("play" if number % 3 else "grind")
         match task:
             case "play":
