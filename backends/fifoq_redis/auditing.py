@@ -197,13 +197,12 @@ def _retention(dump: Dump) -> Iterator[str]:
     for member, score in dump.ends.items():
         slips = _all(member)
         for entry, id in zip(slips[::2], slips[1::2], strict=True):
+            job = dump.jobs.get(id)
             if _slip(id, entry) in stored:
                 yield f"Job {id.decode()} is twice among those whose retention ends."
+            if job is not None and job.state == FAILED and len(slips) > 2:
+                yield f"Job {id.decode()} failed, and does not stand alone among those whose retention ends."
             stored[_slip(id, entry)] = int(float(score))
-    failed = [id for id, job in dump.jobs.items() if job.state == FAILED and job.kept is not None]
-    for id in failed:
-        if msgpack.packb(dump.jobs[id].entry) + msgpack.packb(id.decode()) not in dump.ends:
-            yield f"Job {id.decode()} failed, and is not kept on its own."
     ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
     yield from _differ("the end of the retention of", stored, ends)
 
