@@ -30,6 +30,7 @@ class Stream:
         self.jobs = 0
         self.struck: dict[str, int] = {}
         self._plans: dict[str, str] = {}
+        self._doomed: list[str] = []
 
     async def run(self, kills: int) -> None:
         tick = 0
@@ -39,6 +40,7 @@ class Stream:
             if self.conductor.killed >= kills:
                 break
             self._replace()
+            self._doom()
             if tick % 8 == 0:
                 await self._feed()
             tick += 1
@@ -70,8 +72,15 @@ class Stream:
             nth = 1 if slowly else self.dice.randint(1, 5)
             self.conductor.start("worker", name, point=point, nth=nth, **self.worker)
             if point == "anywhere":
-                after = self.dice.uniform(0.01, 0.6)
-                asyncio.get_running_loop().call_later(after, self.conductor.signal, name, signal.SIGKILL)
+                self._doomed.append(name)
+
+    def _doom(self) -> None:
+        """Those who are to die anywhere do so some time after they have started, however long that took."""
+        started = [name for name in self._doomed if self.conductor.pids.get(name)]
+        for name in started:
+            self._doomed.remove(name)
+            after = self.dice.uniform(0.01, 0.6)
+            asyncio.get_running_loop().call_later(after, self.conductor.signal, name, signal.SIGKILL)
 
     def _bury(self) -> None:
         for name in [name for name in self._plans if name in self.conductor.codes]:
