@@ -48,16 +48,22 @@ def queue() -> FastAPI:
     return app
 
 
-def bound() -> FastAPI:
-    """A call that is checked, packed and given an id, and not enqueued."""
+def with_task(worker: bool) -> tuple[FastAPI, Any, Any]:
+    """An app, its Fifoq, and the task that all sides of fifoq have."""
     from fifoq import Fifoq
     from fifoq_fastapi import lifespan
 
     tasks = Fifoq(URL)
-    app = FastAPI(lifespan=lifespan(tasks, worker=False))
 
     @tasks.task(key="match", retain=0)
     async def save_score(match: str, goals: int) -> None: ...
+
+    return FastAPI(lifespan=lifespan(tasks, worker=worker)), tasks, save_score
+
+
+def bound() -> FastAPI:
+    """A call that is checked, packed and given an id, and not enqueued."""
+    app, _, save_score = with_task(worker=False)
 
     @app.post("/scores/{match}", status_code=202)
     async def push(match: str, goals: int) -> dict[str, str]:
@@ -67,14 +73,7 @@ def bound() -> FastAPI:
 
 
 def fifoq(worker: bool) -> FastAPI:
-    from fifoq import Fifoq
-    from fifoq_fastapi import lifespan
-
-    tasks = Fifoq(URL)
-    app = FastAPI(lifespan=lifespan(tasks, worker=worker))
-
-    @tasks.task(key="match", retain=0)
-    async def save_score(match: str, goals: int) -> None: ...
+    app, tasks, save_score = with_task(worker)
 
     @app.post("/scores/{match}", status_code=202)
     async def push(match: str, goals: int) -> dict[str, str]:

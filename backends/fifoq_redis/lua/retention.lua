@@ -38,10 +38,10 @@ do
     together = {}
   end
 
-  -- Those that are kept until the same time, by entry.
-  local function all_until(at)
+  -- Those of some members, by entry.
+  local function jobs_of(members)
     local jobs = {}
-    for _, member in ipairs(call('ZRANGEBYSCORE', ENDS, at, at)) do
+    for _, member in ipairs(members) do
       local slips = {unpack_all(member)}
       for index = 1, #slips, 2 do
         jobs[#jobs + 1] = {entry = slips[index], id = slips[index + 1], member = member}
@@ -51,10 +51,11 @@ do
     return jobs
   end
 
-  -- Take out those of one time, and add them to `ids`, up to `limit` of these. What is left of a member is kept.
-  local function take_until(at, ids, limit)
+  -- Take out those of all members of one time, and add them to `ids`, up to `limit` of these. What is left of a member
+  -- is kept.
+  local function take_until(at, members, ids, limit)
     local opened, rest = {}, {}
-    for _, job in ipairs(all_until(at)) do
+    for _, job in ipairs(jobs_of(members)) do
       if #ids < limit then
         ids[#ids + 1] = job.id
         opened[job.member] = true
@@ -69,13 +70,17 @@ do
 
   -- Take out the first whose time is over, by time and entry, so many at most; return their ids.
   function take_over(limit)
-    local ids, last = {}, nil
+    local ids, index = {}, 1
     local over = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
-    for index = 2, #over, 2 do
-      if over[index] ~= last and #ids < limit then
-        last = over[index]
-        take_until(last, ids, limit)
+    while index < #over and #ids < limit do
+      local at, members = over[index + 1], {}
+      while over[index + 1] == at do
+        members[#members + 1] = over[index]
+        index = index + 2
       end
+      -- Of the last time there may be more than were read, and earlier ones among them.
+      if index > #over and #over == 2 * limit then members = call('ZRANGEBYSCORE', ENDS, at, at) end
+      take_until(at, members, ids, limit)
     end
     return ids
   end

@@ -61,11 +61,11 @@ class RetentionCases(Cases):
         fine, failed = Succeed(b"", SECOND), Fail(b"", False, SECOND)
         ends = (fine, failed, Cancel("asked", SECOND), failed, fine, Succeed(b"", 2 * SECOND))
         together = [Settlement(run.spec.id, run.token, end) for run, end in zip((one, *rest), ends, strict=True)]
-        driver.run(driver.queue.settle(driver.call(), together))
+        driver.run(driver.queue.settle(driver.call(), together[::-1]))
         driver.succeed(between, retain=SECOND)
         driver.requeue(ids[2])
         clock.advance(1)
-        for limit, left in ((2, ids[2:]), (1, [ids[2], *ids[4:]]), (10, [ids[2], ids[6]])):
+        for limit, left in ((1, ids[1:]), (1, ids[2:]), (1, [ids[2], *ids[4:]]), (10, [ids[2], ids[6]])):
             driver.purge(limit)
             assert [record.spec.id for record in driver.find()] == left
             check_soundness(driver)
