@@ -10,12 +10,9 @@ from typing import Any
 
 from fifoq.queue import Audit
 from fifoq.state import State
-from fifoq_memory.agenda import Agenda
-from fifoq_memory.book import RUNNING, SCHEDULED, WAITING, Book
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import Job
-from fifoq_memory.line import Line
-from fifoq_memory.ready import Ready
+from fifoq_memory.indexes import Agenda
+from fifoq_memory.jobs import Job, Line, Ready, TaskGate
+from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, Book
 
 Lines = dict[str, list[Job]]
 """By key: its live jobs, by seq."""

@@ -6,22 +6,116 @@ themselves (`fifoq_memory.book`) know nothing of loops and locks.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import RLock
 from types import CoroutineType
 from typing import Any, TypeVar
 
 from fifoq.clock import Clock, run_on
-from fifoq.errors import JobNotFound
+from fifoq.errors import JobNotFound, OutcomeUnknown
 from fifoq.lease import Claimed, Extension, Hold, Settlement
-from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
+from fifoq.queue import KEEP_REPLY, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
 from fifoq.state import State
-from fifoq_memory import claiming, looking, operating, putting, settling
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as looking
+from fifoq_memory import operations as operating
+from fifoq_memory import put as putting
+from fifoq_memory import settle as settling
 from fifoq_memory.audit import audit
-from fifoq_memory.bell import Bell, Waiter, wake, within
-from fifoq_memory.book import Book
-from fifoq_memory.replies import Replies
+from fifoq_memory.queue_state import Book
+
+Waiter = asyncio.Future[Any]
+
+
+class Bell:
+    """Rings for all who wait, and counts, so that who comes late knows that it rang."""
+
+    __slots__ = ("rings", "waiters")
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self.waiters: set[Waiter] = set()
+
+    def ring(self) -> None:
+        self.rings += 1
+        if self.waiters:
+            waiters, self.waiters = self.waiters, set()
+            wake(waiters, True)
+
+
+def wake(waiters: Iterable[Waiter], value: Any) -> None:
+    """Give each waiter its value: at once if it is of the running loop, through its loop if it is of another."""
+    here = _running_loop()
+    for waiter in waiters:
+        loop = waiter.get_loop()
+        if loop is here:
+            resolve(waiter, value)
+            continue
+        try:
+            loop.call_soon_threadsafe(resolve, waiter, value)
+        except RuntimeError:
+            # The loop was closed since: nobody waits there any more.
+            continue
+
+
+def resolve(waiter: Waiter, value: Any) -> None:
+    """Give a waiter its value, unless it has one or went away."""
+    if not waiter.done():
+        waiter.set_result(value)
+
+
+async def within(waiter: Waiter, timeout: float) -> Any:
+    """What the waiter is given within `timeout` seconds, or None."""
+    timer = waiter.get_loop().call_later(timeout, resolve, waiter, None)
+    try:
+        return await waiter
+    finally:
+        timer.cancel()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class Replies:
+    """One verb's last replies."""
+
+    __slots__ = ("_told", "_verb")
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._told: dict[str, tuple[int, Any, int]] = {}
+        """By caller: the number of its last call, the reply, and when that was."""
+
+    def recall(self, call: Call) -> Any:
+        """Return the reply to a repeated call, or None to a new one. Raises OutcomeUnknown if it was overtaken."""
+        caller, number = call
+        told = self._told.get(caller)
+        if told is None or number > told[0]:
+            return None
+        last, reply, _ = told
+        if number == last:
+            return reply
+        raise OutcomeUnknown(
+            f"This {self._verb} is call {call.number} of its caller, which has made call {last} since. Nothing "
+            "was changed now; whether it took effect when it was first sent is not known any more. Look at the jobs."
+        )
+
+    def keep(self, call: Call, reply: Any, now: int) -> None:
+        """Remember a call's reply instead of the caller's one before."""
+        caller, number = call
+        self._told[caller] = number, reply, now
+
+    def forget(self, now: int) -> None:
+        """Drop what is older than KEEP_REPLY, in O(callers)."""
+        old = [caller for caller, (_, _, at) in self._told.items() if at + KEEP_REPLY <= now]
+        for caller in old:
+            del self._told[caller]
+
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -5,7 +5,10 @@ import pytest
 from fifoq.testing import MakeBackend, QueueContract
 from fifoq.testing.contract.model import ModelCases
 from fifoq.testing.mutation import MakeStore
-from fifoq_memory import agenda, blocked, ready, register
+from fifoq_memory import indexes as agenda
+from fifoq_memory import indexes as blocked
+from fifoq_memory import indexes as register
+from fifoq_memory import jobs as ready
 
 
 class TestMemory(QueueContract):

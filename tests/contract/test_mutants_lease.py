@@ -20,11 +20,13 @@ from fifoq.testing.contract.race import CancelledCallCases, RaceCases
 from fifoq.testing.contract.repeat import RepeatCases
 from fifoq.testing.contract.settle import SettleCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, firing, operating, settling
-from fifoq_memory.book import RUNNING, WAITING, Book
-from fifoq_memory.job import Job
-from fifoq_memory.queue import MemoryQueue
-from fifoq_memory.replies import Replies
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as operating
+from fifoq_memory import settle as firing
+from fifoq_memory import settle as settling
+from fifoq_memory.jobs import Job
+from fifoq_memory.queue import MemoryQueue, Replies
+from fifoq_memory.queue_state import RUNNING, WAITING, Book
 
 bugs = Mutants()
 

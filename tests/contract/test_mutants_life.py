@@ -15,11 +15,15 @@ from fifoq.testing.contract.pause import PauseCases
 from fifoq.testing.contract.retention import RetentionCases
 from fifoq.testing.contract.wait import FinishedCases, WaitCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, firing, looking, operating, putting, settling
-from fifoq_memory.bell import Bell
-from fifoq_memory.book import WAITING, Book
-from fifoq_memory.job import Job
-from fifoq_memory.queue import MemoryQueue
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as looking
+from fifoq_memory import operations as operating
+from fifoq_memory import put as putting
+from fifoq_memory import settle as firing
+from fifoq_memory import settle as settling
+from fifoq_memory.jobs import Job
+from fifoq_memory.queue import Bell, MemoryQueue
+from fifoq_memory.queue_state import WAITING, Book
 
 bugs = Mutants()
 

@@ -10,11 +10,12 @@ import pytest
 from fifoq.queue import Declare
 from fifoq.testing.contract.limits import LimitCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, firing, operating, settling
-from fifoq_memory.book import Book
-from fifoq_memory.gates import Gate, TaskGate, ValueGate
-from fifoq_memory.job import Job
-from fifoq_memory.ready import Ready
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as operating
+from fifoq_memory import settle as firing
+from fifoq_memory import settle as settling
+from fifoq_memory.jobs import Gate, Job, Ready, TaskGate, ValueGate
+from fifoq_memory.queue_state import Book
 
 bugs = Mutants()
 

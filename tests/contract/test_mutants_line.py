@@ -13,11 +13,13 @@ from fifoq.testing.contract.delay import DelayCases
 from fifoq.testing.contract.entry import EntryCases
 from fifoq.testing.contract.removal import RemovalCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, firing, operating, settling
-from fifoq_memory.agenda import Agenda
-from fifoq_memory.book import Book
-from fifoq_memory.job import Job
-from fifoq_memory.line import Line
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as operating
+from fifoq_memory import settle as firing
+from fifoq_memory import settle as settling
+from fifoq_memory.indexes import Agenda
+from fifoq_memory.jobs import Job, Line
+from fifoq_memory.queue_state import Book
 
 bugs = Mutants()
 

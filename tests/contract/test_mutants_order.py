@@ -15,12 +15,12 @@ from fifoq.testing.contract.priority import PriorityCases
 from fifoq.testing.contract.removal import RemovalCases
 from fifoq.testing.contract.settle import SettleCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, firing, operating, settling
-from fifoq_memory.book import WAITING, Book
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import Job
-from fifoq_memory.line import Line
-from fifoq_memory.ready import END
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as operating
+from fifoq_memory import settle as firing
+from fifoq_memory import settle as settling
+from fifoq_memory.jobs import END, Job, Line, TaskGate
+from fifoq_memory.queue_state import WAITING, Book
 
 bugs = Mutants()
 

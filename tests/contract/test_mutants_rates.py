@@ -17,10 +17,12 @@ from fifoq.testing.contract.cost import CostCases
 from fifoq.testing.contract.identity import IdentityCases
 from fifoq.testing.contract.rate import RateCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claiming, operating, putting, settling
-from fifoq_memory.book import RUNNING, WAITING, Book
-from fifoq_memory.gates import Gate
-from fifoq_memory.job import Job
+from fifoq_memory import claim as claiming
+from fifoq_memory import operations as operating
+from fifoq_memory import put as putting
+from fifoq_memory import settle as settling
+from fifoq_memory.jobs import Gate, Job
+from fifoq_memory.queue_state import RUNNING, WAITING, Book
 
 bugs = Mutants()
 

@@ -6,8 +6,8 @@ import pytest
 
 from fifoq.testing import Driver, ManualClock
 from fifoq_memory import MemoryBackend
-from fifoq_memory.book import Book
 from fifoq_memory.queue import MemoryQueue
+from fifoq_memory.queue_state import Book
 
 
 @pytest.fixture

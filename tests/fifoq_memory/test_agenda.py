@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifoq_memory.agenda import SLACK, Agenda
+from fifoq_memory.indexes import SLACK, Agenda
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["set", "set", "set", "clear", "due"]), st.integers(1, 5), st.integers(0, 20))

@@ -8,9 +8,8 @@ import pytest
 from fifoq.limits import Limit, Rate
 from fifoq.state import State
 from fifoq.testing import Driver, ManualClock, spec
-from fifoq_memory.book import Book
-from fifoq_memory.gates import ValueGate
-from fifoq_memory.line import Line
+from fifoq_memory.jobs import Line, ValueGate
+from fifoq_memory.queue_state import Book
 
 HOUR = 3_600_000_000
 

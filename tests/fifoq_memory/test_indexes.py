@@ -4,11 +4,8 @@ import random
 
 from fifoq.state import State
 from fifoq.testing import spec
-from fifoq_memory.blocked import CHUNK, Blocked
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import Job, score_of
-from fifoq_memory.oldest import Oldest
-from fifoq_memory.register import Register
+from fifoq_memory.indexes import CHUNK, Blocked, Oldest, Register
+from fifoq_memory.jobs import Job, TaskGate, score_of
 
 TASK = TaskGate("task")
 

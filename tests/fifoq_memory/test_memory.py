@@ -5,9 +5,9 @@ import gc
 from fifoq.limits import Limit
 from fifoq.queue import KEEP_REPLY
 from fifoq.testing import Driver, ManualClock, spec
-from fifoq_memory.book import Book
-from fifoq_memory.job import Job
+from fifoq_memory.jobs import Job
 from fifoq_memory.queue import MemoryQueue
+from fifoq_memory.queue_state import Book
 
 
 def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, book: Book) -> None:

@@ -4,9 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifoq.testing import spec
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import Job
-from fifoq_memory.ready import END, SLACK, Ready
+from fifoq_memory.jobs import END, SLACK, Job, Ready, TaskGate
 
 JOB = Job(spec(), 1, TaskGate("task"), 0)
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "add", "discard", "pop", "bound"]), st.integers(1, 30)))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from fifoq.queue import Conflict, Full, PutReply, Receipt
 from fifoq.quick import quick
 from fifoq.record import JobSpec
-from fifoq_memory.book import Book
-from fifoq_memory.firing import fire
+from fifoq_memory.queue_state import Book
+from fifoq_memory.settle import fire
 
 _receipt = quick(Receipt)
 

@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from fifoq.lease import Claimed, Lease
 from fifoq.quick import quick
-from fifoq_memory.book import RUNNING, Book
-from fifoq_memory.firing import fire
-from fifoq_memory.gates import TaskGate
-from fifoq_memory.job import SEQ_MASK
-from fifoq_memory.ready import END
+from fifoq_memory.jobs import END, SEQ_MASK, TaskGate
+from fifoq_memory.queue_state import RUNNING, Book
+from fifoq_memory.settle import fire
 
 _lease = quick(Lease)
 
