@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import os
 import sqlite3
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,50 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from fifoq_sqlite.inherited import Identity, closed, opening
+from fifoq.errors import ConfigurationError
+
+Identity = tuple[int, int]
+"""A file's device and inode: by these SQLite knows it."""
+
+# Lists, because their methods are atomic: connections are opened and closed in threads, and a fork waits for none.
+_open_files: list[Identity] = []
+_inherited: list[Identity] = []
+
+
+def opening(path: Path) -> Identity:
+    """Note that a connection is about to be opened, as long as `closed` is not called."""
+    identity = _identity(path)
+    _open_files.append(identity)
+    return identity
+
+
+def closed(identity: Identity) -> None:
+    """Note that a connection is closed, or was never opened. One that was abandoned is never closed."""
+    _open_files.remove(identity)
+
+
+def refuse_inherited(path: Path) -> None:
+    """Raise ConfigurationError if a parent of this process had the file open when it forked."""
+    if _identity(path) in _inherited:
+        raise ConfigurationError(
+            f"{path} was open when this process was forked, and SQLite's locks do not work in such a child: what it "
+            "stores could be lost. Fork before a Fifoq is opened, or close it before; or start processes with the "
+            "method 'spawn' or 'forkserver'."
+        )
+
+
+def _identity(path: Path) -> Identity:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _forked() -> None:
+    _inherited.extend(_open_files)
+    _open_files.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 
 R = TypeVar("R")
 Function = Callable[[sqlite3.Connection], None]

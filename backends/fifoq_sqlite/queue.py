@@ -9,13 +9,72 @@ from fifoq.errors import JobNotFound
 from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
+from fifoq.ring import Ring, Rings
 from fifoq.state import State
-from fifoq_sqlite import auditing, claiming, entering, looking, operating, settling
-from fifoq_sqlite.book import Book
-from fifoq_sqlite.filing import filed, filed_or_made
+from fifoq_sqlite import audit as auditing
+from fifoq_sqlite import claim as claiming
+from fifoq_sqlite import operations as looking
+from fifoq_sqlite import operations as operating
+from fifoq_sqlite import put as entering
+from fifoq_sqlite import settle as settling
+from fifoq_sqlite.queue_state import Book
 from fifoq_sqlite.replies import once
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.watch import Watch
+from fifoq_sqlite.transitions import filed, filed_or_made
+
+
+class Watch:
+    """The calls that wait on one queue."""
+
+    def __init__(self) -> None:
+        self._changes = 0
+        self._seen = 0
+        self._version = -1
+        """The newest version of the queue that was heard of."""
+        self._idle: set[Ring] = set()
+        self.ends = Rings()
+        """They ring once a job may have ended."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._idle or self.ends)
+
+    def claiming(self) -> None:
+        """A claim begins: it will see what has changed so far."""
+        self._seen = self._changes
+
+    async def change(self, timeout: float) -> bool:
+        """Return True as soon as something has changed since the last claim began, False after `timeout` seconds."""
+        if self._changes != self._seen:
+            self._seen = self._changes
+            return True
+        ring = Ring()
+        self._idle.add(ring)
+        try:
+            return await ring.within(timeout) is not None
+        finally:
+            self._idle.discard(ring)
+
+    def know(self, version: int) -> bool:
+        """The queue has come to this version; return whether that is news."""
+        before, self._version = self._version, max(self._version, version)
+        return -1 < before < version
+
+    def changed(self) -> None:
+        """Something may have become claimable."""
+        self._changes += 1
+        for ring in self._idle:
+            ring.give(True)
+
+    def ended(self, id: str) -> None:
+        """This job has ended, or was removed."""
+        self.ends.give(id, True)
+
+    def anything_ended(self) -> None:
+        """Any job may have: look again."""
+        self.ends.give_all(True)
+
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -11,8 +11,7 @@ from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
 from fifoq.quick import quick
 from fifoq.record import JobSpec
 from fifoq.state import State
-from fifoq_sqlite.session import Session
-from fifoq_sqlite.told import Remembered, Who
+from fifoq_sqlite.session import Remembered, Session, Who
 
 A = TypeVar("A")
 R = TypeVar("R")

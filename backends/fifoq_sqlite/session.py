@@ -8,14 +8,48 @@ other connection has committed since; only then is it read again.
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.limits import GateSettings
-from fifoq_sqlite.book import LAST_ENTRY, Book, Gate, Unfiled
+from fifoq_sqlite.queue_state import LAST_ENTRY, Book, Gate, Unfiled
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
-from fifoq_sqlite.told import Told
+
+_MOST = 1_000
+"""So many callers are remembered; beyond, they are read again."""
+
+
+class Remembered(NamedTuple):
+    """A caller's last call of one verb."""
+
+    number: int
+    reply: Any
+
+
+Who = tuple[str, str, str]
+"""Queue, verb and caller."""
+
+
+class Told:
+    """The last replies. `new` are those of the open transaction."""
+
+    def __init__(self) -> None:
+        self.known: dict[Who, Remembered | None] = {}
+        """The new ones, and those that are stored; None: there is none."""
+        self.new: dict[Who, Remembered] = {}
+
+    def know(self, who: Who, stored: Remembered | None) -> None:
+        """This is stored."""
+        if len(self.known) > _MOST:
+            self.known = {**self.new}
+        self.known[who] = stored
+
+    def forget(self) -> None:
+        """Others may have told them more, or the transaction was undone."""
+        self.known.clear()
+        self.new.clear()
+
 
 _BEGIN = {mode: f"BEGIN {mode}" for mode in ("IMMEDIATE", "DEFERRED")}
 

@@ -11,7 +11,7 @@ import pytest
 
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.doorbell import Doorbell
+from fifoq_sqlite.group_commit import Doorbell
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""

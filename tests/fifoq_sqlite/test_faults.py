@@ -25,7 +25,7 @@ from fifoq.lease import Extension, Hold
 from fifoq.record import Filter
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.faults import named
+from fifoq_sqlite.errors import named
 
 LONG = 30.0
 

@@ -12,7 +12,8 @@ import pytest
 from fifoq.errors import BackendCorrupt, BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq.testing import spec
-from fifoq_sqlite import SqliteBackend, checkpoint
+from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite import transactions as checkpoint
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""

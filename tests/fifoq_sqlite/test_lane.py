@@ -14,7 +14,7 @@ from fifoq.queue import Call, Receipt
 from fifoq.state import State
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.doorbell import Doorbell
+from fifoq_sqlite.group_commit import Doorbell
 from fifoq_sqlite.session import Session
 
 LONG = 30.0

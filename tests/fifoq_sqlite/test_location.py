@@ -6,7 +6,7 @@ import pytest
 
 from fifoq.errors import ConfigurationError
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.location import Location
+from fifoq_sqlite.url import Location
 
 
 def test_three_slashes_are_a_path_from_here_and_four_are_one_from_the_root() -> None:

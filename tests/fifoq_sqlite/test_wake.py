@@ -12,7 +12,7 @@ from fifoq.errors import JobNotFound
 from fifoq.state import State
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.wake import News
+from fifoq_sqlite.notify import News
 
 LONG = 30.0
 NEVER = 1_000

@@ -97,7 +97,7 @@ def plant_inner(scheme: str, points: Points) -> None:
 
 def _plant_sqlite(points: Points) -> None:
     from fifoq_sqlite.session import Session
-    from fifoq_sqlite.writer import Writer
+    from fifoq_sqlite.transactions import Writer
 
     commit, acknowledge = Session.commit, Writer._acknowledge
 
@@ -118,7 +118,7 @@ def _plant_sqlite(points: Points) -> None:
 
 def _gate_of_lock() -> Any:
     """A lock of this process's threads around each use of the store's lock."""
-    from fifoq_sqlite.lock import Lock
+    from fifoq_sqlite.files import Lock
 
     gate, enter, leave = threading.RLock(), Lock.__enter__, Lock.__exit__
 

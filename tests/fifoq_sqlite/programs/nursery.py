@@ -26,7 +26,7 @@ from fifoq.record import JobSpec
 from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.writer import Writer
+from fifoq_sqlite.transactions import Writer
 
 LEASE = 2_000_000
 QUEUE = "queue"

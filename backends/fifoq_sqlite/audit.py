@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
 from fifoq.state import State
-from fifoq_sqlite.book import COUNTED, LAST_ENTRY, STATES, Book, score
+from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, Book, score
 from fifoq_sqlite.session import Session
 
 MOST = 100

@@ -7,10 +7,9 @@ from typing import NamedTuple
 from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.queue import Call
 from fifoq.state import State
-from fifoq_sqlite.book import Book
-from fifoq_sqlite.filing import filed
-from fifoq_sqlite.moves import End, Moves, Place
+from fifoq_sqlite.queue_state import Book
 from fifoq_sqlite.session import Session
+from fifoq_sqlite.transitions import End, Moves, Place, filed
 
 
 class Held(NamedTuple):

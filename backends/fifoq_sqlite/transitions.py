@@ -4,9 +4,67 @@ import json
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from fifoq.queue import MAX_TIMERS, Receipt
 from fifoq.state import State
-from fifoq_sqlite.book import CODE, Book, Gate, score
+from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, Book, Gate, Unfiled, score
+from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
+
+
+def filed(session: Session, name: str) -> Book | None:
+    """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
+    session.alone = False
+    book = session.book(name)
+    if book is not None:
+        book.plain = False
+        if book.unfiled:
+            file(session, book)
+    return book
+
+
+def filed_or_made(session: Session, name: str) -> Book:
+    """The same, of a queue that is made if there is none."""
+    return filed(session, name) or session.make_book(name)
+
+
+def file(session: Session, book: Book) -> None:
+    """File what is not."""
+    unfiled, book.unfiled = book.unfiled, {}
+    session.tick(book)
+    jobs = list(unfiled.values())
+    free = free_keys(session, book, {one.key for one in jobs if one.key is not None})
+    heads: list[int] = []
+    for one in jobs:
+        offered = one.key is None or one.key in free
+        if one.key is not None and offered:
+            free.remove(one.key)
+            heads.append(one.job)
+        book.enter(one.gate, one.value, score(one.priority, book.entry(one.job)) if offered else None)
+    session.change("unfiled_file", (book.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
+    _remember(session, book, unfiled)
+    session.woken.add(book.name)
+
+
+def free_keys(session: Session, book: Book, keys: set[str]) -> set[str]:
+    """Those of `keys` that have nobody in line and are not paused: the next job is offered as it comes."""
+    if not keys:
+        return set()
+    (found,) = session.run("lines_free", (book.id, json.dumps(list(keys)))).fetchone()
+    return set(json.loads(found))
+
+
+def _remember(session: Session, book: Book, jobs: dict[str, Unfiled]) -> None:
+    """Store the reply of each caller's last put: until now the jobs themselves told it."""
+    last: dict[str, tuple[int, list[str]]] = {}
+    for id, one in jobs.items():
+        known = last.get(one.caller)
+        if known is not None and known[0] == one.number:
+            known[1].append(id)
+        else:
+            last[one.caller] = one.number, [id]
+    for caller, (number, ids) in last.items():
+        reply = tuple((Receipt(id, True),) for id in ids)
+        session.run("replies_write", (book.id, "put", caller, number, book.now, encode("put", reply)))
 
 
 class Place(NamedTuple):
@@ -136,3 +194,52 @@ def offer_heads(session: Session, book: Book, keys: Collection[str]) -> None:
     for _, gate, value, ranked in heads:
         book.offer(book.by_id[gate], value, ranked)
     session.woken.add(book.name)
+
+
+def fire(session: Session, book: Book, now: int) -> None:
+    """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
+    if nothing_due(session, book, now):
+        return
+    due = session.run("timers_due", (book.id, now, MAX_TIMERS)).fetchall()
+    moves = Moves(session, book, now)
+    for job, id, gate, key, value, retain, *rest in due:
+        _fire(session, book, now, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
+    moves.write()
+    book.alarm = 0
+    session.woken.add(book.name)
+
+
+def nothing_due(session: Session, book: Book, now: int) -> bool:
+    """Whether no timer is due: nearly always known from the calls before, without a look."""
+    return now < book.alarm or now < _next(session, book)
+
+
+def next_timer(session: Session, book: Book, now: int) -> int | None:
+    """Microseconds until the next timer, or the next token of a rate that has none."""
+    waits = [gate.token_in(now) for gate in (book.own, *book.tasks.values())]
+    first = _next(session, book)
+    if first < UNBOUNDED:
+        return min([max(0, first - now), *(wait for wait in waits if wait)])
+    return min((wait for wait in waits if wait), default=None)
+
+
+def _next(session: Session, book: Book) -> int:
+    """When the earliest timer is set for."""
+    row = session.run("timers_next", (book.id,)).fetchone()
+    book.alarm = row[0] if row else UNBOUNDED
+    return book.alarm
+
+
+def _fire(session: Session, book: Book, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:
+    code, priority, seq, expires_at, cancel_requested, reason = rest
+    state = State(STATES[code])
+    if state is State.RUNNING:
+        if cancel_requested:
+            session.change("jobs_count", (0, 1, place.job))
+            moves.end(place, state, End(State.CANCELLED, reason=reason))
+        else:
+            moves.crash(place, score(priority, seq))
+    elif expires_at is not None and expires_at <= now:
+        moves.end(place, state, End(State.CANCELLED, reason="expired"))
+    else:
+        moves.due(place, state, priority, seq or book.next_number(), expires_at)

@@ -1,24 +1,114 @@
 """What the writing thread does: one batch, one lock, one transaction; then hints to the other processes."""
 
 import logging
+import os
 import sqlite3
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
 from fifoq.quick import quick
-from fifoq_sqlite.checkpoint import Checkpoints
 from fifoq_sqlite.connection import Connection
-from fifoq_sqlite.faults import named
-from fifoq_sqlite.lane import Batch, Done, Ticket
-from fifoq_sqlite.location import Location
-from fifoq_sqlite.lock import Lock
-from fifoq_sqlite.mark import Mark
+from fifoq_sqlite.errors import named
+from fifoq_sqlite.files import Lock, Mark
+from fifoq_sqlite.group_commit import Batch, Done, Ticket
+from fifoq_sqlite.notify import Mouth, News
 from fifoq_sqlite.replies import save
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.wake import Mouth, News
+from fifoq_sqlite.url import Location
+
+ROWS = 10_000
+"""Rows changed since the last checkpoint, at which the next is due."""
+COMMITS = 1_000
+"""Commits since the last checkpoint, at which the next is due."""
+LARGE = 64 * 2**20
+"""Bytes of the log at which a checkpoint is due whatever was changed, and at which the log is cut."""
+
+PAUSE = 0.5
+"""Seconds after which a log that could not be cut is tried again."""
+LOOK = 8
+"""The log's size is looked at after every so many commits."""
+
+
+class Checkpoints:
+    """When to fold the log into the file, as the writing thread sees it after each commit, under the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._log = f"{path}-wal"
+        self._from = 0
+        self._commits = 0
+        self._large = False
+        self._again = 0.0
+        """When the log may be cut next: a long reader may be in the way."""
+
+    def due(self, connection: sqlite3.Connection) -> bool:
+        """Whether one is, after one commit more."""
+        self._commits += 1
+        if self._commits % LOOK == 0:
+            self._large = self._size() >= LARGE and time.monotonic() >= self._again
+        return self._large or self._commits >= COMMITS or connection.total_changes - self._from >= ROWS
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint. Waits for nobody; what a reader holds back is folded later."""
+        large, self._large = self._large, False
+        self._from, self._commits = connection.total_changes, 0
+        try:
+            _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if large and not (frames == folded and self._cut(connection)):
+                self._again = time.monotonic() + PAUSE
+        except sqlite3.OperationalError:
+            # No room in the file, or a lock: the commits are safe in the log, and the next checkpoint may do it.
+            self._again = time.monotonic() + PAUSE
+
+    def _cut(self, connection: sqlite3.Connection) -> bool:
+        """Cut the log to nothing, unless a reader is still in it; return whether it was."""
+        timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(timeout)}")
+        return not busy
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:
+            return 0
+
+
+class Reader:
+    """Runs batches on a connection that only reads."""
+
+    def __init__(self, location: Location, clock: Clock) -> None:
+        self._location = location
+        self._clock = clock
+        self._session: Session | None = None
+
+    def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+        """See `fifoq_sqlite.lane.Serve`."""
+        if batch.decide():
+            self._run(batch, connection)
+        done(None)
+
+    def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
+        session = self._session = self._session or Session(connection, self._clock)
+        try:
+            session.begin("DEFERRED")
+            for ticket in batch.tickets:
+                try:
+                    ticket.value = ticket.work(session)
+                except FifoqError as error:
+                    ticket.error = error
+            session.commit()
+        except Exception as error:
+            session.roll_back()
+            batch.fail(named(error, self._location.path, self._location.timeout) or error)
+
 
 _news = quick(News)
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call
 from fifoq.record import JobSpec
-from fifoq_sqlite.book import LAST_ENTRY, UNBOUNDED, Book, Gate
-from fifoq_sqlite.filing import filed
+from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Book, Gate
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.timers import fire, next_timer
+from fifoq_sqlite.transitions import filed, fire, next_timer
 
 _FIRST_READ = 8
 """How many jobs are read of a leaf that competes with others, to begin with."""
