@@ -10,12 +10,11 @@ from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
 from fifoq.forking import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
-from fifoq_redis.checking import EVICTS
+from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys, channel, names_key
-from fifoq_redis.location import Location
-from fifoq_redis.opened import Opened
-from fifoq_redis.packing import read_record, unpack
+from fifoq_redis.opening import EVICTS, Opened
 from fifoq_redis.queue import RedisQueue
+from fifoq_redis.url import Location
 
 _log = logging.getLogger("fifoq.redis")
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fifoq_redis.command import encode_words
+from fifoq_redis.encoding import encode_words
 
 _NAMES = (
     "book",

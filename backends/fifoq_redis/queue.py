@@ -10,15 +10,13 @@ from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import MAX_PAGE, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Filter, JobSpec, Record, Records
 from fifoq.state import State
-from fifoq_redis import packing
-from fifoq_redis.auditing import audit
-from fifoq_redis.ends import Ends
+from fifoq_redis import encoding as packing
+from fifoq_redis.audit import audit
+from fifoq_redis.claims import Turn, Waiting, Watch
+from fifoq_redis.encoding import unpack
+from fifoq_redis.finished import Ends
 from fifoq_redis.keys import Keys
-from fifoq_redis.packing import unpack
-from fifoq_redis.store import Store
-from fifoq_redis.turn import Turn
-from fifoq_redis.waiting import Waiting
-from fifoq_redis.watch import Watch
+from fifoq_redis.opening import Store
 
 
 class RedisQueue:

@@ -13,7 +13,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Override, Queue
 from fifoq.state import State
 from fifoq.testing.clock import ManualClock
-from fifoq_redis.watch import Watch
+from fifoq_redis.claims import Watch
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 from tests.servers import Server
 

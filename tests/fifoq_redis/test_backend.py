@@ -10,7 +10,7 @@ import pytest
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Queue
 from fifoq_redis import RedisBackend
-from fifoq_redis.watch import Watch
+from fifoq_redis.claims import Watch
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 

@@ -10,7 +10,7 @@ from fifoq.errors import JobNotFound
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Full
 from fifoq.state import State
-from fifoq_redis.watch import Watch
+from fifoq_redis.claims import Watch
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 
 
@@ -62,7 +62,7 @@ async def test_a_job_that_was_there_before_or_refused_is_asked_for_at_once(
 
 
 async def test_who_expects_jobs_and_never_comes_is_forgotten(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_redis.ends.MOST_EXPECTED", 3)
+    monkeypatch.setattr("fifoq_redis.finished.MOST_EXPECTED", 3)
     for number in range(10):
         line.queue.expect(f"{number}")
     queue: Any = line.queue

@@ -15,12 +15,10 @@ from fifoq.queue import Declare, Pause, Receipt, Resume
 from fifoq.record import Filter
 from fifoq.state import State
 from fifoq_redis import RedisBackend
-from fifoq_redis.command import encode
+from fifoq_redis.encoding import encode
+from fifoq_redis.functions import VERBS, Runner, library
 from fifoq_redis.keys import Keys
-from fifoq_redis.library import VERBS, library
-from fifoq_redis.places import Place
-from fifoq_redis.routes import Direct
-from fifoq_redis.running import Runner
+from fifoq_redis.topology import Direct, Place
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 

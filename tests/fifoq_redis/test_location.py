@@ -4,7 +4,7 @@ import pytest
 
 from fifoq.errors import ConfigurationError
 from fifoq_redis import RedisBackend
-from fifoq_redis.location import Account, Address, Location, Tls
+from fifoq_redis.url import Account, Address, Location, Tls
 
 SECRET = "hunter2"
 

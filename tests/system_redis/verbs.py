@@ -1,6 +1,6 @@
 """The commands of one verb, as they go over the wire."""
 
-from fifoq_redis.library import library
+from fifoq_redis.functions import library
 from tests.servers.proxy import Command, Match
 
 

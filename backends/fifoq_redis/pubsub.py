@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from fifoq.errors import FifoqError
-from fifoq_redis.command import encode
-from fifoq_redis.faults import Refused, Unsent
-from fifoq_redis.line import Line
-from fifoq_redis.places import Place
+from fifoq_redis.connection import Line
+from fifoq_redis.encoding import encode
+from fifoq_redis.errors import Refused, Unsent
+from fifoq_redis.topology import Place
 
 PING = 5.0
 """Seconds of silence after which the server is asked whether it is there; as long again, and it is not."""

@@ -6,13 +6,162 @@ A call that is cancelled leaves its reply to be read and thrown away, so nothing
 """
 
 import asyncio
+import os
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
-from fifoq_redis.connecting import Connect
-from fifoq_redis.faults import Lost, Refused, Unsent
-from fifoq_redis.line import Line
+import hiredis
+from redis import exceptions as driver
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fifoq.errors import FifoqError
+from fifoq_redis.encoding import Word, encode
+from fifoq_redis.errors import Lost, Refused, Unsent, refused
+from fifoq_redis.url import Account, Address, Location, Tls
+
+Connect = Callable[[], Awaitable[AbstractConnection]]
+"""Makes a new connection. Raises Unsent if there is none to be had, or a FifoqError that says more."""
+
+
+async def connect(
+    location: Location, address: Address, *, account: Account | None = None, db: int = 0
+) -> AbstractConnection:
+    """Connect and log in within the location's timeout. Raises Unsent, or a FifoqError that says why not."""
+    connection = _make(address, account or location.account, location.tls, db)
+    try:
+        async with asyncio.timeout(location.timeout):
+            await connection.connect()
+    except (TimeoutError, driver.TimeoutError) as error:
+        await drop(connection)
+        raise Unsent(f"no connection within {location.timeout:g} s") from error
+    except driver.RedisError as error:
+        await drop(connection)
+        raise _reason(address, error) from error
+    except BaseException:
+        await drop(connection)
+        raise
+    return connection
+
+
+async def ask(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
+    """Send one command on a connection that nobody else uses, and return its reply. Raises Unsent, or redis-py's."""
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.send_packed_command(encode(*words), check_health=False)
+            return await cast(Any, connection).read_response(disable_decoding=True)
+    except TimeoutError as error:
+        raise Unsent(f"no answer within {timeout:g} s") from error
+
+
+def _make(address: Address, account: Account, tls: Tls | None, db: int) -> AbstractConnection:
+    common: dict[str, Any] = {
+        "db": db,
+        "username": account.username,
+        "password": account.password,
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "protocol": 2,
+    }
+    if not address.port:
+        return UnixDomainSocketConnection(path=address.host, **common)
+    common |= {"host": address.host, "port": address.port}
+    if tls is None:
+        return Connection(**common)
+    tls.context()  # says which file is wrong, before a connection only says that something is
+    given: dict[str, Any] = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
+    return SSLConnection(**common, **given, ssl_cert_reqs="required", ssl_check_hostname=True)
+
+
+def _reason(address: Address, error: driver.RedisError) -> Exception:
+    if type(error) in (driver.ConnectionError, driver.TimeoutError):
+        return Unsent(str(error))
+    known: FifoqError = refused(str(address), error)
+    return known
+
+
+async def drop(connection: AbstractConnection) -> None:
+    """Let go of a connection, whatever state it is in."""
+    with suppress(driver.RedisError, OSError):
+        await connection.disconnect(nowait=True)
+
+
+_GRAVEYARD: list[object] = []
+"""Connections of a parent process. Closing one properly here would end it there."""
+_NOT_YET = object()
+
+
+class Line(asyncio.Protocol):
+    """
+    A connection at work.
+
+    `heard` is called with each reply, a Refused if that is an error; `ended` once, with the reason, when it is over.
+    """
+
+    def __init__(
+        self, connection: AbstractConnection, heard: Callable[[Any], None], ended: Callable[[str], None]
+    ) -> None:
+        self.broken = False
+        self.full = False
+        """The server does not keep up: nothing more is to be sent until `free` is called."""
+        self.free: Callable[[], None] = lambda: None
+        self._heard = heard
+        self._ended = ended
+        self._reader: Any = cast(Any, hiredis).Reader(replyError=Refused, notEnoughData=_NOT_YET)
+        # redis-py must not close it when its object goes, and asyncio must not when the writer does.
+        streams: Any = connection
+        self._writer = streams._writer
+        streams._writer = streams._reader = None
+        self._transport: asyncio.Transport = self._writer.transport
+        self._transport.set_protocol(self)
+        if self._transport.is_closing():
+            asyncio.get_running_loop().call_soon(self.cut, "the connection was closed")
+
+    def send(self, data: bytes) -> None:
+        """Send this, now or as soon as the server takes it."""
+        self._transport.write(data)
+
+    def cut(self, why: str) -> None:
+        """End it at once. Idempotent."""
+        if not self.broken:
+            self.broken = True
+            self._transport.abort()
+            self._ended(why)
+
+    def abandon(self) -> None:
+        """This is a forked child: nothing may be sent on the parent's connection, not even that it ends."""
+        self.broken = True
+        _GRAVEYARD.append(self)
+        socket = self._transport.get_extra_info("socket")
+        if socket is not None and socket.fileno() >= 0:
+            os.close(socket.fileno())
+
+    # ---- what asyncio calls
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _NOT_YET:
+                self._heard(reply)
+        except hiredis.HiredisError as error:
+            self.cut(f"what came is no reply: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.cut(str(exc) if exc else "the server closed the connection")
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self.free()
 
 
 class Order:

@@ -12,10 +12,10 @@ from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
 from fifoq.ring import Rings
+from fifoq_redis.claims import Watch
+from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys
-from fifoq_redis.packing import read_record, unpack
-from fifoq_redis.store import Store
-from fifoq_redis.watch import Watch
+from fifoq_redis.opening import Store
 
 MOST_EXPECTED = 10_000
 """Jobs. Beyond it the oldest is forgotten: whoever expected it was cancelled before he came."""

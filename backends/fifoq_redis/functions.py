@@ -3,14 +3,90 @@ Calls the functions at the server of a queue: it is given the library if it does
 queue has moved. All errors of the driver end here.
 """
 
+import re
 from collections.abc import Awaitable, Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
 from typing import Any, NamedTuple
 
-from fifoq_redis.command import Word, encode, encode_call, encode_words
-from fifoq_redis.faults import UNKNOWN, Lost, Refused, Unsent, named, words
+from fifoq_redis.encoding import Word, encode, encode_call, encode_words
+from fifoq_redis.errors import UNKNOWN, Lost, Refused, Unsent, named, words
 from fifoq_redis.keys import Keys
-from fifoq_redis.library import library
-from fifoq_redis.places import Place, Route
+from fifoq_redis.topology import Place, Route
+
+_ROOT = files("fifoq_redis").joinpath("lua")
+_PIECES = (
+    "calling",
+    "order",
+    "keys",
+    "changes",
+    "book",
+    "replies",
+    "gates",
+    "jobs",
+    "timers",
+    "ready",
+    "lines",
+    "retention",
+    "moves",
+    "firing",
+    "claiming",
+    "leasing",
+    "waiting",
+    "ending",
+    "settling",
+    "changing",
+    "verbs",
+)
+"""What the verbs are made of. Each knows those before it."""
+VERBS = (
+    "put",
+    "claim",
+    "settle",
+    "extend",
+    "cancel",
+    "requeue",
+    "skip",
+    "configure",
+    "purge",
+    "watch",
+    "listen",
+    "pass_on",
+    "get",
+    "find",
+    "stats",
+    "blocked",
+    "audit",
+)
+_LOOKS = re.compile(r"^verb\('(\w+)', 'no-writes'", re.MULTILINE)
+
+
+class Library(NamedTuple):
+    """The functions, as a server is given them."""
+
+    name: str
+    text: bytes
+    functions: dict[str, bytes]
+    """By verb, what it is called there."""
+    looks: frozenset[str]
+    """Verbs that write nothing: they run wherever a server answers, and whether they ran makes no difference."""
+
+
+@cache
+def library() -> Library:
+    """Return the library."""
+    pieces = [_read(piece) for piece in _PIECES]
+    text = "\n".join([*pieces, *[f"do\n{_read(verb)}end\n" for verb in VERBS]])
+    name = f"fifoq_{sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]}"
+    opening = f"#!lua name={name}\nlocal LIBRARY = '{name}'\n"
+    functions = {verb: f"{name}_{verb}".encode() for verb in VERBS}
+    return Library(name, (opening + text).encode(), functions, frozenset(_LOOKS.findall(text)))
+
+
+def _read(piece: str) -> str:
+    return _ROOT.joinpath(f"{piece}.lua").read_text("utf-8")
+
 
 MOVES = 5
 """So many times a call follows its queue to another server, or gives a server the library."""
