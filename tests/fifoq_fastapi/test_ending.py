@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fifoq_fastapi.ending import SIGNALS, Ending
+from fifoq_fastapi.lifecycle import SIGNALS, Ending
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_limits_are_cut_once_it_is_told_and_after() -> None:
 
 
 async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_fastapi.ending.GLANCE", 0.001)
+    monkeypatch.setattr("fifoq_fastapi.lifecycle.GLANCE", 0.001)
 
     class Server(SimpleNamespace):
         def handle_exit(self, number: int, frame: object) -> None: ...

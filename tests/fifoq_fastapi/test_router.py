@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from fifoq import Fifoq, Retry
 from fifoq.errors import ConfigurationError, GiveUp
 from fifoq_fastapi import lifespan, router
-from fifoq_fastapi.router import TaskRouter
+from fifoq_fastapi.routing import TaskRouter
 
 
 class Colour(Enum):

@@ -14,7 +14,7 @@ from fifoq.operations import JobFilter
 from fifoq.pages import BlockedKey, KeyPage, Page
 from fifoq.task import AWAITED, NewJob, Task
 from fifoq_fastapi.access import stored_id
-from fifoq_fastapi.ending import Ending
+from fifoq_fastapi.lifecycle import Ending
 from fifoq_fastapi.problems import UnknownQueue
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]

@@ -9,24 +9,39 @@ from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
 from fifoq.task import Task
-from fifoq_fastapi import health
+from fifoq_fastapi import routes as health
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
-from fifoq_fastapi.counter import Counter
-from fifoq_fastapi.documents import Documents
-from fifoq_fastapi.enqueue import enqueue_endpoint, unknown_task_endpoint
-from fifoq_fastapi.events import Streams
-from fifoq_fastapi.jobs import JobRoutes
-from fifoq_fastapi.parameters import EVENTS
-from fifoq_fastapi.paths import ANY_TASK, JOB, QUEUE
-from fifoq_fastapi.queues import QueueRoutes
-from fifoq_fastapi.route import ProblemRoute
-from fifoq_fastapi.watch import Watch
+from fifoq_fastapi.events import Streams, Watch
+from fifoq_fastapi.openapi import Documents
+from fifoq_fastapi.problems import ProblemRoute
+from fifoq_fastapi.routes import EVENTS, JobRoutes, QueueRoutes, enqueue_endpoint, unknown_task_endpoint
+from fifoq_fastapi.service import Counter
+
+
+class _NameConvertor(Convertor[str]):
+    # Starlette's own `path` stops at a line break: then no route would match, and the app would answer.
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("fifoq_name", _NameConvertor())
+
+JOB = "/jobs/{id:fifoq_name}"
+QUEUE = "/queues/{name:fifoq_name}"
+ANY_TASK = "/tasks/{name:fifoq_name}"
+
 
 AnyTask = Task[..., Any, Any]
 

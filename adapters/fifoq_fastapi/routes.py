@@ -1,0 +1,357 @@
+"""What the routes of jobs do: show one or a page of them, follow one, cancel, requeue, skip."""
+
+from collections.abc import Awaitable, Callable
+from inspect import Parameter, Signature
+from typing import Annotated, Any, Unpack
+from urllib.parse import quote
+
+from fastapi import Body, Header, Query, Request, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel
+
+from fifoq import Fifoq
+from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, JobFailed
+from fifoq.job import Job
+from fifoq.names import MAX_NAME, check_name
+from fifoq.operations import JobFilter
+from fifoq.state import State
+from fifoq.task import Task
+from fifoq_fastapi import schemas
+from fifoq_fastapi.access import Access, Scope, shown_id
+from fifoq_fastapi.events import EventStream, Streams, Subject, event_id
+from fifoq_fastapi.lifecycle import running
+from fifoq_fastapi.problems import Kind, respond
+from fifoq_fastapi.schemas import blocked_key_of, job_of
+from fifoq_fastapi.service import Counter, Patience
+
+
+async def health() -> dict[str, str]:
+    """Answer as long as the process does."""
+    return {"status": "alive"}
+
+
+def ready_endpoint(tasks: Fifoq) -> Callable[[Request], Awaitable[dict[str, str]]]:
+    """Return the route that answers 503 when `tasks` cannot be used."""
+
+    async def ready(request: Request) -> dict[str, str]:
+        held = running(request, tasks)
+        if not tasks.is_open:
+            raise BackendUnavailable("The Fifoq is not open.")
+        await tasks.check()
+        if held is not None and held.worker is not None and not held.worker.ready:
+            raise BackendUnavailable("The embedded worker does not claim.")
+        return {"status": "ready"}
+
+    return ready
+
+
+LONGEST_WAIT = 30.0
+"""Seconds for which a request waits at most, whatever it asks for."""
+LONGEST_PAGE = 100
+"""Jobs on a page at most: each may have its arguments and its result, 256 KiB each by default."""
+EVENTS = "/events"
+"""What follows an id in the path of a job's stream: so an id that callers choose does not end so."""
+
+Endpoint = Callable[..., Awaitable[Response]]
+Declaration = tuple[Any, Any]
+"""The annotation and the default of one parameter of an endpoint."""
+
+REQUEST: Declaration = (Request, Parameter.empty)
+ID: Declaration = (Annotated[str, InPath(description="The job's id.")], Parameter.empty)
+QUEUE_NAME: Declaration = (
+    Annotated[str, InPath(description="The queue's name.")],
+    Parameter.empty,
+)
+WAIT: Declaration = (
+    Annotated[
+        float, Query(ge=0, allow_inf_nan=False, description=f"Seconds to wait for its end, {LONGEST_WAIT:g} at most.")
+    ],
+    0.0,
+)
+LIMIT: Declaration = (
+    Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many to show. A page may be shorter.")],
+    50,
+)
+CURSOR: Declaration = (
+    Annotated[str | None, Query(min_length=1, max_length=2048, description="Where the page before this one ended.")],
+    None,
+)
+STATE: Declaration = (Annotated[State | None, Query(description="Only jobs in this state.")], None)
+LAST_EVENT_ID: Declaration = (
+    Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            max_length=128,
+            description="The id of the last event that was seen. What it showed is not sent again.",
+        ),
+    ],
+    None,
+)
+
+
+def name_filter(description: str) -> Declaration:
+    """A query parameter that is a name: of a queue, a task or a key."""
+    return Annotated[str | None, Query(min_length=1, max_length=MAX_NAME, description=description)], None
+
+
+def owner_of(access: Access, scope: Scope) -> Declaration:
+    """The owner whom the caller stands for; asking for it is what guards a route."""
+    return Annotated[str | None, access.caller(scope)], Parameter.empty
+
+
+def idempotency_key(access: Access) -> Declaration:
+    """The id that the caller chooses for the job."""
+    header = Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=access.longest_id,
+        description="The job's id. A repeat with the same id enqueues nothing, and answers 200 with the same job.",
+    )
+    return Annotated[str | None, header], None
+
+
+def declared(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
+    """Return `endpoint` with the parameters that FastAPI is to see: they depend on the task and on who may call."""
+
+    async def route(**given: Any) -> Response:
+        return await endpoint(**given)
+
+    vars(route)["__signature__"] = Signature(
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+            for name, (annotation, default) in parameters.items()
+        ]
+    )
+    return route
+
+
+NOT_FAILED = Kind(409, "not-failed", "The job is not failed")
+HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
+
+
+class JobRoutes:
+    """The endpoints of jobs, as those see them who may call."""
+
+    def __init__(self, counter: Counter, access: Access, streams: Streams) -> None:
+        self._counter = counter
+        self._tasks = counter.tasks
+        self._streams = streams
+        self._reads = owner_of(access, "fifoq:read")
+        self._writes = owner_of(access, "fifoq:write")
+
+    def page(self) -> Endpoint:
+        """Jobs in order of entry, by filters."""
+
+        async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
+            owner = filter.get("owner")
+            page = await self._counter.page(cursor, limit, filter)
+            jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
+            return as_json(schemas.JobPage(jobs=jobs, cursor=page.cursor))
+
+        return declared(
+            list_jobs,
+            owner=self._reads,
+            state=STATE,
+            queue=name_filter("Only jobs of this queue."),
+            task=name_filter("Only jobs of this task."),
+            key=name_filter("Only jobs with this ordering key."),
+            cursor=CURSOR,
+            limit=LIMIT,
+        )
+
+    def one(self) -> Endpoint:
+        """One job, at once or when it has ended."""
+
+        async def get_job(request: Request, id: str, owner: str | None, wait: float) -> Response:
+            job = await self._counter.find(id, owner=owner, patience=patience(request, self._tasks, wait))
+            return answer(job, owner)
+
+        return declared(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
+
+    def events(self) -> Endpoint:
+        """One job's state and progress, as they change."""
+
+        async def follow_job(request: Request, id: str, owner: str | None, last_event_id: str | None) -> Response:
+            job = await self._counter.find(id, owner=owner)
+            if job.state.ended and last_event_id == event_id(job):
+                return Response(status_code=204)  # which tells an EventSource not to come back
+            held = running(request, self._tasks)
+            ending = None if held is None else held.ending
+            return EventStream(self._streams, Subject(job, shown_id(owner, job.id), last_event_id, ending))
+
+        return declared(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
+
+    def cancel(self) -> Endpoint:
+        """Cancel a job, or ask for it if it runs."""
+
+        async def cancel_job(id: str, owner: str | None) -> Response:
+            job = await self._counter.cancel(id, owner=owner)
+            if job is None:
+                return Response(status_code=204)
+            return answer(job, owner, 202 if job.state is State.RUNNING else 200)
+
+        return declared(cancel_job, id=ID, owner=self._writes)
+
+    def requeue(self) -> Endpoint:
+        """Put a failed job back."""
+
+        async def requeue_job(id: str, owner: str | None) -> Response:
+            job, changed = await self._counter.requeue(id, owner=owner)
+            if not changed:
+                return respond(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
+            return answer(job, owner)
+
+        return declared(requeue_job, id=ID, owner=self._writes)
+
+    def skip(self) -> Endpoint:
+        """Let the key of a halted job go on without it."""
+
+        async def skip_job(id: str, owner: str | None) -> Response:
+            job, changed = await self._counter.skip(id, owner=owner)
+            if not changed:
+                return respond(HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip.")
+            return answer(job, owner)
+
+        return declared(skip_job, id=ID, owner=self._writes)
+
+
+def patience(request: Request, tasks: Fifoq, wait: float) -> Patience:
+    """Return how long a request waits that asked for `wait` seconds."""
+    held = running(request, tasks) if wait else None
+    return Patience(min(wait, LONGEST_WAIT), None if held is None else held.ending)
+
+
+def answer(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a job as `owner` sees it."""
+    return as_json(job_of(job, shown_id(owner, job.id)), status, headers)
+
+
+def as_json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a model as the answer. Made by pydantic, and not checked again by FastAPI."""
+    return Response(model.model_dump_json(), status, headers, "application/json")
+
+
+UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
+
+
+def enqueue_endpoint(counter: Counter, task: Task[..., Any, Any], access: Access) -> Endpoint:
+    """Return the route that enqueues `task`; its body is the parameters of `task`."""
+    signature = task.signature
+    model = signature.arguments_model()
+
+    async def enqueue(
+        request: Request, body: BaseModel, owner: str | None, idempotency_key: str | None, wait: float
+    ) -> Response:
+        waits = patience(request, counter.tasks, wait)
+        id = None if idempotency_key is None else _checked(idempotency_key)
+        job, created = await counter.place(task, signature.call_of(body), owner=owner, id=id, patience=waits)
+        shown = shown_id(owner, job.id)
+        ended_in_time = waits.seconds > 0 and job.state.ended
+        if ended_in_time:
+            _raise_unless_succeeded(job, shown)
+        status = 202 if created and not ended_in_time else 200
+        return answer(job, owner, status, {"Location": _location(request, f"/tasks/{task.name}", shown)})
+
+    return declared(
+        enqueue,
+        request=REQUEST,
+        body=(Annotated[model, Body()], _empty(model)),
+        owner=owner_of(access, "fifoq:write"),
+        idempotency_key=idempotency_key(access),
+        wait=WAIT,
+    )
+
+
+def unknown_task_endpoint(access: Access) -> Endpoint:
+    """Return the route behind all tasks: whatever comes here is none."""
+
+    async def unknown_task(name: str, owner: str | None) -> Response:
+        return respond(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
+
+    return declared(unknown_task, name=(str, Parameter.empty), owner=owner_of(access, "fifoq:write"))
+
+
+def _checked(key: str) -> str:
+    if key.endswith(EVENTS):
+        raise InvalidArguments(
+            f"An Idempotency-Key does not end in {EVENTS!r}: the job's path could not be told from its stream's.",
+            parameter="Idempotency-Key",
+        )
+    return check_name("Idempotency-Key", key)
+
+
+def _empty(model: type[BaseModel]) -> Any:
+    """What stands for a missing body: nothing at all, unless every argument has a default."""
+    required = any(field.is_required() for field in model.model_fields.values())
+    return Parameter.empty if required else model()
+
+
+def _raise_unless_succeeded(job: Job, id: str) -> None:
+    if job.state is State.FAILED:
+        error = job.error
+        raise JobFailed(id, job.task, type=error.type if error else "unknown", error=error.message if error else "")
+    if job.state is State.CANCELLED:
+        raise JobCancelled(id, job.task, reason=job.reason or "no reason given")
+
+
+def _location(request: Request, path: str, id: str) -> str:
+    """The job's path, beside the one that was asked for: wherever the router was included, or its app mounted."""
+    asked, root = request.scope["path"], request.scope.get("root_path", "").rstrip("/")
+    # A mounted app is asked by its whole path; behind a proxy that strips a prefix, only `root_path` knows that one.
+    prefix = (asked if asked.startswith(f"{root}/") else root + asked).removesuffix(path)
+    return f"{quote(prefix)}/jobs/{quote(id, safe='')}"
+
+
+class QueueRoutes:
+    """The endpoints of queues and keys. Queues belong to no owner: a router with owners has `blocked_keys` only."""
+
+    def __init__(self, counter: Counter, access: Access) -> None:
+        self._counter = counter
+        self._tasks = counter.tasks
+        self._reads = owner_of(access, "fifoq:read")
+        self._writes = owner_of(access, "fifoq:write")
+
+    def all(self) -> Endpoint:
+        """Every queue, with the counts of its jobs."""
+
+        async def list_queues(owner: str | None) -> Response:
+            stats = await self._tasks.stats()
+            queues = [schemas.Queue(name=name, **counts._asdict()) for name, counts in stats.items()]
+            return as_json(schemas.Queues(queues=queues))
+
+        return declared(list_queues, owner=self._reads)
+
+    def pause(self) -> Endpoint:
+        """Begin nothing of a queue, a task or a key."""
+        return self._switch(self._tasks.pause)
+
+    def resume(self) -> Endpoint:
+        """Lift a pause."""
+        return self._switch(self._tasks.resume)
+
+    def _switch(self, switch: Callable[..., Awaitable[None]]) -> Endpoint:
+        async def switch_queue(name: str, owner: str | None, **part: Any) -> Response:
+            self._counter.check_queue(name)
+            await switch(name, **part)
+            return Response(status_code=204)
+
+        return declared(
+            switch_queue,
+            name=QUEUE_NAME,
+            owner=self._writes,
+            task=name_filter("Only this task of the queue."),
+            key=name_filter("Only this ordering key of the queue."),
+        )
+
+    def blocked_keys(self) -> Endpoint:
+        """The keys that are halted, paused or backing off."""
+
+        async def list_blocked_keys(owner: str | None, queue: str | None, cursor: str | None, limit: int) -> Response:
+            page = await self._counter.blocked_keys(queue, cursor, limit, owner)
+            keys = [blocked_key_of(key, key.job_id and shown_id(owner, key.job_id)) for key in page.keys]
+            return as_json(schemas.KeyPage(keys=keys, cursor=page.cursor))
+
+        return declared(
+            list_blocked_keys, owner=self._reads, queue=name_filter("Only of this queue."), cursor=CURSOR, limit=LIMIT
+        )
