@@ -17,7 +17,7 @@ from points import Points, plant_inner, pointed
 
 from fifoq import Context, Fifoq, Limit, Retry, connect
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
-from fifoq.worker import pace
+from fifoq.worker import executor as pace
 from fifoq.worker.executor import Executor
 
 QUEUE = "chaos"

@@ -16,7 +16,7 @@ from fifoq.queue import Declare, Override
 from fifoq.record import Filter
 from fifoq.retry import Retry
 from fifoq.state import State
-from fifoq.worker import desk
+from fifoq.worker import claims as desk
 from fifoq.worker.claims import Claims
 
 

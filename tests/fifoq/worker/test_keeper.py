@@ -15,7 +15,7 @@ from fifoq.job import Progress
 from fifoq.lease import Extension
 from fifoq.retry import Retry
 from fifoq.state import State
-from fifoq.worker.keeper import Keeper
+from fifoq.worker.heartbeat import Keeper
 from fifoq.worker.outage import Contact
 from fifoq.worker.run import Plan, Run
 

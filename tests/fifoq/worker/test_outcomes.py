@@ -13,8 +13,8 @@ from fifoq.lease import Fail, Lease, Retry
 from fifoq.record import JobSpec
 from fifoq.retry import Retry as RetryPolicy
 from fifoq.state import State
+from fifoq.worker.outcomes import before_start, verdict
 from fifoq.worker.run import Plan, Run
-from fifoq.worker.verdict import before_start, verdict
 
 SOON = RetryPolicy(3, backoff=0.001)
 

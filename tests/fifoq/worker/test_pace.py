@@ -9,8 +9,8 @@ from fifoq.lease import Claimed
 from fifoq.queue import Backend
 from fifoq.state import State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
-from fifoq.worker import pace
-from fifoq.worker.pace import AHEAD, MOST, Pace
+from fifoq.worker import executor as pace
+from fifoq.worker.executor import AHEAD, MOST, Pace
 
 
 class Asked(WrappedQueue):

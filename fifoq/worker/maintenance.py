@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fifoq.errors import BackendError
 from fifoq.queue import Gate
-from fifoq.worker.desk import Desk
+from fifoq.worker.claims import Desk
 
 log = logging.getLogger("fifoq.worker")
 

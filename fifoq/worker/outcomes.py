@@ -8,8 +8,7 @@ from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.lease import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.calling import Unreadable, Unsendable
-from fifoq.worker.run import Run, Stop
+from fifoq.worker.run import Run, Stop, Unreadable, Unsendable
 
 CANCELLED = "cancelled"
 """The reason of a job that was cancelled, if nobody gave one."""
