@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.measure import Spread, table
 from benchmarks.seam import DEPTHS, LINES, Driver, Make, chunks
-from fifoq.connect import connect
+from fifoq.backends import connect
 from tests.servers import Server
 
 ROUNDS = 15

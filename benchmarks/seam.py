@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.measure import Spread, table
 from fifoq.clock import SECOND
-from fifoq.lease import Lease, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare, Queue
-from fifoq.record import JobSpec
+from fifoq.record import JobSpec, Lease, Settlement, Succeed
 from fifoq_memory import MemoryBackend
 
 TASK = "t"

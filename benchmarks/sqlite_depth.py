@@ -16,9 +16,8 @@ from pathlib import Path
 from benchmarks.measure import Spread, table
 from fifoq.clock import SECOND
 from fifoq.codec import EMPTY_CALL
-from fifoq.lease import Lease, Release, Settlement
 from fifoq.queue import Call, Queue
-from fifoq.record import JobSpec
+from fifoq.record import JobSpec, Lease, Release, Settlement
 from fifoq_sqlite import SqliteBackend
 
 SHALLOW = 1_000

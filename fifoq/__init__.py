@@ -1,7 +1,6 @@
 """fifoq: background jobs in order."""
 
 from fifoq.app import Fifoq
-from fifoq.context import Context
 from fifoq.errors import (
     BackendBusy,
     BackendCorrupt,
@@ -25,13 +24,14 @@ from fifoq.errors import (
     RetryAfter,
     UnknownTask,
 )
-from fifoq.handle import JobHandle
 from fifoq.job import Job, JobError, Progress
 from fifoq.limits import Limit, Rate
-from fifoq.pages import BlockedKey, KeyPage, Page, QueueStats
+from fifoq.operations import BlockedKey, KeyPage, Page, QueueStats
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
-from fifoq.task import NewJob, Task
+from fifoq.task.context import Context
+from fifoq.task.handle import JobHandle
+from fifoq.task.task import NewJob, Task
 from fifoq.worker import Worker
 
 __all__ = [

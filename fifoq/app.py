@@ -7,21 +7,19 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
-from fifoq.batch import put_batch
-from fifoq.catalogue import AnyTask, Catalogue
+from fifoq.backends import connect, redacted
 from fifoq.clock import Clock
-from fifoq.connect import connect, redacted
-from fifoq.context import Context
-from fifoq.decorator import First, TaskDecorator
+from fifoq.connection import Link
 from fifoq.errors import ConfigurationError
-from fifoq.handle import JobHandle
 from fifoq.limits import Limit, Rate
-from fifoq.link import Link
+from fifoq.operations import SyncOperations
 from fifoq.queue import Declare
-from fifoq.registration import TaskSettings
+from fifoq.registry import AnyTask, Catalogue
 from fifoq.settings import SettingArguments
-from fifoq.sync import SyncOperations
-from fifoq.task import NewJob, Task
+from fifoq.task.context import Context
+from fifoq.task.definition import TaskSettings
+from fifoq.task.handle import JobHandle
+from fifoq.task.task import First, NewJob, Task, TaskDecorator, put_batch
 from fifoq.worker import Worker, WorkerSettings, Workplace
 
 P = ParamSpec("P")

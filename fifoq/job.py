@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from fifoq import codec
-from fifoq.record import Record
-from fifoq.state import State
+from fifoq.record import Record, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

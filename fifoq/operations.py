@@ -1,20 +1,77 @@
 """Looking at jobs and steering them: what a Fifoq can do beside enqueueing. Queues are asked in order of name."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypedDict, TypeVar, Unpack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fifoq.catalogue import Catalogue
 from fifoq.clock import SECOND
+from fifoq.connection import Link
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
-from fifoq.handle import LOOK_AGAIN
 from fifoq.job import Job, datetime_of
-from fifoq.link import Link
 from fifoq.names import check_name, check_queue_name
-from fifoq.pages import BlockedKey, KeyPage, Page, QueueStats
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
-from fifoq.record import Filter
-from fifoq.state import State
+from fifoq.record import Filter, State
+from fifoq.registry import Catalogue
+from fifoq.task.handle import LOOK_AGAIN, JobHandle
+from fifoq.task.task import NewJob, put_batch
+
+
+class QueueStats(NamedTuple):
+    """The jobs of one queue, counted at one instant."""
+
+    scheduled: int
+    waiting: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    oldest_waiting: float | None
+    """For how many seconds the first job in line has been there; None if none waits."""
+
+
+class BlockedKey(NamedTuple):
+    """A key whose next job may not begin, for another reason than that one runs."""
+
+    queue: str
+    key: str
+    job_id: str | None
+    """The job that blocks it; None if the key is paused and has no job."""
+    reason: str
+    """`halted`, `paused` or `backing off`."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs of one queue, in order of entry, as they were at one instant."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
+    """What to pass on to see the next page; None at the end."""
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """Some blocked keys of one queue, those blocked for longest first."""
+
+    keys: tuple[BlockedKey, ...]
+    cursor: str | None
+    """What to pass on to see the next page; None at the end."""
+
+    def __iter__(self) -> Iterator[BlockedKey]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
 
 T = TypeVar("T")
 JobId = str | UUID
@@ -250,3 +307,78 @@ def _stats(stats: Stats) -> QueueStats:
     return QueueStats(
         stats.scheduled, stats.waiting, stats.running, stats.succeeded, stats.failed, stats.cancelled, waiting
     )
+
+
+R = TypeVar("R")
+
+
+class SyncOperations(Operations):
+    """
+    For `def` routes, sync tasks and scripts. They block, so on the thread of the loop itself they raise.
+
+    Without an opening, the first one opens this Fifoq in a thread of its own, until it is opened elsewhere.
+    """
+
+    def run_sync(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """
+        Run `work()` where this Fifoq is open, and return what it returns: for what has no form of its own here.
+
+            tasks.run_sync(lambda: tasks.worker().drain())
+        """
+        return self._link.run(work)
+
+    def enqueue_many_sync(self, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
+        """As `enqueue_many`."""
+        return self._link.run(lambda: put_batch(self._link, jobs))
+
+    def get_sync(self, id: JobId, *, queue: str | None = None) -> Job:
+        """As `get`."""
+        return self._link.run(lambda: self.get(id, queue=queue))
+
+    def get_many_sync(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
+        """As `get_many`."""
+        return self._link.run(lambda: self.get_many(ids, queue=queue))
+
+    def finished_sync(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
+        """As `finished`."""
+        return self._link.run(lambda: self.finished(id, queue=queue, timeout=timeout))
+
+    def find_sync(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
+        """As `find`."""
+        return self._link.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
+
+    def jobs_sync(self, **filter: Unpack[JobFilter]) -> Iterator[Job]:
+        """As `jobs`."""
+        page = self.find_sync(limit=MAX_PAGE, **filter)
+        yield from page.jobs
+        while page.cursor is not None:
+            page = self.find_sync(cursor=page.cursor, limit=MAX_PAGE, **filter)
+            yield from page.jobs
+
+    def cancel_sync(self, id: JobId, *, queue: str | None = None, reason: str = "cancelled by an operator") -> bool:
+        """As `cancel`."""
+        return self._link.run(lambda: self.cancel(id, queue=queue, reason=reason))
+
+    def requeue_sync(self, id: JobId, *, queue: str | None = None) -> bool:
+        """As `requeue`."""
+        return self._link.run(lambda: self.requeue(id, queue=queue))
+
+    def skip_sync(self, id: JobId, *, queue: str | None = None) -> bool:
+        """As `skip`."""
+        return self._link.run(lambda: self.skip(id, queue=queue))
+
+    def pause_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
+        """As `pause`."""
+        self._link.run(lambda: self.pause(queue, task=task, key=key))
+
+    def resume_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
+        """As `resume`."""
+        self._link.run(lambda: self.resume(queue, task=task, key=key))
+
+    def stats_sync(self) -> dict[str, QueueStats]:
+        """As `stats`."""
+        return self._link.run(self.stats)
+
+    def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
+        """As `blocked_keys`."""
+        return self._link.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))

@@ -58,10 +58,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from fifoq.clock import Clock
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.limits import GateSettings
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 
 MAX_TIMERS = 1_000
 """How many timers one call fires at most."""

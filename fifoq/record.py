@@ -6,9 +6,36 @@ backend stores them and never looks inside. Tuples, not dataclasses: some of the
 dataclass costs three times as much to build.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from enum import Enum, StrEnum
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
-from fifoq.state import State
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+def quick(kind: type[T]) -> Callable[[Iterable[Any]], T]:
+    """A constructor of that named tuple from all of its values, in order: 0.1 µs instead of 0.2 µs, and unchecked."""
+    return cast("Callable[[Iterable[Any]], T]", partial(cast(Any, tuple).__new__, kind))
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over, unless somebody requeues it."""
+        return self in _ENDED
+
+
+_ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class JobSpec(NamedTuple):
@@ -84,3 +111,103 @@ class Records(NamedTuple):
 
     records: tuple[Record, ...]
     cursor: int | None
+
+
+class Lease(NamedTuple):
+    """A claimed job: the right to run it until the lease ends, and its proof."""
+
+    spec: JobSpec
+    token: str
+    """The proof: unguessable, fresh with each claim."""
+    fence: int
+    """Strictly increasing per queue in the order of claims, for the user's own stores."""
+    entry: int
+    seq: int
+    attempt: int
+    """Claims so far, this one counted."""
+    crashes: int
+    """Leases of this job that ended unsettled."""
+    created_at: int
+    started_at: int
+    """When this claim was."""
+
+
+class Claimed(NamedTuple):
+    """The reply to a claim."""
+
+    leases: tuple[Lease, ...]
+    next_timer: int | None
+    """Microseconds until time alone may make another job claimable, never too late; None if it will not."""
+    stands: bool = False
+    """The backend may make the caller's next call of itself (`ahead`)."""
+    since: float | None = None
+    """When the leases began, at the earliest (`time.monotonic()`), if that may be before the call was sent."""
+
+
+class Extension(NamedTuple):
+    """A heartbeat: hold the lease for `lease` microseconds from now, and store the progress if there is any."""
+
+    id: str
+    token: str
+    lease: int
+    progress: bytes | None = None
+
+
+class Hold(Enum):
+    """What an extension found."""
+
+    HELD = "held"
+    CANCEL = "cancel requested"
+    """Held and extended, but somebody asked for the job to be cancelled."""
+    LOST = "lost"
+    """The lease had ended: nothing was changed."""
+
+
+class Succeed(NamedTuple):
+    """The job returned. `retain`: how long to keep it."""
+
+    result: bytes
+    retain: int
+
+
+class Fail(NamedTuple):
+    """The job is given up. With `halt` its key stays closed until it is requeued or skipped."""
+
+    error: bytes
+    halt: bool
+    retain: int
+
+
+class Cancel(NamedTuple):
+    """The job was cancelled while it ran."""
+
+    reason: str
+    retain: int
+
+
+class Retry(NamedTuple):
+    """Try again, at its place, `after` microseconds from now; its successors wait."""
+
+    after: int
+    error: bytes
+    retain: int
+    """How long to keep it if it ends cancelled instead, because somebody had asked for that."""
+
+
+class Release(NamedTuple):
+    """Hand it back to its place unharmed: the attempt does not count. Claimable `after` microseconds from now."""
+
+    after: int
+    retain: int
+    """As in Retry."""
+
+
+Outcome = Succeed | Fail | Cancel | Retry | Release
+
+
+class Settlement(NamedTuple):
+    """The one fenced write that ends a lease."""
+
+    id: str
+    token: str
+    outcome: Outcome

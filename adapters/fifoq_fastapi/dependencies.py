@@ -8,8 +8,8 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 from fastapi import Depends
 
 from fifoq.errors import ConfigurationError
-from fifoq.handle import JobHandle
-from fifoq.task import Task
+from fifoq.task.handle import JobHandle
+from fifoq.task.task import Task
 from fifoq_fastapi.problems import RateExceeded
 
 P = ParamSpec("P")

@@ -14,8 +14,8 @@ from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, Job
 from fifoq.job import Job
 from fifoq.names import MAX_NAME, check_name
 from fifoq.operations import JobFilter
-from fifoq.state import State
-from fifoq.task import Task
+from fifoq.record import State
+from fifoq.task.task import Task
 from fifoq_fastapi import schemas
 from fifoq_fastapi.access import Access, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, Subject, event_id

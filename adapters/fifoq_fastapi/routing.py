@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
-from fifoq.task import Task
+from fifoq.task.task import Task
 from fifoq_fastapi import routes as health
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
 from fifoq_fastapi.events import Streams, Watch

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from fifoq import job, pages
-from fifoq.state import State
+from fifoq import job
+from fifoq import operations as pages
+from fifoq.record import State
 
 _JOB: JsonValue = {
     "id": "018f6c1e-6f4b-7c3a-9d59-1c4b8f0a7e21",

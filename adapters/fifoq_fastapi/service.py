@@ -10,9 +10,8 @@ from fifoq import Fifoq
 from fifoq.errors import IdConflict, JobNotFound
 from fifoq.job import Job
 from fifoq.names import MAX_NAME
-from fifoq.operations import JobFilter
-from fifoq.pages import BlockedKey, KeyPage, Page
-from fifoq.task import AWAITED, NewJob, Task
+from fifoq.operations import BlockedKey, JobFilter, KeyPage, Page
+from fifoq.task.task import AWAITED, NewJob, Task
 from fifoq_fastapi.access import stored_id
 from fifoq_fastapi.lifecycle import Ending
 from fifoq_fastapi.problems import UnknownQueue

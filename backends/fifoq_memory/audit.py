@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fifoq.queue import Audit
-from fifoq.state import State
+from fifoq.record import State
 from fifoq_memory.indexes import Agenda
 from fifoq_memory.jobs import Job, Line, Ready, TaskGate
 from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, Book

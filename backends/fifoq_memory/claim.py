@@ -4,8 +4,7 @@ from collections.abc import Collection
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from fifoq.lease import Claimed, Lease
-from fifoq.quick import quick
+from fifoq.record import Claimed, Lease, quick
 from fifoq_memory.jobs import END, SEQ_MASK, TaskGate
 from fifoq_memory.queue_state import RUNNING, Book
 from fifoq_memory.settle import fire

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq_memory.jobs import Job
 
 SLACK = 1_024

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from fifoq.limits import GateSettings
-from fifoq.record import JobSpec, Record
-from fifoq.state import State
+from fifoq.record import JobSpec, Record, State
 
 _WAITING = State.WAITING
 SEQ_BITS = 48

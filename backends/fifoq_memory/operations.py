@@ -16,8 +16,7 @@ from fifoq.queue import (
     Setting,
     Stats,
 )
-from fifoq.record import Filter, Record, Records
-from fifoq.state import State
+from fifoq.record import Filter, Record, Records, State
 from fifoq_memory.indexes import Since
 from fifoq_memory.jobs import Gate as AnyGate
 from fifoq_memory.jobs import Job, Line, TaskGate

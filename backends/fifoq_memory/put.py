@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
-from fifoq.quick import quick
-from fifoq.record import JobSpec
+from fifoq.record import JobSpec, quick
 from fifoq_memory.queue_state import Book
 from fifoq_memory.settle import fire
 

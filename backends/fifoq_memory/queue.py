@@ -13,10 +13,8 @@ from typing import Any, TypeVar
 
 from fifoq.clock import Clock, run_on
 from fifoq.errors import JobNotFound, OutcomeUnknown
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import KEEP_REPLY, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq_memory import claim as claiming
 from fifoq_memory import operations as looking
 from fifoq_memory import operations as operating

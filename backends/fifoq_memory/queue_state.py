@@ -4,8 +4,7 @@ All that one queue holds, and the moves that every verb is made of. Synchronous:
 What a job says of itself is the truth; all else here is derived from the jobs, and `fifoq_memory.audit` says how.
 """
 
-from fifoq.record import JobSpec, Record
-from fifoq.state import State
+from fifoq.record import JobSpec, Record, State
 from fifoq_memory.indexes import Agenda, Blocked, Oldest, Register
 from fifoq_memory.jobs import SEQ_BITS, Gate, Job, Line, TaskGate, score_of
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.queue import MAX_TIMERS
-from fifoq.state import State
+from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq_memory.jobs import Job
 from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, Book
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
-from fifoq.forking import unwatch_forks, watch_forks
+from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys, channel, names_key

@@ -13,9 +13,9 @@ from types import coroutine
 from typing import Any, NamedTuple
 
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed
 from fifoq.queue import Call
-from fifoq.ring import Ring
+from fifoq.record import Claimed
+from fifoq.waiters import Ring
 from fifoq_redis import encoding as packing
 from fifoq_redis.encoding import Word, unpack
 from fifoq_redis.keys import Keys

@@ -10,7 +10,6 @@ from typing import Any, cast
 import hiredis
 import msgpack
 
-from fifoq.lease import Cancel, Claimed, Extension, Fail, Hold, Lease, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import (
     BlockedKey,
@@ -27,9 +26,24 @@ from fifoq.queue import (
     Setting,
     Stats,
 )
-from fifoq.quick import quick
-from fifoq.record import Filter, JobSpec, Record
-from fifoq.state import State
+from fifoq.record import (
+    Cancel,
+    Claimed,
+    Extension,
+    Fail,
+    Filter,
+    Hold,
+    JobSpec,
+    Lease,
+    Outcome,
+    Record,
+    Release,
+    Retry,
+    Settlement,
+    State,
+    Succeed,
+    quick,
+)
 
 Word = bytes | int | str
 

@@ -11,7 +11,7 @@ from typing import Any
 from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
-from fifoq.ring import Rings
+from fifoq.waiters import Rings
 from fifoq_redis.claims import Watch
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys

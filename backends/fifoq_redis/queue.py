@@ -6,10 +6,8 @@ from types import CoroutineType
 from typing import Any
 
 from fifoq.errors import FifoqError, InvalidArguments
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import MAX_PAGE, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq_redis import encoding as packing
 from fifoq_redis.audit import audit
 from fifoq_redis.claims import Turn, Waiting, Watch

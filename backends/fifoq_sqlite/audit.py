@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
-from fifoq.state import State
+from fifoq.record import State
 from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, Book, score
 from fifoq_sqlite.session import Session
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from fifoq.clock import Clock, HostClock
 from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, FifoqError
-from fifoq.forking import unwatch_forks, watch_forks
+from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
 from fifoq_sqlite.errors import busy, named
 from fifoq_sqlite.files import Lock, Mark, prepare

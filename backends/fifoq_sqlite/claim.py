@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
-from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call
-from fifoq.record import JobSpec
+from fifoq.record import Claimed, JobSpec, Lease
 from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Book, Gate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import filed, fire, next_timer

@@ -20,8 +20,7 @@ from fifoq.queue import (
     Setting,
     Stats,
 )
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.state import State
+from fifoq.record import Filter, JobSpec, Record, Records, State
 from fifoq_sqlite import queue_state as books
 from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, Book, score
 from fifoq_sqlite.session import Session

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
-from fifoq.quick import quick
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import JobSpec, State, quick
 from fifoq_sqlite.queue_state import CODE, ENTRY_BITS, LAST_ENTRY, Book, Unfiled, score
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows

@@ -6,11 +6,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from fifoq.errors import JobNotFound
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.ring import Ring, Rings
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
+from fifoq.waiters import Ring, Rings
 from fifoq_sqlite import audit as auditing
 from fifoq_sqlite import claim as claiming
 from fifoq_sqlite import operations as looking

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fifoq.clock import run_on
 from fifoq.limits import GateSettings
-from fifoq.state import State
+from fifoq.record import State
 
 STATES = tuple(State)
 """A state is stored as its place in this order."""

@@ -6,11 +6,8 @@ from typing import Any, TypeVar, cast
 import msgpack
 
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed, Lease
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
-from fifoq.quick import quick
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import Claimed, JobSpec, Lease, State, quick
 from fifoq_sqlite.session import Remembered, Session, Who
 
 A = TypeVar("A")

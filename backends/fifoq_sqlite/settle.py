@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.queue import Call
-from fifoq.state import State
+from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq_sqlite.queue_state import Book
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import End, Moves, Place, filed

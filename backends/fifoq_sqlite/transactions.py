@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
-from fifoq.quick import quick
+from fifoq.record import quick
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.errors import named
 from fifoq_sqlite.files import Lock, Mark

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from fifoq.queue import MAX_TIMERS, Receipt
-from fifoq.state import State
+from fifoq.record import State
 from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, Book, Gate, Unfiled, score
 from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from fifoq.clock import SECOND, Clock, microseconds
-from fifoq.lease import Cancel, Claimed, Extension, Fail, Hold, Lease, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import (
     Audit,
@@ -31,8 +30,23 @@ from fifoq.queue import (
 )
 from fifoq.queue import Declare as _Declare
 from fifoq.queue import Override as _Override
-from fifoq.record import Filter, JobSpec, Record
-from fifoq.state import State
+from fifoq.record import (
+    Cancel,
+    Claimed,
+    Extension,
+    Fail,
+    Filter,
+    Hold,
+    JobSpec,
+    Lease,
+    Outcome,
+    Record,
+    Release,
+    Retry,
+    Settlement,
+    State,
+    Succeed,
+)
 
 R = TypeVar("R")
 MakeBackend = Callable[[Clock | None], Backend]

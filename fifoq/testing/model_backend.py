@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from fifoq.clock import Clock, ProcessClock
 from fifoq.errors import JobNotFound
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import (
     MAX_PAGE,
     Audit,
@@ -23,8 +22,7 @@ from fifoq.queue import (
     Setting,
     Stats,
 )
-from fifoq.record import Filter, JobSpec, Record, Records
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq.testing.model import Model
 
 R = TypeVar("R")

@@ -8,11 +8,9 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from fifoq.clock import SECOND
-from fifoq.lease import Cancel, Extension, Fail, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare, Override, Pause, Resume, Setting
-from fifoq.record import Filter, JobSpec
-from fifoq.state import State
+from fifoq.record import Cancel, Extension, Fail, Filter, JobSpec, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq.testing.pair import Pair
 
 T = TypeVar("T")

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, cast
 
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed, Lease
 from fifoq.limits import GateSettings
 from fifoq.queue import MAX_PAGE, BlockedKey, Call, Gate, Queue, Stats
-from fifoq.record import Filter, JobSpec, Record
+from fifoq.record import Claimed, Filter, JobSpec, Lease, Record
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.driver import MakeBackend
 from fifoq.testing.model import Model

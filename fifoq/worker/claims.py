@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.lease import Lease, Outcome
 from fifoq.queue import Queue
+from fifoq.record import Lease, Outcome
 from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
 from fifoq.worker.run import Place, Plan, Run
 from fifoq.worker.settler import Settler

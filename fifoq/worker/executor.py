@@ -11,8 +11,7 @@ from types import coroutine
 from typing import Any
 
 from fifoq.clock import SECOND
-from fifoq.lease import Fail, Outcome, Retry, Succeed
-from fifoq.quick import quick
+from fifoq.record import Fail, Outcome, Retry, Succeed, quick
 from fifoq.worker.outcomes import before_start, message_of, released, verdict
 from fifoq.worker.run import Run, Stop
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fifoq.clock import microseconds
 from fifoq.errors import BackendUnavailable
-from fifoq.lease import Extension, Hold
 from fifoq.queue import Backend
+from fifoq.record import Extension, Hold
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run, Stop
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
-from fifoq.lease import Cancel, Fail, Outcome, Release, Retry
+from fifoq.record import Cancel, Fail, Outcome, Release, Retry
 from fifoq.worker.run import Run, Stop, Unreadable, Unsendable
 
 CANCELLED = "cancelled"

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple, cast
 
 from fifoq import codec
 from fifoq.errors import ConfigurationError, GiveUp, RetryAfter
-from fifoq.lease import Lease
-from fifoq.record import JobSpec
-from fifoq.signature import Signature
-from fifoq.task import Task
-from fifoq.worker.context import LeaseContext
+from fifoq.record import JobSpec, Lease
+from fifoq.task.context import LeaseContext
+from fifoq.task.signature import Signature
+from fifoq.task.task import Task
 from fifoq.worker.outcomes import FarError, ProcessDied, message_of, trace_of
 from fifoq.worker.run import Plan, Run, Stop, Unreadable, Unsendable, read, write
 from fifoq.worker.runners import Site, Threads

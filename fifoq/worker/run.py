@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from fifoq.clock import microseconds
 from fifoq.codec import check_size
-from fifoq.definition import FAILURES_KEPT, RESULTS_KEPT, Definition
 from fifoq.errors import InvalidArguments
-from fifoq.lease import Lease, Outcome
+from fifoq.record import Lease, Outcome
+from fifoq.task.definition import FAILURES_KEPT, RESULTS_KEPT, Definition
 
 
 class Unreadable(Exception):

@@ -10,7 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from fifoq.worker.context import LeaseContext
+from fifoq.task.context import LeaseContext
 from fifoq.worker.outcomes import thread_timed_out
 from fifoq.worker.run import RUNAWAY, Run, Stop, read, write
 

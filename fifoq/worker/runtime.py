@@ -7,11 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fifoq.clock import SECOND, microseconds
-from fifoq.definition import Definition
-from fifoq.lease import Lease, Outcome
 from fifoq.queue import Stats
-from fifoq.record import Filter
-from fifoq.state import State
+from fifoq.record import Filter, Lease, Outcome, State
+from fifoq.task.definition import Definition
 from fifoq.worker.claims import Claims, Desk
 from fifoq.worker.executor import Executor
 from fifoq.worker.heartbeat import Keeper, margin

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fifoq.codec import MAX_PAYLOAD
-from fifoq.definition import Definition
 from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend
+from fifoq.task.definition import Definition
 
 
 class Workplace(NamedTuple):

@@ -4,12 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.errors import BackendError
-from fifoq.lease import Extension, Outcome, Release, Retry, Settlement
 from fifoq.queue import Queue
-from fifoq.quick import quick
-from fifoq.state import State
+from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, quick
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run
 

@@ -12,11 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from fifoq.connect import connect
+from fifoq.backends import connect
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Backend, Queue, Stats
-from fifoq.record import Filter, Record
-from fifoq.state import State
+from fifoq.record import Filter, Record, State
 from fifoq.testing.history import Bounds, Doubted, FileLog, Final, Report, check, read_logs
 
 QUEUE = "chaos"

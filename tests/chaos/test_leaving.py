@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from fifoq.queue import Queue
-from fifoq.record import Filter
-from fifoq.state import State
+from fifoq.record import Filter, State
 from tests.chaos.conductor import PROGRAMS, Conductor, held
 
 PATIENCE = 30.0

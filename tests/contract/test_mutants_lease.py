@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed, Hold, Release
 from fifoq.queue import Call
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import Claimed, Hold, JobSpec, Release, State
 from fifoq.testing.contract.lease import LeaseCases
 from fifoq.testing.contract.race import CancelledCallCases, RaceCases
 from fifoq.testing.contract.repeat import RepeatCases

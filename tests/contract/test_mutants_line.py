@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import JobSpec, State
 from fifoq.testing.contract.delay import DelayCases
 from fifoq.testing.contract.entry import EntryCases
 from fifoq.testing.contract.removal import RemovalCases

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifoq.lease import Fail, Retry
+from fifoq.record import Fail, Retry
 from fifoq.testing.contract.lease import LeaseCases
 from fifoq.testing.contract.limits import LimitCases
 from fifoq.testing.contract.order import OrderCases

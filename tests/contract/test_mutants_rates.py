@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.lease import Release
 from fifoq.queue import Full
-from fifoq.record import JobSpec
+from fifoq.record import JobSpec, Release
 from fifoq.testing.contract.capacity import CapacityCases
 from fifoq.testing.contract.cost import CostCases
 from fifoq.testing.contract.identity import IdentityCases

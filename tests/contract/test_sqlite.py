@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fifoq.connect import connect
+from fifoq.backends import connect
 from fifoq.testing import MakeBackend, QueueContract
 from fifoq.testing.contract import ProcessContract
 from fifoq.testing.contract.processes import MakeElsewhere

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from fifoq import coalesce, room
-from fifoq.coalesce import Coalescer
+from fifoq import coalescer as coalesce
+from fifoq import coalescer as room
+from fifoq.coalescer import Coalescer
 from fifoq.errors import BackendFull, BackendUnavailable, IdConflict, OutcomeUnknown, QueueFull
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Conflict, Declare, Full, PutReply, Receipt, Setting

@@ -3,7 +3,7 @@
 import os
 import weakref
 
-from fifoq.forking import unwatch_forks, watch_forks
+from fifoq.fork_safety import unwatch_forks, watch_forks
 
 
 class Open:

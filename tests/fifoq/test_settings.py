@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from fifoq import Fifoq, connect
-from fifoq.connect import redacted
+from fifoq import Fifoq
+from fifoq import backends as connect
+from fifoq.backends import redacted
 from fifoq.errors import ConfigurationError
 from fifoq.settings import Settings
 

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from fifoq import codec
 from fifoq.codec import EMPTY_CALL
 from fifoq.errors import ConfigurationError, InvalidArguments, PayloadTooLarge
-from fifoq.signature import Signature
+from fifoq.task.signature import Signature
 
 
 class Colour(enum.Enum):

@@ -11,14 +11,14 @@ from uuid import UUID
 import pytest
 
 from fifoq import Context, Fifoq, JobHandle, Limit, Rate, Retry, Task
-from fifoq import context as context_module
-from fifoq.connection import Intake
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings
 from fifoq.queue import Queue, Receipt
 from fifoq.record import JobSpec
-from fifoq.registration import TaskSettings, register
-from fifoq.task import AWAITED
+from fifoq.task import context as context_module
+from fifoq.task.definition import TaskSettings, register
+from fifoq.task.handle import Intake
+from fifoq.task.task import AWAITED
 
 
 class FakeConnection:

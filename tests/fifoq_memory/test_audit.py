@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fifoq.limits import Limit, Rate
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing import Driver, ManualClock, spec
 from fifoq_memory.jobs import Line, ValueGate
 from fifoq_memory.queue_state import Book

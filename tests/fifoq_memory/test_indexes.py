@@ -2,7 +2,7 @@
 
 import random
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing import spec
 from fifoq_memory.indexes import CHUNK, Blocked, Oldest, Register
 from fifoq_memory.jobs import Job, TaskGate, score_of

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from fifoq.lease import Extension, Release, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare
+from fifoq.record import Extension, Release, Settlement, Succeed
 from fifoq.testing import spec
 from fifoq_memory import MemoryBackend
 from fifoq_memory.queue import MemoryQueue

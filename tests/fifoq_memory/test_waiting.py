@@ -8,11 +8,9 @@ from uuid import uuid4
 import pytest
 
 from fifoq.errors import JobNotFound
-from fifoq.lease import Retry, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Declare
-from fifoq.record import JobSpec, Record
-from fifoq.state import State
+from fifoq.record import JobSpec, Record, Retry, Settlement, State, Succeed
 from fifoq.testing import ManualClock, spec
 from fifoq_memory import MemoryBackend
 from fifoq_memory.queue import MemoryQueue

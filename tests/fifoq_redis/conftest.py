@@ -9,10 +9,8 @@ from uuid import uuid4
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.lease import Claimed, Lease, Settlement, Succeed
 from fifoq.queue import Call, PutReply, Queue
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import Claimed, JobSpec, Lease, Settlement, State, Succeed
 from fifoq_redis import RedisBackend
 from tests.servers import Server
 

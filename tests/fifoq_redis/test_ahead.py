@@ -8,10 +8,9 @@ import pytest
 
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed, Lease, Release, Retry, Settlement
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Override, Queue
-from fifoq.state import State
+from fifoq.record import Claimed, Lease, Release, Retry, Settlement, State
 from fifoq.testing.clock import ManualClock
 from fifoq_redis.claims import Watch
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job

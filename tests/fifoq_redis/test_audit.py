@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from fifoq.lease import Fail, Settlement
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Declare, Pause
+from fifoq.record import Fail, Settlement
 from tests.fifoq_redis.conftest import Line, job
 from tests.servers import Server
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import redis
 
-from fifoq.lease import Fail, Settlement
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Declare
+from fifoq.record import Fail, Settlement
 from tests.fifoq_redis.conftest import Line, job
 from tests.servers import Server
 

@@ -9,7 +9,7 @@ from fifoq.clock import SECOND
 from fifoq.errors import JobNotFound
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Full
-from fifoq.state import State
+from fifoq.record import State
 from fifoq_redis.claims import Watch
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 

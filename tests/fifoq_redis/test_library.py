@@ -9,11 +9,9 @@ import redis
 
 import fifoq_redis
 from fifoq.errors import BackendCorrupt, BackendFull, BackendUnavailable, ConfigurationError
-from fifoq.lease import Extension, Fail, Hold, Release, Retry, Settlement, Succeed
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Declare, Pause, Receipt, Resume
-from fifoq.record import Filter
-from fifoq.state import State
+from fifoq.record import Extension, Fail, Filter, Hold, Release, Retry, Settlement, State, Succeed
 from fifoq_redis import RedisBackend
 from fifoq_redis.encoding import encode
 from fifoq_redis.functions import VERBS, Runner, library

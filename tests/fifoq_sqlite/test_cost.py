@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fifoq.lease import Lease
 from fifoq.limits import Limit
-from fifoq.record import Filter
+from fifoq.record import Filter, Lease
 from fifoq.testing import Driver, ManualClock, spec
 from fifoq_sqlite import SqliteBackend
 

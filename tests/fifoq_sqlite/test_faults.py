@@ -21,8 +21,7 @@ from fifoq.errors import (
     BackendUnavailable,
     OutcomeUnknown,
 )
-from fifoq.lease import Extension, Hold
-from fifoq.record import Filter
+from fifoq.record import Extension, Filter, Hold
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.errors import named

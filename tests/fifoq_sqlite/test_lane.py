@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Settlement, Succeed
 from fifoq.queue import Call, Receipt
-from fifoq.state import State
+from fifoq.record import Settlement, State, Succeed
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.group_commit import Doorbell

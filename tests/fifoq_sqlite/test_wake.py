@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifoq.errors import JobNotFound
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.notify import News

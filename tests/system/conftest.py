@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import connect
+from fifoq import backends as connect
 from fifoq.clock import Clock
 from fifoq.queue import Backend, BackendFactory
 from fifoq.testing.history import MemoryLog

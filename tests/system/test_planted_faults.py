@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from fifoq import Context, Fifoq, Limit
-from fifoq.lease import Release, Settlement, Succeed
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend, Call, Receipt, Setting
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import JobSpec, Release, Settlement, State, Succeed
 from fifoq.testing.history import MemoryLog, Producer, Rule, attempt, check, write_finals
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import connect
+from fifoq import backends as connect
 from fifoq.clock import Clock
 from fifoq.queue import BackendFactory
 from fifoq.testing.history import MemoryLog, WatchedBackend

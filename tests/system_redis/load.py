@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 from fifoq import Context, Fifoq, Retry
-from fifoq.connect import connect
+from fifoq.backends import connect
 from fifoq.errors import BackendError
 from fifoq.queue import Backend, Queue
 from fifoq.record import Filter, Record

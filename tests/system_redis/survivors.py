@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 
-from fifoq.record import Record
-from fifoq.state import State
+from fifoq.record import Record, State
 from fifoq.testing.history import Started
 from fifoq.testing.history.events import Event
 from tests.system_redis.load import KEYS

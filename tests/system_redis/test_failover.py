@@ -8,11 +8,10 @@ forget claims; what survives stays in order, and a token whose claim was lost is
 import asyncio
 from uuid import uuid4
 
-from fifoq.connect import connect
+from fifoq.backends import connect
 from fifoq.errors import BackendError
-from fifoq.lease import Claimed, Settlement, Succeed
 from fifoq.queue import Call, Queue
-from fifoq.record import JobSpec
+from fifoq.record import Claimed, JobSpec, Settlement, Succeed
 from fifoq.testing.history import MemoryLog
 from tests.servers import Sentinel
 from tests.system_redis.load import Load

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from fifoq import Fifoq
+from fifoq.backends import redacted
 from fifoq.cli.demo.games import plans
 from fifoq.cli.demo.http import Client
 from fifoq.cli.demo.killing import kill_one
@@ -20,7 +21,6 @@ from fifoq.cli.demo.moves import Scene
 from fifoq.cli.demo.performance import Player
 from fifoq.cli.demo.report import Report, as_json, conclusion, judge, progress, show
 from fifoq.cli.demo.stage import Casualty, setting
-from fifoq.connect import redacted
 from fifoq.errors import ConfigurationError
 
 GAMES = 60

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.lease import Lease
 from fifoq.limits import Limit
+from fifoq.record import Lease
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, MakeBackend, spec
 

@@ -1,8 +1,7 @@
 """Contract, point 1: entry. The order of puts is the order of the line."""
 
-from fifoq.lease import Claimed
 from fifoq.queue import Receipt
-from fifoq.state import State
+from fifoq.record import Claimed, State
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec
 

@@ -1,7 +1,7 @@
 """Contract, point 17: an id names one job as long as it is kept; a unique text one job at a time."""
 
 from fifoq.queue import Conflict, Receipt
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec

@@ -1,8 +1,7 @@
 """Contract, points 13 and 14: leases, tokens, fences, and what becomes of a job whose lease ended."""
 
 from fifoq.clock import SECOND
-from fifoq.lease import Hold
-from fifoq.state import State
+from fifoq.record import Hold, State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec

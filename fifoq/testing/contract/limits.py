@@ -2,7 +2,7 @@
 
 from fifoq.clock import SECOND
 from fifoq.limits import Limit
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec

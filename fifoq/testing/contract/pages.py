@@ -4,8 +4,7 @@ import pytest
 
 from fifoq.clock import SECOND
 from fifoq.queue import MAX_PAGE
-from fifoq.record import Filter
-from fifoq.state import State
+from fifoq.record import Filter, State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec

@@ -1,9 +1,8 @@
 """Contract, points 5 and 19: pauses block claims and nothing else; blocked keys are told."""
 
 from fifoq.clock import SECOND
-from fifoq.lease import Hold
 from fifoq.queue import BlockedKey
-from fifoq.state import State
+from fifoq.record import Hold, State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec

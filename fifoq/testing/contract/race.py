@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from fifoq.lease import Lease
 from fifoq.limits import Limit
 from fifoq.queue import Call, Full
-from fifoq.state import State
+from fifoq.record import Lease, State
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import LEASE, TASK, Driver, spec
 

@@ -1,8 +1,7 @@
 """Contract, point 7: removal frees the key in the same step; a running job is only asked."""
 
 from fifoq.clock import SECOND
-from fifoq.lease import Hold
-from fifoq.state import State
+from fifoq.record import Hold, State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec

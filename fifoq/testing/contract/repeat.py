@@ -6,9 +6,8 @@ import pytest
 
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Cancel, Fail, Outcome, Release, Retry, Settlement, Succeed
 from fifoq.queue import KEEP_REPLY, Call, Full
-from fifoq.state import State
+from fifoq.record import Cancel, Fail, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, LEASE, TASK, Driver, spec

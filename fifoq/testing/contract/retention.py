@@ -3,8 +3,7 @@
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.lease import Cancel, Fail, Settlement, Succeed
-from fifoq.state import State
+from fifoq.record import Cancel, Fail, Settlement, State, Succeed
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases, check_soundness
 from fifoq.testing.driver import Driver, spec

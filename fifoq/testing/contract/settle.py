@@ -1,8 +1,7 @@
 """Contract, points 13, 14 and 16: what each outcome makes of a job."""
 
 from fifoq.clock import SECOND
-from fifoq.lease import Retry, Settlement, Succeed
-from fifoq.state import State
+from fifoq.record import Retry, Settlement, State, Succeed
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec

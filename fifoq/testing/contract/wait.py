@@ -10,8 +10,7 @@ import pytest
 
 from fifoq.errors import JobNotFound
 from fifoq.queue import Call, Changed, Full, Receipt
-from fifoq.record import Filter, Record
-from fifoq.state import State
+from fifoq.record import Filter, Record, State
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec
 

@@ -9,7 +9,7 @@ import time
 from enum import StrEnum
 from typing import NamedTuple
 
-from fifoq.state import State
+from fifoq.record import State
 
 stamp = time.monotonic_ns
 """The time of an event: nanoseconds of the machine's monotonic clock."""

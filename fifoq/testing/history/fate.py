@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history.events import Ended, How, Leased, Settled
 from fifoq.testing.history.report import Rule, Violation
 from fifoq.testing.history.trace import Attempt, Trace, Traces

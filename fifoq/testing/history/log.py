@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history.events import EVENTS, Answer, Event, How
 
 _SUFFIX = ".history"

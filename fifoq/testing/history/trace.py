@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history.events import (
     Answer,
     Answered,

@@ -8,9 +8,8 @@ from typing import Protocol, TypeVar
 
 from fifoq.errors import FifoqError, OutcomeUnknown
 from fifoq.job import Job
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import Backend, Call, Queue
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Hold, Settlement, State
 from fifoq.testing.history.events import (
     Answer,
     Answered,

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from fifoq.clock import Clock, run_on
 from fifoq.errors import OutcomeUnknown
-from fifoq.lease import Claimed, Extension, Hold, Settlement
 from fifoq.queue import KEEP_REPLY, BlockedKey, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Filter, JobSpec, Record
-from fifoq.state import State
+from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Settlement, State
 from fifoq.testing.model import claiming, entering, looking, operating, settling
 from fifoq.testing.model.book import Book
 from fifoq.testing.model.timing import fire

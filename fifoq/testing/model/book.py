@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fifoq.limits import GateSettings
-from fifoq.record import JobSpec, Record
-from fifoq.state import State
+from fifoq.record import JobSpec, Record, State
 
 COUNTED = frozenset({State.SCHEDULED, State.WAITING, State.RUNNING})
 """The states that count against a capacity."""

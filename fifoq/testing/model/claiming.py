@@ -4,9 +4,8 @@ from collections.abc import Collection
 from copy import deepcopy
 from itertools import chain
 
-from fifoq.lease import Lease
 from fifoq.queue import Call
-from fifoq.state import State
+from fifoq.record import Lease, State
 from fifoq.testing.model.book import Book, Item
 from fifoq.testing.model.timing import fire
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
-from fifoq.record import JobSpec
-from fifoq.state import State
+from fifoq.record import JobSpec, State
 from fifoq.testing.model.book import Book, Item
 
 

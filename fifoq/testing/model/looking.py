@@ -1,8 +1,7 @@
 """What is seen of the queue: find, stats, blocked keys."""
 
 from fifoq.queue import BlockedKey, Gate, Stats
-from fifoq.record import Filter, Record
-from fifoq.state import State
+from fifoq.record import Filter, Record, State
 from fifoq.testing.model.book import Book
 
 

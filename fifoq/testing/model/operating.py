@@ -1,7 +1,7 @@
 """What operators do: cancel, requeue, skip, configure, purge."""
 
 from fifoq.queue import Changed, Declare, Override, Pause, Resume, Setting
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.model.book import Book, Item
 
 

@@ -1,7 +1,6 @@
 """How a lease is held and how it ends: extend and settle."""
 
-from fifoq.lease import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, Succeed
-from fifoq.state import State
+from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq.testing.model.book import Book, Item
 
 

@@ -1,7 +1,7 @@
 """What time alone does to jobs."""
 
 from fifoq.queue import MAX_TIMERS
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.model.book import Book, Item
 
 

@@ -3,9 +3,8 @@
 import os
 from typing import Any
 
-from fifoq.lease import Hold
 from fifoq.queue import Receipt
-from fifoq.state import State
+from fifoq.record import Hold, State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from scene import Pulse
 
 from fifoq import Fifoq, FifoqError
-from fifoq.state import State
+from fifoq.record import State
 from tests.chaos.conductor import Conductor, held
 
 

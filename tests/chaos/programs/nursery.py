@@ -23,7 +23,8 @@ from typing import Any
 
 from scene import Order, Scene
 
-from fifoq import Fifoq, connect
+from fifoq import Fifoq
+from fifoq import backends as connect
 
 
 def tell(message: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import faults
 from points import Points, plant_inner, pointed
 
-from fifoq import Context, Fifoq, Limit, Retry, connect
+from fifoq import Context, Fifoq, Limit, Retry
+from fifoq import backends as connect
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
 from fifoq.worker import executor as pace
 from fifoq.worker.executor import Executor

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from fifoq.lease import Release, Settlement
 from fifoq.queue import Call
+from fifoq.record import Release, Settlement
 from fifoq.testing import ManualClock, ModelBackend, ModelStore
 from fifoq.testing.model import Model, claiming
 from fifoq.testing.operations import run

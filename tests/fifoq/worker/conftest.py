@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from fifoq.caller import Caller
-from fifoq.definition import Definition
+from fifoq.calls import Caller
 from fifoq.errors import BackendUnavailable
 from fifoq.job import Job
 from fifoq.queue import Backend, Receipt
-from fifoq.record import JobSpec
-from fifoq.signature import Signature
-from fifoq.state import State
+from fifoq.record import JobSpec, State
+from fifoq.task.definition import Definition
+from fifoq.task.signature import Signature
 from fifoq.worker import Worker, WorkerSettings, Workplace
 from fifoq_memory import MemoryBackend
 

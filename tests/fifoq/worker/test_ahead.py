@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from fifoq.lease import Claimed
 from fifoq.queue import Backend, Call
-from fifoq.state import State
+from fifoq.record import Claimed, State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 LEASE = 60.0

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from fifoq.codec import pack
-from fifoq.context import Context
 from fifoq.errors import BackendFull
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Override
-from fifoq.record import Filter
+from fifoq.record import Filter, State
 from fifoq.retry import Retry
-from fifoq.state import State
+from fifoq.task.context import Context
 from fifoq.worker import claims as desk
 from fifoq.worker.claims import Claims
 

@@ -4,11 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Pause
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
 
 
 async def test_drain_runs_all_that_may_run_and_what_that_puts(shop: Any) -> None:

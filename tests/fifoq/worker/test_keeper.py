@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.codec import pack
-from fifoq.context import Context
 from fifoq.job import Progress
-from fifoq.lease import Extension
+from fifoq.record import Extension, State
 from fifoq.retry import Retry
-from fifoq.state import State
+from fifoq.task.context import Context
 from fifoq.worker.heartbeat import Keeper
 from fifoq.worker.outage import Contact
 from fifoq.worker.run import Plan, Run

@@ -5,10 +5,10 @@ import random
 import time
 from typing import Any
 
-from fifoq.caller import Caller
-from fifoq.context import Context
+from fifoq.calls import Caller
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
+from fifoq.task.context import Context
 
 JOBS, KEYS = 2_000, 40
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from fifoq.caller import Caller
-from fifoq.context import Context
+from fifoq.calls import Caller
 from fifoq.errors import BackendBusy, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
+from fifoq.task.context import Context
 from fifoq.testing.faults import LostReplies
 
 

@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.codec import pack
-from fifoq.context import Context
 from fifoq.errors import GiveUp, RetryAfter
-from fifoq.lease import Fail, Lease, Retry
-from fifoq.record import JobSpec
+from fifoq.record import Fail, JobSpec, Lease, Retry, State
 from fifoq.retry import Retry as RetryPolicy
-from fifoq.state import State
+from fifoq.task.context import Context
 from fifoq.worker.outcomes import before_start, verdict
 from fifoq.worker.run import Plan, Run
 

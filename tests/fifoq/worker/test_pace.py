@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from fifoq.lease import Claimed
 from fifoq.queue import Backend
-from fifoq.state import State
+from fifoq.record import Claimed, State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 from fifoq.worker import executor as pace
 from fifoq.worker.executor import AHEAD, MOST, Pace

@@ -16,8 +16,8 @@ import pytest
 from fifoq.codec import pack
 from fifoq.errors import ConfigurationError
 from fifoq.job import Progress
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
 
 CHORES = """
 import os, sys, time

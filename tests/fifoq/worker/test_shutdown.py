@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from fifoq.caller import Caller
-from fifoq.context import Context
+from fifoq.calls import Caller
 from fifoq.errors import ConfigurationError
-from fifoq.lease import Claimed
-from fifoq.state import State
+from fifoq.record import Claimed, State
+from fifoq.task.context import Context
 from fifoq.worker.run import RUNAWAY
 
 

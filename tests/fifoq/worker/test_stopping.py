@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fifoq.context import Context
+from fifoq.record import State
 from fifoq.retry import Retry
-from fifoq.state import State
+from fifoq.task.context import Context
 
 ONCE = Retry(1)
 

@@ -20,9 +20,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from fifoq.lease import Extension, Lease, Settlement, Succeed
 from fifoq.queue import Call, Conflict, Full
-from fifoq.record import JobSpec
+from fifoq.record import Extension, JobSpec, Lease, Settlement, Succeed
 from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.session import Session

@@ -3,7 +3,7 @@
 import pytest
 
 from fifoq.limits import GateSettings
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import (
     Answer,
     Answered,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import (
     Doubted,
     How,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifoq.limits import GateSettings
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import (
     Answer,
     Answered,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import How, Leased, Rule
 
 Q = "q"

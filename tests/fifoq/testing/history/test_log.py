@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import (
     Doubted,
     Effect,

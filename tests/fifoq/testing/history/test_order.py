@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from fifoq.state import State
+from fifoq.record import State
 from fifoq.testing.history import (
     Answer,
     Final,

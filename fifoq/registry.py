@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fifoq.codec import MAX_PAYLOAD
-from fifoq.connection import Connection
-from fifoq.definition import Definition
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_queue_name
 from fifoq.queue import Declare, Setting
-from fifoq.registration import TaskSettings, register
-from fifoq.task import Task
+from fifoq.task.definition import Definition, TaskSettings, register
+from fifoq.task.handle import Connection
+from fifoq.task.task import Task
 
 AnyTask = Task[..., Any, Any]
 

@@ -1,22 +1,20 @@
 """A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
 
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, Self, Unpack, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
 from uuid import UUID
 
-from typing_extensions import TypeVar
+from typing_extensions import ParamSpec, TypeVar
 from uuid_utils import uuid7
 
 from fifoq.clock import SECOND, microseconds
-from fifoq.connection import Connection
-from fifoq.detached import DetachedContext
-from fifoq.errors import ConfigurationError
-from fifoq.handle import JobHandle, Origin
-from fifoq.options import Options, TaskOptions, read_options, seconds_until
-from fifoq.quick import quick
-from fifoq.record import JobSpec
-from fifoq.registration import Registration
-from fifoq.signature import Signature
+from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.record import JobSpec, quick
+from fifoq.task.context import Context, DetachedContext
+from fifoq.task.definition import Registration
+from fifoq.task.handle import Connection, JobHandle, Origin
+from fifoq.task.options import Options, TaskOptions, read_options, seconds_until
+from fifoq.task.signature import Signature
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -194,3 +192,59 @@ def _needless_wait(task: str) -> ConfigurationError:
         f"options(wait=…) bounds the wait for a result, so it goes with call. To enqueue {task!r} and wait later, "
         "leave it out and write handle.result(timeout=…)."
     )
+
+
+R = TypeVar("R")
+
+
+async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
+    """Put bound calls of one queue as one batch; see `Fifoq.enqueue_many`."""
+    if not jobs:
+        return []
+    queues = {job.origin.queue for job in jobs}
+    if len(queues) > 1:
+        raise InvalidArguments(
+            f"A batch is of one queue, because it enters as a whole; these are of {', '.join(sorted(queues))}. "
+            "Enqueue one batch per queue."
+        )
+    foreign = next((job for job in jobs if job.origin.connection is not connection), None)
+    if foreign is not None:
+        raise InvalidArguments(f"Task {foreign.origin.task!r} belongs to another Fifoq. Enqueue its calls there.")
+    wait = max(job.wait for job in jobs)
+    receipts = await connection.intake(queues.pop()).put([job.spec() for job in jobs], wait)
+    return [JobHandle(job.origin, receipt.id, receipt.created) for job, receipt in zip(jobs, receipts, strict=True)]
+
+
+class _Guard: ...
+
+
+class First(Protocol[P, R_co]):
+    """
+    A function whose first parameter takes anything: it does not ask for the Context.
+
+    Without this guard, a first parameter typed Any or object would be taken for the Context and lost.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, _: _Guard, /, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class TaskDecorator(Protocol):
+    """What `@tasks.task(...)` returns."""
+
+    @overload
+    def __call__(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: First[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Task[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...

@@ -1,17 +1,51 @@
 """The handle of one job: where it stands, what it returned, and how to cancel it."""
 
-from typing import Any, Generic, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
 
 from fifoq import codec
-from fifoq.connection import Connection
 from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from fifoq.job import Job
-from fifoq.queue import Queue
-from fifoq.record import Record
-from fifoq.signature import Signature
-from fifoq.state import State
+from fifoq.queue import Queue, Receipt
+from fifoq.record import JobSpec, Record, State
+from fifoq.task.signature import Signature
+
+R = TypeVar("R")
+
+
+class Intake(Protocol):
+    """Takes batches of one queue, in the order of the calls."""
+
+    def expect(self, id: str) -> None:
+        """A job with this id is about to be put, and to be waited for."""
+        ...
+
+    async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
+        """
+        Put the batch, waiting up to `wait` seconds for room.
+
+        Raises QueueFull, IdConflict, and what the backend raises once its patience is spent.
+        """
+        ...
+
+
+class Connection(Protocol):
+    """The way from a task to its queue. Both raise ConfigurationError if the Fifoq is not open on this loop."""
+
+    def intake(self, queue: str) -> Intake:
+        """Return where jobs of that queue are put."""
+        ...
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue itself, to look and to operate."""
+        ...
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run `work()` on the loop of the Fifoq and return what it returns. Raises on that loop's own thread."""
+        ...
+
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from fifoq.errors import BackendBusy, BackendFull, BackendReadOnly, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
-from fifoq.quick import quick
+from fifoq.record import quick
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,8 +9,8 @@ from uuid import UUID
 from fifoq import codec
 from fifoq.clock import microseconds
 from fifoq.errors import InvalidArguments
-from fifoq.keys import text_of
 from fifoq.names import check_name
+from fifoq.task.keys import text_of
 
 
 class TaskOptions(TypedDict, total=False):

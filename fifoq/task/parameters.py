@@ -10,8 +10,8 @@ from inspect import Parameter
 from types import FunctionType
 from typing import Any, get_args
 
-from fifoq.context import Context
 from fifoq.errors import ConfigurationError
+from fifoq.task.context import Context
 
 RETURN = "return"
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)

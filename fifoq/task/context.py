@@ -1,0 +1,214 @@
+"""What a running task may ask of its job. The worker makes the real one; a plain call of a task gets a detached one."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, cast
+
+from fifoq import codec
+from fifoq.job import Job
+from fifoq.record import JobSpec, Lease, Record, State
+
+
+class Context(ABC):
+    """
+    The job that a task is running for. A task asks for it with its first parameter, and it is filled in:
+
+        @tasks.task
+        async def train(ctx: Context, model: str) -> None:
+            for epoch in range(10):
+                await ctx.progress(epoch, 10, f"epoch {epoch}")
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def job(self) -> Job:
+        """The job as it was claimed."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1; those that were released do not count."""
+        return self.job.attempt
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """What `options(meta=…)` sent along."""
+        return self.job.meta
+
+    @property
+    @abstractmethod
+    def fence(self) -> int:
+        """A number that grows with every claim of the queue: a store of yours can refuse writes of an older one."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether the job is to stop: somebody cancelled it, its lease is lost, or the worker shuts down."""
+
+    @property
+    @abstractmethod
+    def resources(self) -> Any:
+        """What the worker's `lifespan` yielded; None without one."""
+
+    @abstractmethod
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
+        """
+        Say how far the job is. It is seen in `Job.progress` with the next heartbeat; only the newest counts.
+
+        It is noted at once: a function that is not async calls it without `await`.
+        """
+
+
+class Noted(Coroutine[Any, Any, None]):
+    """What `progress` returns: already done, so that it may be awaited and need not be."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+    def send(self, value: Any) -> Any:
+        raise StopIteration
+
+    def throw(self, *error: Any) -> Any:
+        raise error[0]
+
+    def close(self) -> None:
+        pass
+
+
+NOTED = Noted()
+
+
+class DetachedContext(Context):
+    """A first attempt of a job that no queue holds: nothing is written, and nobody cancels it."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, queue: str, spec: JobSpec) -> None:
+        self._job = Job(queue, _running(spec, time.time_ns() // 1_000))
+
+    @property
+    def job(self) -> Job:
+        return self._job
+
+    @property
+    def fence(self) -> int:
+        return 0
+
+    @property
+    def cancelled(self) -> bool:
+        return False
+
+    @property
+    def resources(self) -> Any:
+        return None
+
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Noted:
+        return NOTED
+
+
+def _running(spec: JobSpec, now: int) -> Record:
+    return Record(
+        spec=spec,
+        entry=0,
+        seq=0,
+        state=State.RUNNING,
+        attempt=1,
+        crashes=0,
+        created_at=now,
+        due_at=None,
+        started_at=now,
+        finished_at=None,
+        worker=None,
+        result=None,
+        error=None,
+        progress=None,
+        reason=None,
+        cancel_requested=False,
+        halted=False,
+    )
+
+
+MAX_NOTE = 1_000
+"""A longer note of a progress is cut."""
+
+
+class LeaseContext(Context):
+    """The Context of a claimed job, wherever its function runs."""
+
+    __slots__ = ("_cancelled", "_job", "_lease", "_queue", "_report", "_resources", "_worker")
+
+    def __init__(
+        self,
+        lease: Lease,
+        queue: str,
+        worker: str,
+        resources: Any,
+        report: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._lease = lease
+        self._queue = queue
+        self._worker = worker
+        self._resources = resources
+        self._report = report
+        self._cancelled = cancelled
+        self._job: Job | None = None
+
+    @property
+    def job(self) -> Job:
+        if self._job is None:
+            self._job = Job(self._queue, _record(self._lease, self._worker))
+        return self._job
+
+    @property
+    def attempt(self) -> int:
+        return self._lease.attempt
+
+    @property
+    def meta(self) -> dict[str, str]:
+        meta = self._lease.spec.meta
+        return cast("dict[str, str]", codec.unpack(meta)) if meta else {}
+
+    @property
+    def fence(self) -> int:
+        return self._lease.fence
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled()
+
+    @property
+    def resources(self) -> Any:
+        return self._resources
+
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
+        """Note how far the job is, at once, from any thread. What it returns may be awaited, and need not be."""
+        self._report(codec.pack([done, total, note[:MAX_NOTE]]))
+        return NOTED
+
+
+def _record(lease: Lease, worker: str) -> Record:
+    """The job as the store holds it after this claim."""
+    return Record(
+        spec=lease.spec,
+        entry=lease.entry,
+        seq=lease.seq,
+        state=State.RUNNING,
+        attempt=lease.attempt,
+        crashes=lease.crashes,
+        created_at=lease.created_at,
+        due_at=None,
+        started_at=lease.started_at,
+        finished_at=None,
+        worker=worker,
+        result=None,
+        error=None,
+        progress=None,
+        reason=None,
+        cancel_requested=False,
+        halted=False,
+    )
