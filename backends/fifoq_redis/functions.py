@@ -16,30 +16,11 @@ from fifoq_redis.keys import Keys
 from fifoq_redis.topology import Place, Route
 
 _ROOT = files("fifoq_redis").joinpath("lua")
-_PIECES = (
-    "calling",
-    "order",
-    "keys",
-    "changes",
-    "book",
-    "replies",
-    "gates",
-    "jobs",
-    "timers",
-    "ready",
-    "lines",
-    "retention",
-    "moves",
-    "firing",
-    "claiming",
-    "leasing",
-    "waiting",
-    "ending",
-    "settling",
-    "changing",
-    "verbs",
+_FILES = (
+    *("lib/runtime", "lib/state", "lib/jobs", "lib/lines", "lib/leases"),
+    *("verbs/put", "verbs/claim", "verbs/operations", "verbs/queries"),
 )
-"""What the verbs are made of. Each knows those before it."""
+"""In order: each knows those before it."""
 VERBS = (
     "put",
     "claim",
@@ -76,8 +57,7 @@ class Library(NamedTuple):
 @cache
 def library() -> Library:
     """Return the library."""
-    pieces = [_read(piece) for piece in _PIECES]
-    text = "\n".join([*pieces, *[f"do\n{_read(verb)}end\n" for verb in VERBS]])
+    text = "\n".join([_read(name) for name in _FILES])
     name = f"fifoq_{sha1(text.encode(), usedforsecurity=False).hexdigest()[:12]}"
     opening = f"#!lua name={name}\nlocal LIBRARY = '{name}'\n"
     functions = {verb: f"{name}_{verb}".encode() for verb in VERBS}

@@ -6,13 +6,25 @@ from importlib.resources import files
 
 _ROOT = files("fifoq_sqlite").joinpath("sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _ROW = re.compile(r"VALUES\s*(\(.*\))\s*(ON CONFLICT.*)?$", re.DOTALL)
 
 
 @cache
+def statements() -> dict[str, str]:
+    """All statements by name: each file of `sql/` holds those of one topic, each below its line `-- name:`."""
+    files = sorted((file for file in _ROOT.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    found: dict[str, str] = {}
+    for file in files:
+        _, *parts = _NAME.split(file.read_text("utf-8"))
+        found |= zip(parts[::2], parts[1::2], strict=True)
+    return found
+
+
+@cache
 def load(name: str) -> str:
-    """Return the statement in `sql/<name>.sql`, without its comments."""
-    return _COMMENT.sub("", _ROOT.joinpath(f"{name}.sql").read_text("utf-8")).strip().rstrip(";")
+    """Return the statement of that name, without its comments."""
+    return _COMMENT.sub("", statements()[name]).strip().rstrip(";")
 
 
 @cache

@@ -58,9 +58,10 @@ LUA = Path(fifoq_redis.__file__).parent / "lua"
 
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_says_what_it_is_given_and_what_it_gives(name: str) -> None:
-    text = LUA.joinpath(f"{name}.lua").read_text()
+    parts = "".join(path.read_text() for path in sorted(LUA.joinpath("verbs").iterdir())).split("do -- ")
+    [text] = [part for part in parts if part.startswith(f"{name}\n")]
     assert f"verb('{name}', " in text
-    opening = text.partition("\n\n")[0]
+    opening = text.partition("\n")[2].partition("\n\n")[0]
     assert opening.startswith(f"-- {name}: ")
     assert "-- KEYS" in opening
     assert "-- ARGV" in opening

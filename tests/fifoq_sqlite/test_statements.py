@@ -3,14 +3,12 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import fifoq_sqlite
-from fifoq_sqlite.statements import load, migrations, rows
+from fifoq_sqlite.statements import load, migrations, rows, statements
 
-NAMES = sorted(file.stem for file in (Path(fifoq_sqlite.__file__).parent / "sql").glob("*.sql"))
+NAMES = sorted(statements())
 LOOKS_AT_ALL = {"audit_jobs", "audit_values"}
 """They are to look at everything of a queue."""
 IN_ORDER = {"timers_next", "jobs_oldest"}
@@ -92,7 +90,7 @@ def test_a_walk_is_seen(store: sqlite3.Connection, statement: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_statement_opens_with_what_goes_in_and_comes_out(name: str) -> None:
-    text = (Path(fifoq_sqlite.__file__).parent / "sql" / f"{name}.sql").read_text()
+    text = statements()[name]
     head = text.split(load(name)[:20])[0]
     assert head.startswith("-- ")
     assert ("Inputs:" in head) == ("?" in load(name))

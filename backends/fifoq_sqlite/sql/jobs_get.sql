@@ -1,6 +1,0 @@
--- Inputs: 1 queue, 2 a JSON array of ids.
--- Outputs: records.
-SELECT job, id, gate, payload, key, value, priority, delay, in_line, expires, "unique", retain, owner, meta,
-    seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
-    result, error, progress, reason, cancel_requested, halted
-FROM fifoq_jobs WHERE queue = ?1 AND id IN (SELECT e.value FROM json_each(?2) AS e);

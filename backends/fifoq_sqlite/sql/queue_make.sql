@@ -1,2 +1,0 @@
--- Inputs: 1 name.
-INSERT INTO fifoq_queues (name) VALUES (?1);

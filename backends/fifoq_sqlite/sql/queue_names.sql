@@ -1,2 +1,0 @@
--- Outputs: name of each queue, in order.
-SELECT name FROM fifoq_queues ORDER BY name;
