@@ -8,25 +8,11 @@ from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.run import Run, Stop, Unreadable, Unsendable
+from fifoq.worker.run import FarError, ProcessDied, Run, Stop, Unreadable, Unsendable
 
 CANCELLED = "cancelled"
 """The reason of a job that was cancelled, if nobody gave one."""
 _OWN = __name__.rpartition(".")[0] + "."
-
-
-class FarError(Exception):
-    """An exception that was raised in a child process, as text. `kinds` are the full names of its classes."""
-
-    def __init__(self, type: str, message: str, trace: str, kinds: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.type = type
-        self.trace = trace
-        self.kinds = kinds
-
-
-class ProcessDied(Exception):
-    """The child process that ran the job died under it."""
 
 
 def before_start(run: Run) -> Outcome | None:

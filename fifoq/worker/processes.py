@@ -25,8 +25,8 @@ from fifoq.record import JobSpec, Lease
 from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
-from fifoq.worker.outcomes import FarError, ProcessDied, message_of, trace_of
-from fifoq.worker.run import Plan, Run, Stop, Unreadable, Unsendable, read, write
+from fifoq.worker.outcomes import message_of, trace_of
+from fifoq.worker.run import FarError, Plan, ProcessDied, Run, Stop, Unreadable, Unsendable, read, write
 from fifoq.worker.runners import Site, Threads
 
 

@@ -20,6 +20,20 @@ class Unsendable(Exception):
     """The function returned something that cannot be stored. Its work is done: another try would do it twice."""
 
 
+class FarError(Exception):
+    """An exception that was raised in a child process, as text. `kinds` are the full names of its classes."""
+
+    def __init__(self, type: str, message: str, trace: str, kinds: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.type = type
+        self.trace = trace
+        self.kinds = kinds
+
+
+class ProcessDied(Exception):
+    """The child process that ran the job died under it."""
+
+
 def read(decode: Any, payload: bytes, limit: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Rebuild the arguments. Raises Unreadable."""
     try:
