@@ -10,9 +10,9 @@ from typing import Any
 
 from fifoq.queue import Audit
 from fifoq.record import State
-from fifoq_memory.indexes import Agenda
-from fifoq_memory.jobs import Job, Line, Ready, TaskGate
-from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, Book
+from fifoq_memory.indexes import TimerIndex
+from fifoq_memory.jobs import Job, Line, ReadySet, TaskGate
+from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, QueueState
 
 Lines = dict[str, list[Job]]
 """By key: its live jobs, by seq."""
@@ -20,7 +20,7 @@ Offers = dict[str, dict[str | None, dict[int, Job]]]
 """By task and value: the offered jobs, by score."""
 
 
-def audit(book: Book) -> Audit:
+def audit(book: QueueState) -> Audit:
     """Compare everything, in O(n log n)."""
     lines = _lines(book)
     offers = _offers(book, lines)
@@ -34,7 +34,7 @@ def audit(book: Book) -> Audit:
 # ---- what the jobs say
 
 
-def _lines(book: Book) -> Lines:
+def _lines(book: QueueState) -> Lines:
     lines: Lines = defaultdict(list)
     for job in book.jobs.values():
         if job.spec.key is not None and job.live:
@@ -44,7 +44,7 @@ def _lines(book: Book) -> Lines:
     return lines
 
 
-def _offers(book: Book, lines: Lines) -> Offers:
+def _offers(book: QueueState, lines: Lines) -> Offers:
     offers: Offers = defaultdict(lambda: defaultdict(dict))
     for job in book.jobs.values():
         key = job.spec.key
@@ -59,7 +59,7 @@ def _offers(book: Book, lines: Lines) -> Offers:
 # ---- what differs from it
 
 
-def _jobs(book: Book) -> Iterator[str]:
+def _jobs(book: QueueState) -> Iterator[str]:
     for id, job in book.jobs.items():
         ended = job.state.ended
         if job.spec.id != id:
@@ -74,7 +74,7 @@ def _jobs(book: Book) -> Iterator[str]:
             yield f"Job {id} is {job.state}, finished at {job.finished_at} and kept until {job.kept_until}."
 
 
-def _numbers(book: Book) -> Iterator[str]:
+def _numbers(book: QueueState) -> Iterator[str]:
     expected = {number: job for job in book.jobs.values() for number in (job.entry, job.seq) if number is not None}
     stored = dict(book.register.after(0))
     yield from _differ("The register", stored, expected)
@@ -90,7 +90,7 @@ def _numbers(book: Book) -> Iterator[str]:
         yield "The heap of jobs that came back to wait is broken."
 
 
-def _counts(book: Book) -> Iterator[str]:
+def _counts(book: QueueState) -> Iterator[str]:
     states = Counter(job.state for job in book.jobs.values())
     live = states[SCHEDULED] + states[WAITING] + states[RUNNING]
     yield from _differ(
@@ -103,13 +103,13 @@ def _counts(book: Book) -> Iterator[str]:
         yield f"{book.accepted} jobs were accepted; {len(book.jobs)} are kept and {book.purged} purged."
 
 
-def _uniques(book: Book) -> Iterator[str]:
+def _uniques(book: QueueState) -> Iterator[str]:
     holders = (job for job in book.jobs.values() if job.live or job.state is SCHEDULED)
     expected = {job.spec.unique: job for job in holders if job.spec.unique is not None}
     yield from _differ("The index of unique texts", book.uniques, expected)
 
 
-def _timers(book: Book) -> Iterator[str]:
+def _timers(book: QueueState) -> Iterator[str]:
     jobs = book.jobs.values()
     timers = {job.entry: job.timer for job in jobs if job.timer is not None and not job.state.ended}
     ends = {job.entry: job.kept_until for job in jobs if job.kept_until is not None}
@@ -117,7 +117,7 @@ def _timers(book: Book) -> Iterator[str]:
     yield from _agenda("The purge", book.purges, ends)
 
 
-def _agenda(name: str, agenda: Agenda, expected: Mapping[int, int]) -> Iterator[str]:
+def _agenda(name: str, agenda: TimerIndex, expected: Mapping[int, int]) -> Iterator[str]:
     yield from _differ(f"{name} of entry", agenda.times, expected)
     slips: dict[int, int] = {}
     for at, entry in [*agenda.run, *agenda.rest]:
@@ -129,7 +129,7 @@ def _agenda(name: str, agenda: Agenda, expected: Mapping[int, int]) -> Iterator[
         yield f"{name}s are out of order."
 
 
-def _lines_differ(book: Book, lines: Lines) -> Iterator[str]:
+def _lines_differ(book: QueueState, lines: Lines) -> Iterator[str]:
     for key in lines.keys() - book.lines.keys():
         yield f"The key {key!r} has {len(lines[key])} live jobs and no line."
     for key, line in book.lines.items():
@@ -158,7 +158,7 @@ def _is_linked_back(line: Line, expected: list[Job]) -> bool:
     )
 
 
-def _gates_differ(book: Book, offers: Offers) -> Iterator[str]:
+def _gates_differ(book: QueueState, offers: Offers) -> Iterator[str]:
     live = Counter(job.spec.task for job in book.jobs.values() if not job.state.ended)
     running = Counter((job.spec.task, job.spec.value) for job in book.jobs.values() if job.state is RUNNING)
     for name in (offers.keys() | live.keys()) - book.tasks.keys():
@@ -201,7 +201,7 @@ def _task_differs(
     yield from _ready_differs(f"of task {gate.name!r}", gate.ready, shown)
 
 
-def _ready_differs(where: str, ready: Ready, expected: dict[int, Job]) -> Iterator[str]:
+def _ready_differs(where: str, ready: ReadySet, expected: dict[int, Job]) -> Iterator[str]:
     yield from _differ(f"The ready set {where}", ready.members, expected)
     held = ready.run[ready.start :]
     if ready.members.keys() - {*held, *ready.rest} or held != sorted(held) or not _is_heap(ready.rest):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fifoq.record import Claimed, Lease, quick
 from fifoq_memory.jobs import END, SEQ_MASK, TaskGate
-from fifoq_memory.queue_state import RUNNING, Book
+from fifoq_memory.queue_state import RUNNING, QueueState
 from fifoq_memory.settle import fire
 
 _lease = quick(Lease)
@@ -22,7 +22,7 @@ class Terms(NamedTuple):
     end: int
 
 
-def claim(book: Book, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
+def claim(book: QueueState, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
     """Lease up to `n` jobs: n times the best one behind the gates of the known tasks."""
     now = terms.now
     fire(book, now)
@@ -42,7 +42,7 @@ def claim(book: Book, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
     return Claimed(tuple(leases), _next_timer(book, now, tasks))
 
 
-def _open_doors(book: Book, now: int, tasks: Collection[str]) -> list[tuple[int, TaskGate]]:
+def _open_doors(book: QueueState, now: int, tasks: Collection[str]) -> list[tuple[int, TaskGate]]:
     """The known tasks' gates that are open and have a job to give, as a heap by the score of their first."""
     doors: list[tuple[int, TaskGate]] = []
     for name in frozenset(tasks):
@@ -59,7 +59,7 @@ def _add_door(doors: list[tuple[int, TaskGate]], door: TaskGate, now: int) -> No
             heappush(doors, (first, door))
 
 
-def _lease_run(book: Book, door: TaskGate, most: int, bound: int, terms: Terms, leases: list[Lease]) -> None:
+def _lease_run(book: QueueState, door: TaskGate, most: int, bound: int, terms: Terms, leases: list[Lease]) -> None:
     """Lease up to `most` jobs of one task, while their scores are below `bound`."""
     prefix, worker, now, end = terms
     pop, set_timer = door.ready.pop, book.timers.set
@@ -83,7 +83,7 @@ def _lease_run(book: Book, door: TaskGate, most: int, bound: int, terms: Terms, 
         leases.append(_lease((job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now)))
 
 
-def _next_timer(book: Book, now: int, tasks: Collection[str]) -> int | None:
+def _next_timer(book: QueueState, now: int, tasks: Collection[str]) -> int | None:
     """Microseconds until a timer or, of a gate that lacks just that, a token. Early rather than exact, never late."""
     at = book.timers.next()
     if book.rated:

@@ -12,7 +12,7 @@ SLACK = 1_024
 """So much garbage is never worth a compaction."""
 
 
-class Agenda:
+class TimerIndex:
     """
     One time per entry, taken out in order of (time, entry).
 
@@ -91,7 +91,7 @@ Since = tuple[int, str]
 """When a key was blocked, and the key."""
 
 
-class Blocked:
+class BlockedKeyIndex:
     """A sorted list in chunks, so that one enters or leaves in the middle of many without moving them all."""
 
     __slots__ = ("chunks",)
@@ -133,7 +133,7 @@ PAGE_BITS = 9
 """Numbers that differ only in these low bits share a page."""
 
 
-class Register:
+class EntryIndex:
     """
     A map of number to job, in ascending order, that can be read from any number on.
 
@@ -174,7 +174,7 @@ class Register:
                     yield there, job
 
 
-class Oldest:
+class OldestWaiting:
     """
     A place in the numbers that moves on past all that does not wait, and those that came back to wait behind it.
 
@@ -198,7 +198,7 @@ class Oldest:
             self.seqs.add(seq)
             heappush(self.returned, seq)
 
-    def find(self, register: Register) -> Job | None:
+    def find(self, register: EntryIndex) -> Job | None:
         """The waiting job with the smallest seq."""
         while self.returned:
             job = _waiting(register.get(self.returned[0]), self.returned[0])

@@ -196,7 +196,7 @@ SLACK = 64
 """So much garbage is never worth a compaction."""
 
 
-class Ready:
+class ReadySet:
     """
     A map of score to job that gives its smallest.
 
@@ -354,7 +354,7 @@ class TaskGate(Gate):
         self.name = name
         self.live = 0
         """Its jobs that are scheduled, waiting or running."""
-        self.ready = Ready()
+        self.ready = ReadySet()
         self.values: dict[str, ValueGate] = {}
         super().__init__()
 
@@ -399,7 +399,7 @@ class ValueGate:
     def __init__(self, task: TaskGate, value: str) -> None:
         self.task = task
         self.value = value
-        self.ready = Ready()
+        self.ready = ReadySet()
         self.running = 0
         self.shown: int | None = None
         """The score at which it stands in the task's `ready`."""

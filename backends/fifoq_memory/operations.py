@@ -20,10 +20,10 @@ from fifoq.record import Filter, Record, Records, State
 from fifoq_memory.indexes import Since
 from fifoq_memory.jobs import Gate as AnyGate
 from fifoq_memory.jobs import Job, Line, TaskGate
-from fifoq_memory.queue_state import RUNNING, WAITING, Book
+from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 
 
-def find(book: Book, filter: Filter, cursor: int, limit: int) -> Records:
+def find(book: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
     """A page of matching records, in order of entry."""
     records: list[Record] = []
     for looked, (number, job) in enumerate(book.register.after(cursor)):
@@ -42,7 +42,7 @@ def _matches(job: Job, filter: Filter) -> bool:
     return all(wanted is None or wanted == there for wanted, there in zip(filter, seen, strict=True))
 
 
-def stats(book: Book, now: int) -> Stats:
+def stats(book: QueueState, now: int) -> Stats:
     """The counts."""
     oldest = book.oldest.find(book.register)
     tasks = sorted((task for task in book.tasks.values() if task.known), key=lambda task: task.name)
@@ -64,7 +64,7 @@ def _shown_gate(task: str | None, gate: AnyGate, live: int) -> Gate:
     return Gate(task, gate.settings, gate.override is not None, gate.paused, live, gate.running)
 
 
-def blocked_keys(book: Book, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(book: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """A page of blocked keys, oldest first."""
     keys: list[BlockedKey] = []
     last: Since | None = _read_cursor(cursor)
@@ -97,7 +97,7 @@ def _blocked_key(line: Line) -> BlockedKey:
 _GONE = Changed(None, False)
 
 
-def cancel(book: Book, now: int, id: str, reason: str) -> Changed:
+def cancel(book: QueueState, now: int, id: str, reason: str) -> Changed:
     """End what waits; ask for it if it runs."""
     job = book.jobs.get(id)
     if job is None:
@@ -112,7 +112,7 @@ def cancel(book: Book, now: int, id: str, reason: str) -> Changed:
     return Changed(job.state, True)
 
 
-def requeue(book: Book, id: str) -> Changed:
+def requeue(book: QueueState, id: str) -> Changed:
     """Put a failed job back: a halted one at its place, any other at the end of the line."""
     job = book.jobs.get(id)
     if job is None:
@@ -128,7 +128,7 @@ def requeue(book: Book, id: str) -> Changed:
     return Changed(job.state, True)
 
 
-def _come_back(book: Book, job: Job) -> None:
+def _come_back(book: QueueState, job: Job) -> None:
     halted = job.halted
     _forget_tries(job)
     book.ended[State.FAILED] -= 1
@@ -147,7 +147,7 @@ def _forget_tries(job: Job) -> None:
     job.error = job.progress = job.worker = job.started_at = job.finished_at = None
 
 
-def skip(book: Book, now: int, id: str) -> Changed:
+def skip(book: QueueState, now: int, id: str) -> Changed:
     """Let the key of a halted job go on without it."""
     job = book.jobs.get(id)
     if job is None:
@@ -159,7 +159,7 @@ def skip(book: Book, now: int, id: str) -> Changed:
     return Changed(State.FAILED, True)
 
 
-def purge(book: Book, now: int, limit: int) -> int:
+def purge(book: QueueState, now: int, limit: int) -> int:
     """Remove ended jobs whose time is over, by (time, entry)."""
     over = book.purges.due(now, limit)
     for entry in over:
@@ -171,7 +171,7 @@ def purge(book: Book, now: int, limit: int) -> int:
     return len(over)
 
 
-def configure(book: Book, now: int, settings: Sequence[Setting]) -> None:
+def configure(book: QueueState, now: int, settings: Sequence[Setting]) -> None:
     """Apply settings, in order."""
     for setting in settings:
         _apply(book, now, setting)
@@ -181,7 +181,7 @@ def configure(book: Book, now: int, settings: Sequence[Setting]) -> None:
     book.roused = True
 
 
-def _apply(book: Book, now: int, setting: Setting) -> None:
+def _apply(book: QueueState, now: int, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
             gate = _gate(book, task)
@@ -201,7 +201,7 @@ def _apply(book: Book, now: int, setting: Setting) -> None:
             _gate(book, task).paused = False
 
 
-def _gate(book: Book, task: str | None) -> AnyGate:
+def _gate(book: QueueState, task: str | None) -> AnyGate:
     return book.gate if task is None else book.task(task)
 
 
@@ -214,7 +214,7 @@ def _put_in_force(gate: AnyGate) -> None:
             value.show()
 
 
-def _pause(book: Book, key: str, now: int) -> None:
+def _pause(book: QueueState, key: str, now: int) -> None:
     line = book.lines.get(key)
     if line is None:
         line = book.lines[key] = Line(key)
@@ -225,7 +225,7 @@ def _pause(book: Book, key: str, now: int) -> None:
         book.mark(line)
 
 
-def _resume(book: Book, key: str) -> None:
+def _resume(book: QueueState, key: str) -> None:
     line = book.lines.get(key)
     if line is not None and line.paused_since is not None:
         line.paused_since = None

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
 from fifoq.record import JobSpec, quick
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 from fifoq_memory.settle import fire
 
 _receipt = quick(Receipt)
 
 
-def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+def put(book: QueueState, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
     """Enter batches one after another, each as a whole or not at all."""
     fire(book, now)
     if len(batches) == 1:
@@ -19,7 +19,7 @@ def put(book: Book, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[Put
     return tuple([_put_batch(book, now, batch) for batch in batches])
 
 
-def _put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
+def _put_batch(book: QueueState, now: int, batch: Sequence[JobSpec]) -> PutReply:
     # Nearly always nothing stands against a batch, seen here at half the cost of looking at each job on its own.
     if book.capped:
         return _put_with_care(book, now, batch)
@@ -37,7 +37,7 @@ def _put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
     return tuple([_receipt((id, True)) for id in ids])
 
 
-def _put_with_care(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
+def _put_with_care(book: QueueState, now: int, batch: Sequence[JobSpec]) -> PutReply:
     fresh: dict[str, JobSpec] = {}
     receipts: list[Receipt] = []
     texts: dict[str, str] = {}
@@ -65,12 +65,12 @@ def _put_with_care(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
     return tuple(receipts)
 
 
-def _same_id(book: Book, fresh: dict[str, JobSpec], id: str) -> JobSpec | None:
+def _same_id(book: QueueState, fresh: dict[str, JobSpec], id: str) -> JobSpec | None:
     job = book.jobs.get(id)
     return fresh.get(id) if job is None else job.spec
 
 
-def _same_unique(book: Book, texts: dict[str, str], spec: JobSpec) -> str | None:
+def _same_unique(book: QueueState, texts: dict[str, str], spec: JobSpec) -> str | None:
     """The id of the job that holds the spec's unique text already; if there is none, the spec holds it from now on."""
     assert spec.unique is not None
     job = book.uniques.get(spec.unique)
@@ -80,7 +80,7 @@ def _same_unique(book: Book, texts: dict[str, str], spec: JobSpec) -> str | None
     return None if first == spec.id else first
 
 
-def _full(book: Book, fresh: dict[str, JobSpec]) -> Full | None:
+def _full(book: QueueState, fresh: dict[str, JobSpec]) -> Full | None:
     """The first capacity that the batch does not fit into: the queue's, then the tasks' by name."""
     capacity = book.gate.settings.capacity
     if fresh and capacity is not None and book.live + len(fresh) > capacity:

@@ -21,12 +21,12 @@ from fifoq_memory import operations as operating
 from fifoq_memory import put as putting
 from fifoq_memory import settle as settling
 from fifoq_memory.audit import audit
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 
 Waiter = asyncio.Future[Any]
 
 
-class Bell:
+class WakeUp:
     """Rings for all who wait, and counts, so that who comes late knows that it rang."""
 
     __slots__ = ("rings", "waiters")
@@ -131,9 +131,9 @@ class MemoryQueue:
         self._offset = 0
         # Re-entrant: the garbage collector may end an abandoned `wait` in the middle of another call.
         self._lock = RLock()
-        self._book = Book()
+        self._book = QueueState()
         self._puts, self._claims, self._settles = Replies("put"), Replies("claim"), Replies("settle")
-        self._bell = Bell()
+        self._bell = WakeUp()
         self._watchers: dict[str, list[Waiter]] = {}
         """Those who wait for the end of each id."""
 
@@ -146,7 +146,7 @@ class MemoryQueue:
     async def claim(
         self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
     ) -> Claimed:
-        def apply(book: Book, now: int, tasks: Collection[str]) -> Claimed:
+        def apply(book: QueueState, now: int, tasks: Collection[str]) -> Claimed:
             terms = claiming.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
             return claiming.claim(book, terms, n, tasks)
 
@@ -262,7 +262,7 @@ class MemoryQueue:
             self._tell()
             return reply
 
-    def _once(self, replies: Replies, call: Call, apply: Callable[[Book, int, A], R], argument: A) -> R:
+    def _once(self, replies: Replies, call: Call, apply: Callable[[QueueState, int, A], R], argument: A) -> R:
         """Apply a call, or repeat its reply, or refuse it as overtaken."""
         with self._lock:
             reply = replies.recall(call)

@@ -5,7 +5,7 @@ What a job says of itself is the truth; all else here is derived from the jobs, 
 """
 
 from fifoq.record import JobSpec, Record, State
-from fifoq_memory.indexes import Agenda, Blocked, Oldest, Register
+from fifoq_memory.indexes import TimerIndex, BlockedKeyIndex, OldestWaiting, EntryIndex
 from fifoq_memory.jobs import SEQ_BITS, Gate, Job, Line, TaskGate, score_of
 
 # An enum's member costs 0.1 µs to look up on its class in Python 3.11.
@@ -13,7 +13,7 @@ SCHEDULED, WAITING, RUNNING = State.SCHEDULED, State.WAITING, State.RUNNING
 _SUCCEEDED, _FAILED, _CANCELLED = State.SUCCEEDED, State.FAILED, State.CANCELLED
 
 
-class Book:
+class QueueState:
     """
     One queue's jobs, lines, gates, timers and counts.
 
@@ -27,24 +27,24 @@ class Book:
         self.fence = 0
         self.jobs: dict[str, Job] = {}
         """By id."""
-        self.register = Register()
+        self.register = EntryIndex()
         """By entry and by seq."""
         self.lines: dict[str, Line] = {}
-        self.blocked = Blocked()
+        self.blocked = BlockedKeyIndex()
         self.uniques: dict[str, Job] = {}
         """The scheduled or live job of each unique text."""
         self.gate = Gate()
         self.tasks: dict[str, TaskGate] = {}
         self.rated = self.capped = False
         """Whether any gate has a rate, or a capacity: most queues never have to look."""
-        self.timers = Agenda()
-        self.purges = Agenda()
+        self.timers = TimerIndex()
+        self.purges = TimerIndex()
         """When each ended job may be removed."""
         self.scheduled = 0
         self.ended: dict[State, int] = {_SUCCEEDED: 0, _FAILED: 0, _CANCELLED: 0}
         self.accepted = 0
         self.purged = 0
-        self.oldest = Oldest()
+        self.oldest = OldestWaiting()
         self.watched: set[str] = set()
         """Ids whose end somebody waits for."""
         self.seen: list[Record] = []

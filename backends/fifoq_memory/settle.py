@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from fifoq.queue import MAX_TIMERS
 from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq_memory.jobs import Job
-from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, Book
+from fifoq_memory.queue_state import RUNNING, SCHEDULED, WAITING, QueueState
 
 EXPIRED = "expired"
 
 
-def fire(book: Book, now: int) -> None:
+def fire(book: QueueState, now: int) -> None:
     """Fire the timers that are due, by (time, entry), at most MAX_TIMERS."""
     timers = book.timers
     run, rest = timers.run, timers.rest
@@ -28,7 +28,7 @@ def fire(book: Book, now: int) -> None:
             _fall_due(book, job)
 
 
-def _end_lease(book: Book, job: Job, now: int) -> None:
+def _end_lease(book: QueueState, job: Job, now: int) -> None:
     """Its holder was not heard of in time."""
     job.crashes += 1
     if job.cancel_requested:
@@ -37,7 +37,7 @@ def _end_lease(book: Book, job: Job, now: int) -> None:
         book.put_back(job, now, 0)
 
 
-def _fall_due(book: Book, job: Job) -> None:
+def _fall_due(book: QueueState, job: Job) -> None:
     """Its delay or its back-off is over."""
     job.due_at = None
     book.set_timer(job)
@@ -54,12 +54,12 @@ def _fall_due(book: Book, job: Job) -> None:
 _SUCCEEDED, _HELD, _CANCEL, _LOST = State.SUCCEEDED, Hold.HELD, Hold.CANCEL, Hold.LOST
 
 
-def extend(book: Book, now: int, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+def extend(book: QueueState, now: int, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
     """Hear the heartbeats."""
     return tuple([_extend(book, now, extension) for extension in extensions])
 
 
-def _extend(book: Book, now: int, extension: Extension) -> Hold:
+def _extend(book: QueueState, now: int, extension: Extension) -> Hold:
     job = book.jobs.get(extension.id)
     if job is None or job.token != extension.token:
         return _LOST
@@ -70,12 +70,12 @@ def _extend(book: Book, now: int, extension: Extension) -> Hold:
     return _CANCEL if job.cancel_requested else _HELD
 
 
-def settle(book: Book, now: int, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
+def settle(book: QueueState, now: int, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
     """End leases, in order."""
     return tuple([_settle(book, now, id, token, outcome) for id, token, outcome in settlements])
 
 
-def _settle(book: Book, now: int, id: str, token: str, outcome: Outcome) -> State | None:
+def _settle(book: QueueState, now: int, id: str, token: str, outcome: Outcome) -> State | None:
     job = book.jobs.get(id)
     if job is None or job.token != token:
         return None
@@ -88,7 +88,7 @@ def _settle(book: Book, now: int, id: str, token: str, outcome: Outcome) -> Stat
     return job.state
 
 
-def _settle_otherwise(book: Book, now: int, job: Job, outcome: Outcome) -> None:
+def _settle_otherwise(book: QueueState, now: int, job: Job, outcome: Outcome) -> None:
     match outcome:
         case Fail(error, halt, retain):
             job.error, job.reason = error, None
@@ -107,7 +107,7 @@ def _settle_otherwise(book: Book, now: int, job: Job, outcome: Outcome) -> None:
             raise AssertionError("settled before")
 
 
-def _put_back(book: Book, now: int, job: Job, after: int, retain: int) -> None:
+def _put_back(book: QueueState, now: int, job: Job, after: int, retain: int) -> None:
     """To its place, or, if it was asked to cancel, to its end."""
     if job.cancel_requested:
         book.end(job, State.CANCELLED, now, retain)

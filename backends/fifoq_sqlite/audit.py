@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
 from fifoq.record import State
-from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, Book, score
+from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, QueueState, score
 from fifoq_sqlite.session import Session
 
 MOST = 100
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
 Place = tuple[int, str]
 
 
-def audit(session: Session, book: Book) -> Audit:
+def audit(session: Session, book: QueueState) -> Audit:
     """Look at all jobs, gates and values of the queue."""
     jobs = [Kept(*row) for row in session.run("audit_jobs", (book.id,))]
     paused = {key for (key,) in session.run("audit_paused_keys", (book.id,))}
@@ -108,7 +108,7 @@ def _derived(job: Kept, *, offered: bool) -> dict[str, Any]:
     return right
 
 
-def _numbers(book: Book, jobs: list[Kept]) -> Iterator[str]:
+def _numbers(book: QueueState, jobs: list[Kept]) -> Iterator[str]:
     counted = Counter(job.state for job in jobs)
     for state, stored in book.counts.items():
         if stored != counted[state]:
@@ -118,7 +118,7 @@ def _numbers(book: Book, jobs: list[Kept]) -> Iterator[str]:
         yield f"the counter is {book.counter}, and a job has {last}"
 
 
-def _gates(book: Book, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
+def _gates(book: QueueState, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
     live = Counter(job.gate for job in jobs if job.state in COUNTED)
     running = Counter(job.gate for job in jobs if job.state is State.RUNNING)
     for gate in (book.own, *book.tasks.values()):
@@ -138,7 +138,7 @@ def _gates(book: Book, jobs: list[Kept], values: dict[Place, list[int | None]]) 
             yield f"the head of task {gate.task!r} is {gate.head}, and should be {offers.get(gate.id)}"
 
 
-def _offers(book: Book, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
+def _offers(book: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
     """What each task should offer next, and [running, head] of each value."""
     offers: dict[int, int] = {}
     shown: dict[Place, list[int | None]] = {}

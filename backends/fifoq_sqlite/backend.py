@@ -12,20 +12,20 @@ from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, Fi
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
 from fifoq_sqlite.errors import busy, named
-from fifoq_sqlite.files import Lock, Mark, prepare
-from fifoq_sqlite.group_commit import Lane, Thread
-from fifoq_sqlite.notify import Ear, Mouth, News
+from fifoq_sqlite.files import Lock, CommitMark, prepare
+from fifoq_sqlite.group_commit import GroupCommit, Thread
+from fifoq_sqlite.notify import Listener, Notifier, Changes
 from fifoq_sqlite.queue import SqliteQueue
 from fifoq_sqlite.schema import advice, check_library
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transactions import Beside, Reader, Writer
+from fifoq_sqlite.transactions import StoreFiles, Reader, Writer
 from fifoq_sqlite.url import Location
 
-Heard = Callable[[News], None]
+Heard = Callable[[Changes], None]
 """Pass news on to those who wait."""
 
 
-class Opened:
+class OpenStore:
     """An open store, on one loop."""
 
     def __init__(self, location: Location, clock: Clock, heard: Heard) -> None:
@@ -37,23 +37,23 @@ class Opened:
         refuse_inherited(self.path)
         self._file = self.path.stat()
         self._lock = Lock(folder)
-        self._mark = Mark(folder, flushes=location.synchronous == "full")
+        self._mark = CommitMark(folder, flushes=location.synchronous == "full")
         if new:
             self._mark.clear()
         self._ear, self._mouth = _pipes(folder, heard)
         self._writes, self._reads = Connection(*location), Connection(*location)
-        self.writer = Writer(self._writes, location, Beside(self._lock, self._mark, self._mouth), clock)
+        self.writer = Writer(self._writes, location, StoreFiles(self._lock, self._mark, self._mouth), clock)
         reader = Reader(location, clock)
-        self.writing = Lane(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, heard)
-        self.reading = Lane(Thread(self._reads.post, reader.serve), self._timeout, self._busy, heard)
+        self.writing = GroupCommit(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, heard)
+        self.reading = GroupCommit(Thread(self._reads.post, reader.serve), self._timeout, self._busy, heard)
 
     @classmethod
-    async def make(cls, location: Location, clock: Clock, heard: Heard) -> "Opened":
+    async def make(cls, location: Location, clock: Clock, heard: Heard) -> "OpenStore":
         """Open the store, or leave nothing open. Raises errors of fifoq alone."""
         if location.path.is_symlink() and not location.path.exists():
             raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
         location = location._replace(path=location.path.resolve())
-        opened: Opened | None = None
+        opened: OpenStore | None = None
         try:
             opened = cls(location, clock, heard)
             await opened._connect()
@@ -136,13 +136,13 @@ class Opened:
         return busy(self.path, self._timeout)
 
 
-def _pipes(folder: Path, heard: Heard) -> tuple[Ear | None, Mouth]:
+def _pipes(folder: Path, heard: Heard) -> tuple[Listener | None, Notifier]:
     """Where a folder takes no pipes, or the loop cannot watch them, this process looks for changes instead."""
     try:
-        ear = Ear(folder, heard)
+        ear = Listener(folder, heard)
     except (OSError, NotImplementedError):
-        return None, Mouth(folder, "")
-    return ear, Mouth(folder, ear.name)
+        return None, Notifier(folder, "")
+    return ear, Notifier(folder, ear.name)
 
 
 def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
@@ -173,7 +173,7 @@ class SqliteBackend:
         self._location = Location.parse(url)
         self._clock = clock
         self._queues: dict[str, SqliteQueue] = {}
-        self._opened: Opened | None = None
+        self._opened: OpenStore | None = None
         self._glancing: asyncio.Task[None] | None = None
         self._forked = False
 
@@ -190,7 +190,7 @@ class SqliteBackend:
         if self._opened is not None:
             return
         check_library()
-        self._opened = await Opened.make(self._location, self._clock or HostClock(), self._heard)
+        self._opened = await OpenStore.make(self._location, self._clock or HostClock(), self._heard)
         self._forked = False
         watch_forks(self)
 
@@ -238,13 +238,13 @@ class SqliteBackend:
         if self._glancing is None:
             self._glancing = asyncio.create_task(self._glance(self._opened_now()))
 
-    async def _glance(self, opened: Opened) -> None:
+    async def _glance(self, opened: OpenStore) -> None:
         try:
             await self._look_around(opened)
         finally:
             self._glancing = None
 
-    async def _look_around(self, opened: Opened) -> None:
+    async def _look_around(self, opened: OpenStore) -> None:
         glances = 0
         while names := [name for name, queue in self._queues.items() if queue.watch.waiting]:
             glances += 1
@@ -256,7 +256,7 @@ class SqliteBackend:
                     watch.anything_ended()
             await asyncio.sleep(GLANCE)
 
-    def _opened_now(self) -> Opened:
+    def _opened_now(self) -> OpenStore:
         if self._opened is not None:
             return self._opened
         path = self._location.path
@@ -267,7 +267,7 @@ class SqliteBackend:
             )
         raise ConfigurationError(f"{path} is not open. Open it first, as `async with` on a Fifoq does.")
 
-    def _heard(self, news: News) -> None:
+    def _heard(self, news: Changes) -> None:
         """Pass news on to those who wait."""
         for name, version in news.versions.items():
             if name in self._queues:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Call
 from fifoq.record import Claimed, JobSpec, Lease
-from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Book, Gate
+from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, QueueState, Gate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import filed, fire, next_timer
 
@@ -76,7 +76,7 @@ class Leaf:
 class Choice:
     """The choice of one claim: a heap of leaves by their first scores. A shut gate's leaves are dropped."""
 
-    def __init__(self, session: Session, book: Book, now: int, terms: Terms) -> None:
+    def __init__(self, session: Session, book: QueueState, now: int, terms: Terms) -> None:
         self._session = session
         self._book = book
         self._left = min(terms.n, book.own.room(now))
@@ -128,7 +128,7 @@ class Choice:
 
 
 def _lease(
-    session: Session, book: Book, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
+    session: Session, book: QueueState, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
 ) -> tuple[Lease, ...]:
     now, first = book.now, book.fence + 1
     book.fence += len(chosen)
@@ -143,7 +143,7 @@ def _lease(
     )
 
 
-def _count(book: Book, chosen: list[tuple[Gate, str | None, Found]]) -> None:
+def _count(book: QueueState, chosen: list[tuple[Gate, str | None, Found]]) -> None:
     """Take the slots and tokens of each lease."""
     for gate, jobs in Counter(gate for gate, _, _ in chosen).items():
         book.start(gate, jobs)

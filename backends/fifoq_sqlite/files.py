@@ -89,7 +89,7 @@ _KEPT = struct.Struct("<?36s")
 _SIZE = _REACHED.size + _KEPT.size
 
 
-class Mark:
+class CommitMark:
     """The file, as the writing thread keeps it, under the lock. It is never flushed: only a live kernel matters."""
 
     def __init__(self, folder: Path, *, flushes: bool) -> None:

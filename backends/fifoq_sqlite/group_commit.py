@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from fifoq.errors import BackendError
-from fifoq_sqlite.notify import News
+from fifoq_sqlite.notify import Changes
 from fifoq_sqlite.session import Session
 
 
-class Doorbell:
+class LoopWaker:
     """Rung in a thread, answered on the loop: one answer for each ring, in order."""
 
     def __init__(self, answer: Callable[..., object]) -> None:
@@ -72,7 +72,7 @@ Work = Callable[[Session], Any]
 """What one call does within a transaction."""
 
 
-class Ticket:
+class PendingCall:
     """One call in the lane."""
 
     __slots__ = ("error", "future", "since", "value", "work")
@@ -97,7 +97,7 @@ class Ticket:
 class Batch:
     """The calls of one transaction. Either its thread begins it, or its loop gives it up: never both."""
 
-    def __init__(self, tickets: Sequence[Ticket]) -> None:
+    def __init__(self, tickets: Sequence[PendingCall]) -> None:
         self.tickets = tickets
         self.decide: Callable[[], bool] = partial(threading.Lock().acquire, False)
         """Whether this is the first to ask."""
@@ -107,7 +107,7 @@ class Batch:
             ticket.error = error
 
 
-Done = Callable[[News | None], object]
+Done = Callable[[Changes | None], object]
 
 
 Serve = Callable[[Batch, Done, sqlite3.Connection], None]
@@ -123,19 +123,19 @@ class Thread(NamedTuple):
     """To be run there."""
 
 
-class Lane:
+class GroupCommit:
     """The calls of one connection, on one loop."""
 
     def __init__(
-        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[News], None]
+        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[Changes], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post, self._serve = thread
         self._timeout = timeout
         self._busy_error = busy
         self._heard = heard
-        self._doorbell = Doorbell(self._finish)
-        self._waiting: list[Ticket] = []
+        self._doorbell = LoopWaker(self._finish)
+        self._waiting: list[PendingCall] = []
         self._running: Batch | None = None
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
@@ -151,7 +151,7 @@ class Lane:
         A call that is cancelled before its transaction began does nothing. Raises BackendBusy if the lock is not to be
         had in time: nothing took effect.
         """
-        ticket = Ticket(work, self._loop.create_future(), self._loop.time())
+        ticket = PendingCall(work, self._loop.create_future(), self._loop.time())
         if self._running is not None or self._scheduled:
             self._waiting.append(ticket)
         elif at_once:
@@ -198,11 +198,11 @@ class Lane:
         elif self._idle is not None:
             self._idle.set()
 
-    def _begin(self, tickets: Sequence[Ticket]) -> None:
+    def _begin(self, tickets: Sequence[PendingCall]) -> None:
         batch = self._running = Batch(tickets)
         self._post(partial(self._serve, batch, partial(self._doorbell.ring, batch)))
 
-    def _finish(self, batch: Batch, news: News | None) -> None:
+    def _finish(self, batch: Batch, news: Changes | None) -> None:
         self._running = None
         if news is not None:
             self._heard(news)

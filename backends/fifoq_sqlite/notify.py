@@ -21,7 +21,7 @@ _LISTING = 1.0
 """Seconds after which the list of pipes is read again even if the folder looks unchanged."""
 
 
-class News(NamedTuple):
+class Changes(NamedTuple):
     """What transactions changed that somebody may wait for."""
 
     woken: set[str]
@@ -32,7 +32,7 @@ class News(NamedTuple):
     """The version of each queue that was changed, or of those woken, as others are told."""
 
     @classmethod
-    def of(cls, parts: "Iterable[News]") -> "News":
+    def of(cls, parts: "Iterable[Changes]") -> "Changes":
         news = cls(set(), [], {})
         for part in parts:
             news.woken.update(part.woken)
@@ -48,7 +48,7 @@ class News(NamedTuple):
             yield f"e{queue}\t{id}\n".encode()
 
     @classmethod
-    def read(cls, data: bytes) -> "News":
+    def read(cls, data: bytes) -> "Changes":
         """The news of whole lines; what makes no sense is passed over."""
         news = cls(set(), [], {})
         for line in data.decode("utf-8", "replace").split("\n"):
@@ -61,10 +61,10 @@ class News(NamedTuple):
         return news
 
 
-class Ear:
+class Listener:
     """The pipe in which this backend hears of the others' news, on its loop."""
 
-    def __init__(self, folder: Path, heard: Callable[[News], None]) -> None:
+    def __init__(self, folder: Path, heard: Callable[[Changes], None]) -> None:
         self.name = f"wake-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = folder / self.name
         self._heard = heard
@@ -102,10 +102,10 @@ class Ear:
             return
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
         if newline:
-            self._heard(News.read(whole))
+            self._heard(Changes.read(whole))
 
 
-class Mouth:
+class Notifier:
     """Tells the other backends of a store the news, from the writing thread. Waits for nobody."""
 
     def __init__(self, folder: Path, own: str) -> None:
@@ -116,7 +116,7 @@ class Mouth:
         self._listed = 0.0
         self._looked = 0.0
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: Changes) -> None:
         now = time.monotonic()
         if now - self._looked >= _LOOK:
             self._list(now)

@@ -22,7 +22,7 @@ from fifoq.queue import (
 )
 from fifoq.record import Filter, JobSpec, Record, Records, State
 from fifoq_sqlite import queue_state as books
-from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, Book, score
+from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, QueueState, score
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import End, Moves, Place, offer_heads
 
@@ -31,7 +31,7 @@ _SHOWN = (*STATES, State.WAITING)
 """What a stored state is shown as; the last is that of a job that is not filed."""
 
 
-def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None, ...]:
+def get(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Record | None, ...]:
     """The only look that sees jobs that are not filed: whoever put one may ask for it at once."""
     rows = session.run("jobs_get", (book.id, json.dumps(list(ids)))).fetchall()
     unfiled = [book.unfiled[id].job for id in ids if id in book.unfiled]
@@ -41,7 +41,7 @@ def get(session: Session, book: Book, ids: Sequence[str]) -> tuple[Record | None
     return tuple(found.get(id) for id in ids)
 
 
-def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) -> Records:
+def find(session: Session, book: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
     """Look at the next `MAX_PAGE` jobs, or `limit` if all match, and show those that match."""
     first, last = book.number(cursor), book.number(LAST_ENTRY)
     limit = min(limit, MAX_PAGE)
@@ -61,7 +61,7 @@ def find(session: Session, book: Book, filter: Filter, cursor: int, limit: int) 
     return Records(page, _entry(behind) if more else None)
 
 
-def stats(session: Session, book: Book) -> Stats:
+def stats(session: Session, book: QueueState) -> Stats:
     oldest = session.run("jobs_oldest", (book.id,)).fetchone()
     return Stats(
         **{state.value: count for state, count in book.counts.items()},
@@ -77,7 +77,7 @@ def no_stats() -> Stats:
     return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(books.Gate(0, "")),))
 
 
-def blocked_keys(session: Session, book: Book, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(session: Session, book: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """
     Merge two lists by (since, key): jobs that are halted or wait for a time, and paused keys.
 
@@ -111,7 +111,7 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
     )
 
 
-def _shown(book: Book) -> Iterator[books.Gate]:
+def _shown(book: QueueState) -> Iterator[books.Gate]:
     yield book.own
     for _, gate in sorted(book.tasks.items()):
         if gate.live or gate.paused or gate.declared is not None or gate.override is not None:
@@ -126,7 +126,7 @@ def _entry(job: int) -> int:
     return job & LAST_ENTRY
 
 
-def _record(book: Book, row: Row) -> Record:
+def _record(book: QueueState, row: Row) -> Record:
     """A record from a row of `jobs_get` or `jobs_find`."""
     (job, id, gate, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta,
      seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
@@ -153,27 +153,27 @@ class Seen(NamedTuple):
     unique: str | None
 
 
-def cancel(session: Session, book: Book, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
+def cancel(session: Session, book: QueueState, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
     return tuple(_cancel(session, book, id, reason) for id in ids)
 
 
-def requeue(session: Session, book: Book, ids: Sequence[str]) -> tuple[Changed, ...]:
+def requeue(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
     session.tick(book)
     return tuple(_requeue(session, book, id) for id in ids)
 
 
-def skip(session: Session, book: Book, ids: Sequence[str]) -> tuple[Changed, ...]:
+def skip(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
     return tuple(_skip(session, book, id) for id in ids)
 
 
-def configure(session: Session, book: Book, settings: Sequence[Setting]) -> None:
+def configure(session: Session, book: QueueState, settings: Sequence[Setting]) -> None:
     session.tick(book)
     for setting in settings:
         _configure(session, book, setting)
     session.woken.add(book.name)
 
 
-def purge(session: Session, book: Book, limit: int) -> int:
+def purge(session: Session, book: QueueState, limit: int) -> int:
     """Remove ended jobs whose time is over, and old replies."""
     now = session.tick(book)
     session.changes |= session.run("replies_purge", (book.id, now - KEEP_REPLY)).rowcount > 0
@@ -186,7 +186,7 @@ def purge(session: Session, book: Book, limit: int) -> int:
     return len(over)
 
 
-def _see(session: Session, book: Book, id: str) -> Seen | None:
+def _see(session: Session, book: QueueState, id: str) -> Seen | None:
     row = session.run("jobs_look", (book.id, id)).fetchone()
     if row is None:
         return None
@@ -194,7 +194,7 @@ def _see(session: Session, book: Book, id: str) -> Seen | None:
     return Seen(Place(job, id, book.by_id[gate], key, value, retain), STATES[state], *rest)
 
 
-def _cancel(session: Session, book: Book, id: str, reason: str) -> Changed:
+def _cancel(session: Session, book: QueueState, id: str, reason: str) -> Changed:
     seen = _see(session, book, id)
     if seen is None:
         return Changed(None, False)
@@ -209,7 +209,7 @@ def _cancel(session: Session, book: Book, id: str, reason: str) -> Changed:
     return Changed(State.CANCELLED, True)
 
 
-def _requeue(session: Session, book: Book, id: str) -> Changed:
+def _requeue(session: Session, book: QueueState, id: str) -> Changed:
     seen = _see(session, book, id)
     if seen is None or seen.state is not State.FAILED:
         return Changed(seen and seen.state, False)
@@ -231,7 +231,7 @@ def _requeue(session: Session, book: Book, id: str) -> Changed:
     return Changed(State.WAITING, True)
 
 
-def _skip(session: Session, book: Book, id: str) -> Changed:
+def _skip(session: Session, book: QueueState, id: str) -> Changed:
     seen = _see(session, book, id)
     if seen is None or not seen.halted:
         return Changed(seen and seen.state, False)
@@ -247,7 +247,7 @@ def _skip(session: Session, book: Book, id: str) -> Changed:
     return Changed(State.FAILED, True)
 
 
-def _configure(session: Session, book: Book, setting: Setting) -> None:
+def _configure(session: Session, book: QueueState, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
             _set(session, book, session.make_gate(book, task), settings, override=False)
@@ -269,7 +269,7 @@ def _configure(session: Session, book: Book, setting: Setting) -> None:
                 book.changed.add(gate)
 
 
-def _set(session: Session, book: Book, gate: books.Gate, settings: GateSettings | None, *, override: bool) -> None:
+def _set(session: Session, book: QueueState, gate: books.Gate, settings: GateSettings | None, *, override: bool) -> None:
     """Change a gate's settings; nothing is written if they are as they were, as at most openings."""
     before = gate.value_limit
     if not book.set(gate, settings, override=override):

@@ -6,12 +6,12 @@ from typing import Any
 
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
 from fifoq.record import JobSpec, State, quick
-from fifoq_sqlite.queue_state import CODE, ENTRY_BITS, LAST_ENTRY, Book, Unfiled, score
+from fifoq_sqlite.queue_state import CODE, ENTRY_BITS, LAST_ENTRY, QueueState, Unindexed, score
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
 from fifoq_sqlite.transitions import filed_or_made, fire, free_keys, nothing_due
 
-_unfiled, _receipt = quick(Unfiled), quick(Receipt)
+_unfiled, _receipt = quick(Unindexed), quick(Receipt)
 
 FEW = 8
 """So many jobs of one call are worth leaving unfiled; more are cheaper filed at once."""
@@ -21,7 +21,7 @@ MOST = 256
 """So many jobs of a queue are left unfiled at a time: to read them again must stay cheap."""
 
 
-def put_alone(session: Session, book: Book, call: Call, specs: Sequence[JobSpec]) -> tuple[PutReply, ...] | None:
+def put_alone(session: Session, book: QueueState, call: Call, specs: Sequence[JobSpec]) -> tuple[PutReply, ...] | None:
     """
     Store `specs` without filing them, and return the reply to as many batches of one; if nothing speaks against it.
 
@@ -47,7 +47,7 @@ def plain(spec: JobSpec) -> bool:
     return spec[6:10] == PLAIN
 
 
-def full(book: Book, specs: Sequence[JobSpec]) -> Full | None:
+def full(book: QueueState, specs: Sequence[JobSpec]) -> Full | None:
     """The first capacity that so many do not fit into: the queue's, then the tasks' by name."""
     if not book.bounded:
         return None
@@ -63,11 +63,11 @@ def full(book: Book, specs: Sequence[JobSpec]) -> Full | None:
     return None
 
 
-def _store(session: Session, book: Book, call: Call, specs: Sequence[JobSpec], now: int) -> tuple[PutReply, ...] | None:
+def _store(session: Session, book: QueueState, call: Call, specs: Sequence[JobSpec], now: int) -> tuple[PutReply, ...] | None:
     """Store them, if no filed job has one of their ids."""
     # sqlite3 looks for an adapter of None and of bytes, 0.3 µs each: 0 stands for NULL, a bytearray for bytes.
     values: list[object] = []
-    unfiled: list[Unfiled] = []
+    unfiled: list[Unindexed] = []
     replies: list[PutReply] = []
     caller, number = call
     first = (book.id << ENTRY_BITS) + book.counter + 1
@@ -122,7 +122,7 @@ def put(session: Session, name: str, call: Call, batches: Sequence[Sequence[JobS
 class Entering:
     """The puts of one transaction, into one queue."""
 
-    def __init__(self, session: Session, book: Book, now: int) -> None:
+    def __init__(self, session: Session, book: QueueState, now: int) -> None:
         self._session = session
         self._book = book
         self._now = now

@@ -15,7 +15,7 @@ from fifoq_sqlite import operations as looking
 from fifoq_sqlite import operations as operating
 from fifoq_sqlite import put as entering
 from fifoq_sqlite import settle as settling
-from fifoq_sqlite.queue_state import Book
+from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.replies import once
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import filed, filed_or_made
@@ -195,21 +195,21 @@ class SqliteQueue:
                 if not await ring.within(max(0.0, end - loop.time())):
                     return None
 
-    async def _write(self, work: Callable[[Session, Book], R], otherwise: R) -> R:
+    async def _write(self, work: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> R:
             book = filed(session, self.name)
             return work(session, book) if book else otherwise
 
         return await self._store.write(apply)
 
-    async def _read(self, look: Callable[[Session, Book], R], otherwise: R) -> R:
+    async def _read(self, look: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> tuple[bool, R]:
             book = session.book(self.name)
             if book is not None and book.unfiled:
                 return False, otherwise
             return True, look(session, book) if book else otherwise
 
-        def file_and_look(session: Session, book: Book) -> R:
+        def file_and_look(session: Session, book: QueueState) -> R:
             session.show(book)
             return look(session, book)
 

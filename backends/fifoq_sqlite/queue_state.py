@@ -94,7 +94,7 @@ class Gate:
         return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.id
 
 
-class Unfiled(NamedTuple):
+class Unindexed(NamedTuple):
     """A job that was put alone: it is stored, but in no index yet."""
 
     job: int
@@ -106,7 +106,7 @@ class Unfiled(NamedTuple):
     number: int
 
 
-class Book:
+class QueueState:
     """One queue: its time, its numbers, its gates, and what a transaction has touched of them."""
 
     def __init__(self, name: str, id: int, own: Gate, numbers: Sequence[int]) -> None:
@@ -119,7 +119,7 @@ class Book:
         """The clock was set back since what is stored of it was."""
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own.id: own}
-        self.unfiled: dict[str, Unfiled] = {}
+        self.unfiled: dict[str, Unindexed] = {}
         """Jobs that were put alone since anything else was done to the queue, by id, in order of entry."""
         self.filed = self.number(self.counter)
         """The last job that is filed."""
@@ -141,7 +141,7 @@ class Book:
         self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
 
-    def leave_unfiled(self, id: str, one: Unfiled, now: int) -> None:
+    def leave_unfiled(self, id: str, one: Unindexed, now: int) -> None:
         """Know a job that was put alone."""
         self.unfiled[id] = one
         self.counter = one.job & LAST_ENTRY

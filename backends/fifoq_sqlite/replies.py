@@ -8,12 +8,12 @@ import msgpack
 from fifoq.errors import OutcomeUnknown
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
 from fifoq.record import Claimed, JobSpec, Lease, State, quick
-from fifoq_sqlite.session import Remembered, Session, Who
+from fifoq_sqlite.session import LastReply, Session, Who
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-_remembered = quick(Remembered)
+_remembered = quick(LastReply)
 
 
 def once(
@@ -47,7 +47,7 @@ def save(session: Session) -> None:
             session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
 
 
-def _read(session: Session, who: Who) -> Remembered | None:
+def _read(session: Session, who: Who) -> LastReply | None:
     queue, verb, caller = who
     book = session.book(queue)
     if book is None:
@@ -55,9 +55,9 @@ def _read(session: Session, who: Who) -> Remembered | None:
     puts = [(id, one) for id, one in book.unfiled.items() if one.caller == caller and verb == "put"]
     if puts:
         number = puts[-1][1].number
-        return Remembered(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
+        return LastReply(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
     row = session.run("replies_read", (book.id, caller, verb)).fetchone()
-    return Remembered(row[0], decode(verb, row[1])) if row else None
+    return LastReply(row[0], decode(verb, row[1])) if row else None
 
 
 def encode(verb: str, reply: Any) -> bytes:

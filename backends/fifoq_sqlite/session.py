@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.limits import GateSettings
-from fifoq_sqlite.queue_state import LAST_ENTRY, Book, Gate, Unfiled
+from fifoq_sqlite.queue_state import LAST_ENTRY, QueueState, Gate, Unindexed
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
 
@@ -20,7 +20,7 @@ _MOST = 1_000
 """So many callers are remembered; beyond, they are read again."""
 
 
-class Remembered(NamedTuple):
+class LastReply(NamedTuple):
     """A caller's last call of one verb."""
 
     number: int
@@ -31,15 +31,15 @@ Who = tuple[str, str, str]
 """Queue, verb and caller."""
 
 
-class Told:
+class ReplyCache:
     """The last replies. `new` are those of the open transaction."""
 
     def __init__(self) -> None:
-        self.known: dict[Who, Remembered | None] = {}
+        self.known: dict[Who, LastReply | None] = {}
         """The new ones, and those that are stored; None: there is none."""
-        self.new: dict[Who, Remembered] = {}
+        self.new: dict[Who, LastReply] = {}
 
-    def know(self, who: Who, stored: Remembered | None) -> None:
+    def know(self, who: Who, stored: LastReply | None) -> None:
         """This is stored."""
         if len(self.known) > _MOST:
             self.known = {**self.new}
@@ -66,15 +66,15 @@ class Session:
         """(queue, id) of the jobs that ended or were removed."""
         self.changes = False
         """Whether there is more to commit than times and replies."""
-        self.used: list[Book] = []
+        self.used: list[QueueState] = []
         """The books whose time a call has asked for: those that are to be written."""
         self.alone = True
         """The open transaction has only put jobs alone, in any queue: they tell of their puts themselves."""
         self.versions: dict[str, int] = {}
         """To which versions what is written brings their queues."""
-        self.told = Told()
+        self.told = ReplyCache()
         self._version = -1
-        self._books: dict[str, Book] = {}
+        self._books: dict[str, QueueState] = {}
         # For what every transaction does: a cursor of its own for each statement would cost half a microsecond.
         self._execute = connection.cursor().execute
 
@@ -139,14 +139,14 @@ class Session:
 
     # ---- books
 
-    def tick(self, book: Book) -> int:
+    def tick(self, book: QueueState) -> int:
         """The time of a queue, the same for all calls of one transaction, for a call that changes it."""
         if not book.now:
             self.used.append(book)
             book.tick(self.clock.now())
         return book.now
 
-    def book(self, name: str) -> Book | None:
+    def book(self, name: str) -> QueueState | None:
         """The book of a queue, if there is such a queue."""
         book = self._books.get(name)
         if book is None:
@@ -156,7 +156,7 @@ class Session:
             book = self._books[name] = self._read_book(name, found[0])
         return book
 
-    def make_book(self, name: str) -> Book:
+    def make_book(self, name: str) -> QueueState:
         """The book of a queue, which is made if there is none."""
         book = self.book(name)
         if book is None:
@@ -167,7 +167,7 @@ class Session:
             book.plain = False
         return book
 
-    def make_gate(self, book: Book, task: str | None) -> Gate:
+    def make_gate(self, book: QueueState, task: str | None) -> Gate:
         """The gate of a task, which is made if there is none, or the queue's own (None)."""
         if task is None:
             return book.own
@@ -178,7 +178,7 @@ class Session:
             gate = book.add(Gate(made, task))
         return gate
 
-    def show(self, book: Book) -> None:
+    def show(self, book: QueueState) -> None:
         """Bring the heads of what was touched up to date, values before tasks."""
         for gate, values in book.touched.items():
             changes = json.dumps(list(values.items()))
@@ -191,15 +191,15 @@ class Session:
                 gate.head = min((head for head in heads if head is not None), default=None)
                 gate.stale = False
 
-    def _read_book(self, name: str, queue: int) -> Book:
+    def _read_book(self, name: str, queue: int) -> QueueState:
         (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
-        book = Book(name, queue, Gate(id, "", own[:6]), own[6:])
+        book = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
         for id, task, *state in tasks:
             book.add(Gate(id, task, state[:6]))
         for job, id, gate, key, value, priority, now, caller, number in self.run(
             "unfiled_read", (book.filed, book.number(LAST_ENTRY))
         ):
-            book.leave_unfiled(id, Unfiled(job, book.by_id[gate], key, value, priority, caller, number), now)
+            book.leave_unfiled(id, Unindexed(job, book.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
             book.set(book.by_id[gate], GateSettings(*settings), override=bool(override))
         return book

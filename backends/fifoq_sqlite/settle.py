@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fifoq.queue import Call
 from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
-from fifoq_sqlite.queue_state import Book
+from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import End, Moves, Place, filed
 
@@ -21,7 +21,7 @@ class Held(NamedTuple):
     """Its score."""
 
 
-def extend(session: Session, book: Book, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+def extend(session: Session, book: QueueState, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
     now = session.tick(book)
     held = _held(session, book, extensions)
     ends = {held[index].place.job: now + one.lease for index, one in enumerate(extensions) if index in held}
@@ -58,7 +58,7 @@ def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlemen
     return tuple(states)
 
 
-def _held(session: Session, book: Book, wanted: Sequence[Extension] | Sequence[Settlement]) -> dict[int, Held]:
+def _held(session: Session, book: QueueState, wanted: Sequence[Extension] | Sequence[Settlement]) -> dict[int, Held]:
     """The jobs whose tokens were given, by place in `wanted`."""
     pairs = json.dumps([(one.id, one.token) for one in wanted])
     by_id = book.by_id

@@ -13,9 +13,9 @@ from fifoq.errors import BackendError, FifoqError
 from fifoq.record import quick
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.errors import named
-from fifoq_sqlite.files import Lock, Mark
-from fifoq_sqlite.group_commit import Batch, Done, Ticket
-from fifoq_sqlite.notify import Mouth, News
+from fifoq_sqlite.files import Lock, CommitMark
+from fifoq_sqlite.group_commit import Batch, Done, PendingCall
+from fifoq_sqlite.notify import Notifier, Changes
 from fifoq_sqlite.replies import save
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
@@ -110,24 +110,24 @@ class Reader:
             batch.fail(named(error, self._location.path, self._location.timeout) or error)
 
 
-_news = quick(News)
+_news = quick(Changes)
 
 
 log = logging.getLogger("fifoq.sqlite")
 
 
-class Beside(NamedTuple):
+class StoreFiles(NamedTuple):
     """What lies beside the store's file, and is used by the writing thread alone."""
 
     lock: Lock
-    mark: Mark
-    mouth: Mouth
+    mark: CommitMark
+    mouth: Notifier
 
 
 class Writer:
     """Runs batches on the one connection of this process that writes."""
 
-    def __init__(self, connection: Connection, location: Location, beside: Beside, clock: Clock) -> None:
+    def __init__(self, connection: Connection, location: Location, beside: StoreFiles, clock: Clock) -> None:
         self._connection = connection
         self._location = location
         self._lock, self._mark, self._mouth = beside
@@ -164,7 +164,7 @@ class Writer:
         if news is not None:
             self._tidy_up(connection, news)
 
-    def _tidy_up(self, connection: sqlite3.Connection, news: News) -> None:
+    def _tidy_up(self, connection: sqlite3.Connection, news: Changes) -> None:
         """Do what the callers need not wait for."""
         try:
             if news.woken or news.ended:
@@ -190,7 +190,7 @@ class Writer:
                 raise
         self._session = Session(connection, self._clock)
 
-    def _transact(self, session: Session, tickets: Sequence[Ticket]) -> News | None:
+    def _transact(self, session: Session, tickets: Sequence[PendingCall]) -> Changes | None:
         """Run the calls in one transaction; return what changed."""
         committing = False
         try:
@@ -217,17 +217,17 @@ class Writer:
             known = self._named(error, committing=committing) if isinstance(error, Exception) else None
             raise known or error from error
 
-    def _split(self, session: Session, tickets: Sequence[Ticket], error: Exception) -> News | None:
+    def _split(self, session: Session, tickets: Sequence[PendingCall], error: Exception) -> Changes | None:
         """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
         known = self._named(error)
         if known is None and len(tickets) > 1:
             news = [self._transact_alone(session, ticket) for ticket in tickets]
-            return News.of(one for one in news if one)
+            return Changes.of(one for one in news if one)
         for ticket in tickets:
             ticket.error = known or error
         return None
 
-    def _transact_alone(self, session: Session, ticket: Ticket) -> News | None:
+    def _transact_alone(self, session: Session, ticket: PendingCall) -> Changes | None:
         try:
             return self._transact(session, [ticket])
         except Exception as error:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import MAX_TIMERS, Receipt
 from fifoq.record import State
-from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, Book, Gate, Unfiled, score
+from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, QueueState, Gate, Unindexed, score
 from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
 
 
-def filed(session: Session, name: str) -> Book | None:
+def filed(session: Session, name: str) -> QueueState | None:
     """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
     session.alone = False
     book = session.book(name)
@@ -22,12 +22,12 @@ def filed(session: Session, name: str) -> Book | None:
     return book
 
 
-def filed_or_made(session: Session, name: str) -> Book:
+def filed_or_made(session: Session, name: str) -> QueueState:
     """The same, of a queue that is made if there is none."""
     return filed(session, name) or session.make_book(name)
 
 
-def file(session: Session, book: Book) -> None:
+def file(session: Session, book: QueueState) -> None:
     """File what is not."""
     unfiled, book.unfiled = book.unfiled, {}
     session.tick(book)
@@ -45,7 +45,7 @@ def file(session: Session, book: Book) -> None:
     session.woken.add(book.name)
 
 
-def free_keys(session: Session, book: Book, keys: set[str]) -> set[str]:
+def free_keys(session: Session, book: QueueState, keys: set[str]) -> set[str]:
     """Those of `keys` that have nobody in line and are not paused: the next job is offered as it comes."""
     if not keys:
         return set()
@@ -53,7 +53,7 @@ def free_keys(session: Session, book: Book, keys: set[str]) -> set[str]:
     return set(json.loads(found))
 
 
-def _remember(session: Session, book: Book, jobs: dict[str, Unfiled]) -> None:
+def _remember(session: Session, book: QueueState, jobs: dict[str, Unindexed]) -> None:
     """Store the reply of each caller's last put: until now the jobs themselves told it."""
     last: dict[str, tuple[int, list[str]]] = {}
     for id, one in jobs.items():
@@ -95,7 +95,7 @@ class Moves:
     A line is looked at after all moves: then whoever is its head by now is offered.
     """
 
-    def __init__(self, session: Session, book: Book, now: int) -> None:
+    def __init__(self, session: Session, book: QueueState, now: int) -> None:
         self._session = session
         self._book = book
         self._now = now
@@ -185,7 +185,7 @@ class Moves:
         return ready
 
 
-def offer_heads(session: Session, book: Book, keys: Collection[str]) -> None:
+def offer_heads(session: Session, book: QueueState, keys: Collection[str]) -> None:
     """Offer the heads of these keys, where they may be and are not yet."""
     heads = session.run("lines_heads", (book.id, json.dumps(list(keys)))).fetchall()
     if not heads:
@@ -196,7 +196,7 @@ def offer_heads(session: Session, book: Book, keys: Collection[str]) -> None:
     session.woken.add(book.name)
 
 
-def fire(session: Session, book: Book, now: int) -> None:
+def fire(session: Session, book: QueueState, now: int) -> None:
     """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
     if nothing_due(session, book, now):
         return
@@ -209,12 +209,12 @@ def fire(session: Session, book: Book, now: int) -> None:
     session.woken.add(book.name)
 
 
-def nothing_due(session: Session, book: Book, now: int) -> bool:
+def nothing_due(session: Session, book: QueueState, now: int) -> bool:
     """Whether no timer is due: nearly always known from the calls before, without a look."""
     return now < book.alarm or now < _next(session, book)
 
 
-def next_timer(session: Session, book: Book, now: int) -> int | None:
+def next_timer(session: Session, book: QueueState, now: int) -> int | None:
     """Microseconds until the next timer, or the next token of a rate that has none."""
     waits = [gate.token_in(now) for gate in (book.own, *book.tasks.values())]
     first = _next(session, book)
@@ -223,14 +223,14 @@ def next_timer(session: Session, book: Book, now: int) -> int | None:
     return min((wait for wait in waits if wait), default=None)
 
 
-def _next(session: Session, book: Book) -> int:
+def _next(session: Session, book: QueueState) -> int:
     """When the earliest timer is set for."""
     row = session.run("timers_next", (book.id,)).fetchone()
     book.alarm = row[0] if row else UNBOUNDED
     return book.alarm
 
 
-def _fire(session: Session, book: Book, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:
+def _fire(session: Session, book: QueueState, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:
     code, priority, seq, expires_at, cancel_requested, reason = rest
     state = State(STATES[code])
     if state is State.RUNNING:

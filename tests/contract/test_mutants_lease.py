@@ -24,7 +24,7 @@ from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
 from fifoq_memory.jobs import Job
 from fifoq_memory.queue import MemoryQueue, Replies
-from fifoq_memory.queue_state import RUNNING, WAITING, Book
+from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 
 bugs = Mutants()
 
@@ -34,7 +34,7 @@ def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
     """asynq, groupmq, procrastinate: finish by id, so that a zombie finishes another's attempt."""
     real = settling._settle
 
-    def settle(book: Book, now: int, id: str, token: str, outcome: Any) -> Any:
+    def settle(book: QueueState, now: int, id: str, token: str, outcome: Any) -> Any:
         job = book.jobs.get(id)
         if job is not None and job.state is WAITING:
             job.state, job.token = RUNNING, token
@@ -49,7 +49,7 @@ def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
 def a_lease_is_extended_without_its_token(patch: pytest.MonkeyPatch) -> None:
     real = settling._extend
 
-    def extend(book: Book, now: int, extension: Any) -> Any:
+    def extend(book: QueueState, now: int, extension: Any) -> Any:
         token = book.jobs[extension.id].token if extension.id in book.jobs else None
         return real(book, now, extension._replace(token=token or extension.token))
 
@@ -60,7 +60,7 @@ def a_lease_is_extended_without_its_token(patch: pytest.MonkeyPatch) -> None:
 def a_token_is_used_again(patch: pytest.MonkeyPatch) -> None:
     real = claiming.claim
 
-    def claim(book: Book, *rest: Any) -> Claimed:
+    def claim(book: QueueState, *rest: Any) -> Claimed:
         reply = real(book, *rest)
         leases = [lease._replace(token=f"token of {lease.spec.id}") for lease in reply.leases]
         for lease in leases:
@@ -72,7 +72,7 @@ def a_token_is_used_again(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(LeaseCases.test_fences_rise_over_jobs_callers_and_reopenings)
 def a_fence_is_the_number_of_leases_held(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, *_: Any) -> None:
+    def then(book: QueueState, *_: Any) -> None:
         book.fence = book.gate.running
 
     after(patch, settling, "_settle", then)
@@ -86,7 +86,7 @@ def a_crash_is_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(LeaseCases.test_every_ended_lease_counts_a_crash_and_nothing_is_decided)
 def a_store_gives_up_on_a_job_by_itself(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, job: Job, now: int) -> None:
+    def then(book: QueueState, job: Job, now: int) -> None:
         if job.crashes > 3:
             book.end(job, State.FAILED, now, 0)
 
@@ -97,7 +97,7 @@ def a_store_gives_up_on_a_job_by_itself(patch: pytest.MonkeyPatch) -> None:
 def a_lease_past_its_end_is_refused(patch: pytest.MonkeyPatch) -> None:
     real = settling._settle
 
-    def settle(book: Book, now: int, id: str, *rest: Any) -> Any:
+    def settle(book: QueueState, now: int, id: str, *rest: Any) -> Any:
         job = book.jobs.get(id)
         return None if job and job.lease_end and job.lease_end <= now else real(book, now, id, *rest)
 
@@ -108,7 +108,7 @@ def a_lease_past_its_end_is_refused(patch: pytest.MonkeyPatch) -> None:
 def an_extension_holds_nothing(patch: pytest.MonkeyPatch) -> None:
     """BullMQ with a blocked loop, Celery's visibility timeout: run again while it runs."""
 
-    def extend(book: Book, _: int, extension: Any) -> Hold:
+    def extend(book: QueueState, _: int, extension: Any) -> Hold:
         job = book.jobs.get(extension.id)
         return Hold.HELD if job is not None and job.token == extension.token else Hold.LOST
 
@@ -117,7 +117,7 @@ def an_extension_holds_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(SettleCases.test_a_release_gives_the_attempt_back)
 def a_release_counts_an_attempt(patch: pytest.MonkeyPatch) -> None:
-    def then(_: Book, __: int, job: Job, outcome: Any) -> None:
+    def then(_: QueueState, __: int, job: Job, outcome: Any) -> None:
         job.attempt += isinstance(outcome, Release)
 
     after(patch, settling, "_settle_otherwise", then)
@@ -125,7 +125,7 @@ def a_release_counts_an_attempt(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(SettleCases.test_a_retry_counts_its_attempt)
 def a_retry_counts_no_attempt(patch: pytest.MonkeyPatch) -> None:
-    after(patch, Book, "put_back", lambda _, job, *__: setattr(job, "attempt", max(0, job.attempt - 1)))
+    after(patch, QueueState, "put_back", lambda _, job, *__: setattr(job, "attempt", max(0, job.attempt - 1)))
 
 
 @bugs.caught_by(SettleCases.test_a_requeued_job_is_as_if_never_tried)
@@ -218,18 +218,18 @@ def a_cancelled_claim_loses_its_jobs(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(RaceCases.test_raced_puts_each_enter_whole_and_in_their_callers_order)
 def calls_of_two_threads_interleave(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryQueue, "_lock", nullcontext(), raising=False)
-    real_init, real_enter = MemoryQueue.__init__, Book.enter
+    real_init, real_enter = MemoryQueue.__init__, QueueState.enter
 
     def init(queue: MemoryQueue, *rest: Any) -> None:
         real_init(queue, *rest)
         queue._lock = nullcontext()  # type: ignore[assignment]
 
-    def enter(book: Book, spec: JobSpec, now: int) -> None:
+    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
         time.sleep(0.000_01)
         real_enter(book, spec, now)
 
     patch.setattr(MemoryQueue, "__init__", init)
-    patch.setattr(Book, "enter", enter)
+    patch.setattr(QueueState, "enter", enter)
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

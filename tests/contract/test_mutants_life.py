@@ -22,8 +22,8 @@ from fifoq_memory import put as putting
 from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
 from fifoq_memory.jobs import Job
-from fifoq_memory.queue import Bell, MemoryQueue
-from fifoq_memory.queue_state import WAITING, Book
+from fifoq_memory.queue import WakeUp, MemoryQueue
+from fifoq_memory.queue_state import WAITING, QueueState
 
 bugs = Mutants()
 
@@ -36,7 +36,7 @@ def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
     """procrastinate: recovery then raises for a job that is there twice."""
     real = putting._same_unique
 
-    def same_unique(book: Book, *rest: Any) -> Any:
+    def same_unique(book: QueueState, *rest: Any) -> Any:
         spec = rest[-1]
         holder = book.uniques.get(spec.unique)
         return None if holder is not None and holder.state is not WAITING else real(book, *rest)
@@ -48,7 +48,7 @@ def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
 def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
     real = putting._same_id
 
-    def same_id(book: Book, fresh: Any, id: str) -> Any:
+    def same_id(book: QueueState, fresh: Any, id: str) -> Any:
         job = book.jobs.get(id)
         return None if job is not None and job.state.ended else real(book, fresh, id)
 
@@ -59,7 +59,7 @@ def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
 def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: Book, now: int, batch: Any) -> Any:
+    def put_batch(book: QueueState, now: int, batch: Any) -> Any:
         reply = real(book, now, batch)
         if hasattr(reply, "id"):
             real(book, now, [spec for spec in batch if spec.id != reply.id])
@@ -72,7 +72,7 @@ def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
 def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
     real = operating.requeue
 
-    def requeue(book: Book, id: str) -> Any:
+    def requeue(book: QueueState, id: str) -> Any:
         holder = book.uniques.pop(book.jobs[id].spec.unique or "", None)
         reply = real(book, id)
         if holder is not None:
@@ -84,22 +84,22 @@ def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(RetentionCases.test_a_halted_job_is_never_purged)
 def a_halted_job_is_purged(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, job: Job, _: Any, now: int, retain: int) -> None:
+    def then(book: QueueState, job: Job, _: Any, now: int, retain: int) -> None:
         if job.halted:
             book.purges.set(job.entry, now + retain)
 
-    after(patch, Book, "end", then)
+    after(patch, QueueState, "end", then)
 
 
 @bugs.caught_by(RetentionCases.test_a_job_is_kept_for_the_longer_time)
 def a_job_is_kept_for_the_shorter_time(patch: pytest.MonkeyPatch) -> None:
-    real = Book.leave
+    real = QueueState.leave
 
-    def leave(book: Book, job: Job, now: int) -> None:
+    def leave(book: QueueState, job: Job, now: int) -> None:
         job.retain = min(job.retain, job.spec.retain)
         real(book, job, now)
 
-    patch.setattr(Book, "leave", leave)
+    patch.setattr(QueueState, "leave", leave)
 
 
 @bugs.caught_by(RetentionCases.test_a_skipped_job_is_kept_from_its_skip)
@@ -111,34 +111,34 @@ def a_skipped_job_is_kept_from_its_failure(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(RetentionCases.test_a_requeued_job_is_not_purged_for_its_earlier_end)
 def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> None:
     """arq, RQ: what expires is removed, whatever has become of it."""
-    real, real_remove = operating._come_back, Book.remove
+    real, real_remove = operating._come_back, QueueState.remove
 
-    def come_back(book: Book, job: Job) -> None:
+    def come_back(book: QueueState, job: Job) -> None:
         end = book.purges.times.get(job.entry)
         real(book, job)
         if end is not None:
             book.purges.set(job.entry, end)
 
-    def remove(book: Book, job: Job) -> None:
+    def remove(book: QueueState, job: Job) -> None:
         if job.state.ended:
             real_remove(book, job)
         else:
             del book.jobs[job.spec.id]
 
     patch.setattr(operating, "_come_back", come_back)
-    patch.setattr(Book, "remove", remove)
+    patch.setattr(QueueState, "remove", remove)
 
 
 @bugs.caught_by(RetentionCases.test_accepted_is_the_sum_of_all_the_others_at_every_instant)
 def what_is_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
-    after(patch, Book, "leave", lambda book, job, _: setattr(book, "purged", book.purged - (job.retain == 0)))
+    after(patch, QueueState, "leave", lambda book, job, _: setattr(book, "purged", book.purged - (job.retain == 0)))
 
 
 @bugs.caught_by(PageCases.test_pages_show_every_record_once_in_order_of_entry)
 def a_page_skips_the_record_at_its_edge(patch: pytest.MonkeyPatch) -> None:
     real = looking.find
 
-    def find(book: Book, filter: Any, cursor: int, limit: int) -> Any:
+    def find(book: QueueState, filter: Any, cursor: int, limit: int) -> Any:
         page = real(book, filter, cursor, limit)
         return page._replace(cursor=page.cursor + 1) if page.cursor else page
 
@@ -177,16 +177,16 @@ def a_pause_stops_the_timers(patch: pytest.MonkeyPatch) -> None:
     PauseCases.test_a_retry_on_a_paused_key_waits_for_the_resume,
 )
 def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
-    def offer(book: Book, job: Job) -> None:
+    def offer(book: QueueState, job: Job) -> None:
         if job.due_at is None and job.state is WAITING:
             job.task.offer(job)
 
-    patch.setattr(Book, "offer", offer)
+    patch.setattr(QueueState, "offer", offer)
 
 
 @bugs.caught_by(PauseCases.test_a_pause_keeps_the_time_of_its_beginning)
 def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, key: str, now: int) -> None:
+    def then(book: QueueState, key: str, now: int) -> None:
         book.lines[key].paused_since = now
         book.mark(book.lines[key])
 
@@ -196,7 +196,7 @@ def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(WaitCases.test_a_put_wakes_who_waits, WaitCases.test_a_raised_limit_wakes_who_waits)
 def nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
-    patch.setattr(Bell, "ring", lambda _: None)
+    patch.setattr(WakeUp, "ring", lambda _: None)
 
 
 @bugs.caught_by(WaitCases.test_each_put_wakes_who_waits_again)
@@ -204,14 +204,14 @@ def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
     """Lost wake-ups: a marker that is set already, a future that is resolved already."""
     patch.setattr(wait, "PATIENCE", 0.05)
     rung: set[int] = set()
-    real = Bell.ring
+    real = WakeUp.ring
 
-    def ring(bell: Bell) -> None:
+    def ring(bell: WakeUp) -> None:
         if bell.waiters and id(bell) not in rung:
             rung.add(id(bell))
             real(bell)
 
-    patch.setattr(Bell, "ring", ring)
+    patch.setattr(WakeUp, "ring", ring)
 
 
 @bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_who_waits)
@@ -223,12 +223,12 @@ def only_a_put_wakes_who_waits(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(FinishedCases.test_who_waits_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
 def the_end_of_a_job_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
-    after(patch, Book, "end", lambda book, *_: book.seen.clear())
+    after(patch, QueueState, "end", lambda book, *_: book.seen.clear())
 
 
 @bugs.caught_by(FinishedCases.test_a_retry_is_no_end)
 def any_end_of_a_lease_is_told_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
-    after(patch, Book, "free", lambda book, job: book.seen.append(job.record()))
+    after(patch, QueueState, "free", lambda book, job: book.seen.append(job.record()))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

@@ -14,8 +14,8 @@ from fifoq_memory import claim as claiming
 from fifoq_memory import operations as operating
 from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
-from fifoq_memory.jobs import Gate, Job, Ready, TaskGate, ValueGate
-from fifoq_memory.queue_state import Book
+from fifoq_memory.jobs import Gate, Job, ReadySet, TaskGate, ValueGate
+from fifoq_memory.queue_state import QueueState
 
 bugs = Mutants()
 
@@ -24,7 +24,7 @@ bugs = Mutants()
 def a_crash_leaks_its_slot(patch: pytest.MonkeyPatch) -> None:
     """The path of expiry forgets the running count: BullMQ's phantom active jobs, RQ, docket."""
 
-    def then(book: Book, job: Job, _: int) -> None:
+    def then(book: QueueState, job: Job, _: int) -> None:
         book.gate.running += 1
         job.task.running += 1
 
@@ -35,7 +35,7 @@ def a_crash_leaks_its_slot(patch: pytest.MonkeyPatch) -> None:
 def a_crash_leaks_the_slot_of_its_value(patch: pytest.MonkeyPatch) -> None:
     real = firing._end_lease
 
-    def end_lease(book: Book, job: Job, now: int) -> None:
+    def end_lease(book: QueueState, job: Job, now: int) -> None:
         if job.value is not None:
             job.value.running += 1
         real(book, job, now)
@@ -50,7 +50,7 @@ def a_crash_leaks_the_slot_of_its_value(patch: pytest.MonkeyPatch) -> None:
 def a_second_settle_frees_another_slot(patch: pytest.MonkeyPatch) -> None:
     """Solid Queue: a double release let a job with limit 1 run eleven times at once."""
 
-    def then(book: Book, _: int, id: str, token: str, __: Any) -> None:
+    def then(book: QueueState, _: int, id: str, token: str, __: Any) -> None:
         if id in book.jobs and book.jobs[id].token != token:
             book.gate.running -= 1
 
@@ -62,26 +62,26 @@ def a_second_settle_frees_another_slot(patch: pytest.MonkeyPatch) -> None:
 def a_job_that_backs_off_holds_its_slot(patch: pytest.MonkeyPatch) -> None:
     """NATS: a delayed negative acknowledgement keeps its place among the pending."""
 
-    def then(book: Book, job: Job, _: int, wait: int) -> None:
+    def then(book: QueueState, job: Job, _: int, wait: int) -> None:
         if wait > 0:
             book.gate.running += 1
 
-    after(patch, Book, "put_back", then)
+    after(patch, QueueState, "put_back", then)
 
 
 @bugs.caught_by(LimitCases.test_every_end_of_a_lease_frees_its_slot)
 def a_halt_holds_its_slot(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, job: Job, *_: Any) -> None:
+    def then(book: QueueState, job: Job, *_: Any) -> None:
         book.gate.running += job.halted
 
-    after(patch, Book, "end", then)
+    after(patch, QueueState, "end", then)
 
 
 @bugs.caught_by(LimitCases.test_a_slot_of_an_outer_limit_is_not_held_while_an_inner_one_is_full)
 def a_job_over_its_tasks_limit_holds_a_slot_of_the_queue(patch: pytest.MonkeyPatch) -> None:
     """Hatchet: a slot held while waiting for another is a deadlock."""
 
-    def then(book: Book, *_: Any) -> None:
+    def then(book: QueueState, *_: Any) -> None:
         for task in book.tasks.values():
             book.gate.running += task.limit == task.running and task.ready.first() is not None
 
@@ -118,8 +118,8 @@ def nobody_is_woken_when_a_value_has_room_again(patch: pytest.MonkeyPatch) -> No
 
 @bugs.caught_by(LimitCases.test_the_oldest_goes_first_when_a_limit_opens)
 def the_youngest_goes_first(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ready, "first", lambda ready: max(ready.members, default=None))
-    patch.setattr(Ready, "pop", lambda ready, _=0: ready.members.pop(max(ready.members)) if ready.members else None)
+    patch.setattr(ReadySet, "first", lambda ready: max(ready.members, default=None))
+    patch.setattr(ReadySet, "pop", lambda ready, _=0: ready.members.pop(max(ready.members)) if ready.members else None)
 
 
 @bugs.caught_by(LimitCases.test_a_task_runs_no_more_than_its_limit, LimitCases.test_limits_nest)
@@ -154,7 +154,7 @@ def a_declaration_lifts_the_override(patch: pytest.MonkeyPatch) -> None:
     """Every worker that starts puts back what the operator has changed."""
     real = operating._apply
 
-    def apply(book: Book, now: int, setting: Any) -> None:
+    def apply(book: QueueState, now: int, setting: Any) -> None:
         if isinstance(setting, Declare):
             (book.gate if setting.task is None else book.task(setting.task)).override = None
         real(book, now, setting)

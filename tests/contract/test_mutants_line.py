@@ -16,22 +16,22 @@ from fifoq_memory import claim as claiming
 from fifoq_memory import operations as operating
 from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
-from fifoq_memory.indexes import Agenda
+from fifoq_memory.indexes import TimerIndex
 from fifoq_memory.jobs import Job, Line
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 
 bugs = Mutants()
 
 
 def entering(patch: pytest.MonkeyPatch, change: Any) -> None:
     """Let jobs enter as if their specs were changed so, though their records do not show it."""
-    real = Book.enter
+    real = QueueState.enter
 
-    def enter(book: Book, spec: JobSpec, now: int) -> None:
+    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
         real(book, change(spec), now)
         book.jobs[spec.id].spec = spec
 
-    patch.setattr(Book, "enter", enter)
+    patch.setattr(QueueState, "enter", enter)
 
 
 @bugs.caught_by(
@@ -53,24 +53,24 @@ def a_delayed_head_goes_in_the_order_of_due_times(patch: pytest.MonkeyPatch) -> 
 
 @bugs.caught_by(DelayCases.test_delayed_jobs_enter_by_due_time_and_then_by_entry)
 def delayed_jobs_enter_in_the_order_of_their_puts(patch: pytest.MonkeyPatch) -> None:
-    real = Agenda.due
-    patch.setattr(Agenda, "due", lambda agenda, now, limit: sorted(real(agenda, now, limit)))
+    real = TimerIndex.due
+    patch.setattr(TimerIndex, "due", lambda agenda, now, limit: sorted(real(agenda, now, limit)))
 
 
 @bugs.caught_by(DelayCases.test_of_too_many_timers_the_earliest_fire_first)
 def of_too_many_timers_those_of_the_oldest_jobs_fire_first(patch: pytest.MonkeyPatch) -> None:
-    def due(agenda: Agenda, now: int, limit: int) -> list[int]:
+    def due(agenda: TimerIndex, now: int, limit: int) -> list[int]:
         entries = sorted(entry for entry, at in agenda.times.items() if at <= now)[:limit]
         for entry in entries:
             agenda.clear(entry)
         return entries
 
-    patch.setattr(Agenda, "due", due)
+    patch.setattr(TimerIndex, "due", due)
 
 
 @bugs.caught_by(DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due)
 def a_delayed_job_enters_at_the_place_of_its_put(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Book, "arrive_late", lambda book, job: book.arrive(job, job.entry))
+    patch.setattr(QueueState, "arrive_late", lambda book, job: book.arrive(job, job.entry))
 
 
 @bugs.caught_by(DelayCases.test_one_call_fires_so_many_timers_and_the_next_goes_on)
@@ -88,20 +88,20 @@ def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(DelayCases.test_a_claimed_job_no_longer_expires)
 def a_released_job_still_expires(patch: pytest.MonkeyPatch) -> None:
-    real = Book.put_back
+    real = QueueState.put_back
 
-    def put_back(book: Book, job: Job, now: int, wait: int) -> None:
+    def put_back(book: QueueState, job: Job, now: int, wait: int) -> None:
         real(book, job, now, wait)
         if job.spec.expires is not None:
             job.expires_at = job.created_at + job.spec.expires
             book.set_timer(job)
 
-    patch.setattr(Book, "put_back", put_back)
+    patch.setattr(QueueState, "put_back", put_back)
 
 
 @bugs.caught_by(DelayCases.test_a_job_due_and_expired_at_once_is_expired)
 def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
-    def fire(book: Book, now: int) -> None:
+    def fire(book: QueueState, now: int) -> None:
         for entry in book.timers.due(now, 1_000):
             job = book.register.get(entry)
             assert job is not None
@@ -120,18 +120,18 @@ def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
 )
 def numbers_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
     """SQLite without AUTOINCREMENT: the number of a removed last row is used again."""
-    real = Book.enter
+    real = QueueState.enter
 
-    def enter(book: Book, spec: JobSpec, now: int) -> None:
+    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
         book.number = max((job.seq or job.entry for job in book.jobs.values()), default=0)
         real(book, spec, now)
 
-    patch.setattr(Book, "enter", enter)
+    patch.setattr(QueueState, "enter", enter)
 
 
 @bugs.caught_by(RemovalCases.test_cancelling_a_running_job_only_asks)
 def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, _: int, id: str, __: str) -> None:
+    def then(book: QueueState, _: int, id: str, __: str) -> None:
         job = book.jobs.get(id)
         if job is not None and job.cancel_requested and job.line is not None:
             book.depart(job, job.line)
@@ -144,15 +144,15 @@ def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
     RemovalCases.test_cancelling_a_head_that_backs_off_frees_the_key,
 )
 def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
-    real = Book.depart
+    real = QueueState.depart
 
-    def depart(book: Book, job: Job, line: Line) -> None:
+    def depart(book: QueueState, job: Job, line: Line) -> None:
         if job.state is State.CANCELLED:
             line.leave(job)
         else:
             real(book, job, line)
 
-    patch.setattr(Book, "depart", depart)
+    patch.setattr(QueueState, "depart", depart)
 
 
 @bugs.caught_by(

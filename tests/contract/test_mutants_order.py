@@ -20,12 +20,12 @@ from fifoq_memory import operations as operating
 from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
 from fifoq_memory.jobs import END, Job, Line, TaskGate
-from fifoq_memory.queue_state import WAITING, Book
+from fifoq_memory.queue_state import WAITING, QueueState
 
 bugs = Mutants()
 
 
-def to_the_end(book: Book, job: Job) -> None:
+def to_the_end(book: QueueState, job: Job) -> None:
     """Let a waiting job stand up and queue again."""
     job.task.withdraw(job)
     if job.line is not None:
@@ -37,7 +37,7 @@ def to_the_end(book: Book, job: Job) -> None:
 def a_retry_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
     """BullMQ's groups, Graphile Worker, quorum queues: A-B-C becomes B-C-A."""
 
-    def then(book: Book, _: int, job: Job, outcome: Any) -> None:
+    def then(book: QueueState, _: int, job: Job, outcome: Any) -> None:
         if isinstance(outcome, Retry) and job.state is WAITING:
             to_the_end(book, job)
 
@@ -61,18 +61,18 @@ def a_crash_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
 def a_job_that_backs_off_lets_its_successors_pass(patch: pytest.MonkeyPatch) -> None:
     """The line is kept in the order of due times: RQ, arq, Inngest."""
 
-    def then(book: Book, job: Job, _: int, wait: int) -> None:
+    def then(book: QueueState, job: Job, _: int, wait: int) -> None:
         if wait > 0 and job.line is not None:
             book.depart(job, job.line)
 
-    after(patch, Book, "put_back", then)
+    after(patch, QueueState, "put_back", then)
 
 
 @bugs.caught_by(OrderCases.test_a_failure_that_halts_keeps_the_key_closed)
 def a_halt_frees_the_key(patch: pytest.MonkeyPatch) -> None:
     real = settling._settle_otherwise
 
-    def settle(book: Book, now: int, job: Job, outcome: Any) -> None:
+    def settle(book: QueueState, now: int, job: Job, outcome: Any) -> None:
         real(book, now, job, outcome._replace(halt=False) if isinstance(outcome, Fail) else outcome)
 
     patch.setattr(settling, "_settle_otherwise", settle)
@@ -83,7 +83,7 @@ def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
     """Azure Service Bus: resubmission from the dead letters loses the place."""
     real = operating.requeue
 
-    def requeue(book: Book, id: str) -> Any:
+    def requeue(book: QueueState, id: str) -> Any:
         job = book.jobs.get(id)
         halted = job is not None and job.halted
         reply = real(book, id)
@@ -96,7 +96,7 @@ def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(OrderCases.test_a_failed_job_requeued_enters_at_the_end_of_the_line)
 def a_failed_job_is_requeued_at_its_old_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Book, "arrive_late", lambda book, job: book.arrive(job, job.seq or job.entry))
+    patch.setattr(QueueState, "arrive_late", lambda book, job: book.arrive(job, job.seq or job.entry))
 
 
 @bugs.caught_by(
@@ -105,11 +105,11 @@ def a_failed_job_is_requeued_at_its_old_place(patch: pytest.MonkeyPatch) -> None
 def a_claim_prefetches_the_second_of_a_key(patch: pytest.MonkeyPatch) -> None:
     """Graphile's local queue, Service Bus prefetch: a buffer that ignores the key breaks it."""
 
-    def then(_: Book, job: Job, __: int) -> None:
+    def then(_: QueueState, job: Job, __: int) -> None:
         if job.line is not None and job.ahead is job.line.head and job.due_at is None:
             job.task.offer(job)
 
-    after(patch, Book, "arrive", then)
+    after(patch, QueueState, "arrive", then)
 
 
 @bugs.caught_by(RemovalCases.test_cancelling_in_the_middle_of_a_line_closes_the_gap)
@@ -118,21 +118,21 @@ def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> 
     numbers: dict[int, int] = {}
     joined: dict[str, int] = {}
     passed: dict[str, int] = {}
-    real = Book.offer
+    real = QueueState.offer
 
-    def arrive(_: Book, job: Job, __: int) -> None:
+    def arrive(_: QueueState, job: Job, __: int) -> None:
         numbers[job.entry] = joined[job.spec.key or ""] = joined.get(job.spec.key or "", 0) + 1
 
-    def offer(book: Book, job: Job) -> None:
+    def offer(book: QueueState, job: Job) -> None:
         if job.line is None or numbers.get(job.entry, 1) == passed.get(job.line.key, 0) + 1:
             real(book, job)
 
-    def free(_: Book, job: Job) -> None:
+    def free(_: QueueState, job: Job) -> None:
         passed[job.spec.key or ""] = passed.get(job.spec.key or "", 0) + 1
 
-    after(patch, Book, "arrive", arrive)
-    after(patch, Book, "free", free)
-    patch.setattr(Book, "offer", offer)
+    after(patch, QueueState, "arrive", arrive)
+    after(patch, QueueState, "free", free)
+    patch.setattr(QueueState, "offer", offer)
 
 
 @bugs.caught_by(
@@ -143,7 +143,7 @@ def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> No
     """SQS (120,000), groupmq (20): what is blocked stands in the structure that is scanned."""
     real = claiming._open_doors
 
-    def open_doors(book: Book, *rest: Any) -> Any:
+    def open_doors(book: QueueState, *rest: Any) -> Any:
         waiting = sorted((job for job in book.jobs.values() if job.state is WAITING), key=lambda job: job.score)
         members = {score for task in book.tasks.values() if task.room(0, 1) for score in task.ready.members}
         return real(book, *rest) if any(job.score in members for job in waiting[:20]) else []
@@ -153,16 +153,16 @@ def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> No
 
 @bugs.caught_by(OrderCases.test_a_key_spans_tasks)
 def a_key_is_of_one_task(patch: pytest.MonkeyPatch) -> None:
-    real = Book.arrive
+    real = QueueState.arrive
 
-    def arrive(book: Book, job: Job, seq: int) -> None:
+    def arrive(book: QueueState, job: Job, seq: int) -> None:
         spec = job.spec
         if spec.key is not None:
             job.spec = spec._replace(key=f"{spec.task} {spec.key}")
         real(book, job, seq)
         job.spec = spec
 
-    patch.setattr(Book, "arrive", arrive)
+    patch.setattr(QueueState, "arrive", arrive)
 
 
 @bugs.caught_by(PriorityCases.test_priority_never_reorders_a_key)
@@ -191,7 +191,7 @@ def a_key_counts_with_its_highest_priority(patch: pytest.MonkeyPatch) -> None:
         real(gate, job)
 
     patch.setattr(TaskGate, "offer", offer)
-    after(patch, Book, "arrive", lambda book, job, _: job.line and book.face(job.line))
+    after(patch, QueueState, "arrive", lambda book, job, _: job.line and book.face(job.line))
 
 
 @bugs.caught_by(PriorityCases.test_the_oldest_goes_first_with_and_without_keys)
@@ -210,15 +210,15 @@ def jobs_without_a_key_go_first(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(PriorityCases.test_a_key_returns_to_its_age_after_each_job)
 def keys_take_turns(patch: pytest.MonkeyPatch) -> None:
     """A key that was served goes behind the others: fair, and not oldest first."""
-    real = Book.depart
+    real = QueueState.depart
 
-    def depart(book: Book, job: Job, line: Line) -> None:
+    def depart(book: QueueState, job: Job, line: Line) -> None:
         for one in line:
             if one is not job:
                 one.score += 1 << 40
         real(book, job, line)
 
-    patch.setattr(Book, "depart", depart)
+    patch.setattr(QueueState, "depart", depart)
 
 
 @bugs.caught_by(PriorityCases.test_the_oldest_goes_first_over_tasks_and_values)

@@ -21,14 +21,14 @@ from fifoq_memory import operations as operating
 from fifoq_memory import put as putting
 from fifoq_memory import settle as settling
 from fifoq_memory.jobs import Gate, Job
-from fifoq_memory.queue_state import RUNNING, WAITING, Book
+from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 
 bugs = Mutants()
 
 
 @bugs.caught_by(RateCases.test_a_release_gives_no_token_back)
 def a_release_gives_its_token_back(patch: pytest.MonkeyPatch) -> None:
-    def then(book: Book, _: int, __: Job, outcome: Any) -> None:
+    def then(book: QueueState, _: int, __: Job, outcome: Any) -> None:
         if isinstance(outcome, Release):
             book.gate.tat -= book.gate.interval or 0
 
@@ -73,7 +73,7 @@ def a_rate_counts_in_fixed_windows(patch: pytest.MonkeyPatch) -> None:
 def a_claim_that_is_refused_spends_a_token(patch: pytest.MonkeyPatch) -> None:
     """Claim, then reject: GoodJob, Sidekiq's limiters."""
 
-    def then(book: Book, terms: Any, *_: Any) -> None:
+    def then(book: QueueState, terms: Any, *_: Any) -> None:
         shut = any(task.ready.first() is not None and not task.room(terms.now, 1) for task in book.tasks.values())
         book.gate.tat = max(book.gate.tat, terms.now) + shut * (book.gate.interval or 0)
 
@@ -107,7 +107,7 @@ def a_token_is_no_timer(patch: pytest.MonkeyPatch) -> None:
 def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> Any:
+    def put_batch(book: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
         capacity = book.gate.settings.capacity
         if capacity is not None and book.live + len(batch) > capacity:
             return Full(None, capacity, book.live, len(batch))
@@ -120,7 +120,7 @@ def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
 def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: Book, now: int, batch: Sequence[JobSpec]) -> Any:
+    def put_batch(book: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
         reply = real(book, now, batch)
         if isinstance(reply, Full):
             real(book, now, batch[: reply.capacity - reply.live])
@@ -131,14 +131,14 @@ def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(CapacityCases.test_scheduled_waiting_and_running_jobs_count)
 def running_jobs_do_not_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
-    real = Book.live.fget
+    real = QueueState.live.fget
     assert real is not None
-    patch.setattr(Book, "live", property(lambda book: real(book) - book.gate.running))
+    patch.setattr(QueueState, "live", property(lambda book: real(book) - book.gate.running))
 
 
 @bugs.caught_by(CapacityCases.test_ended_and_halted_jobs_do_not_count)
 def ended_jobs_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Book, "live", property(lambda book: len(book.jobs)))
+    patch.setattr(QueueState, "live", property(lambda book: len(book.jobs)))
 
 
 @bugs.caught_by(CapacityCases.test_what_expires_makes_room_in_the_same_put)
@@ -153,7 +153,7 @@ def a_put_fires_no_timers(patch: pytest.MonkeyPatch) -> None:
 def a_task_has_no_capacity(patch: pytest.MonkeyPatch) -> None:
     real = putting._full
 
-    def full(book: Book, fresh: Any) -> Full | None:
+    def full(book: QueueState, fresh: Any) -> Full | None:
         reply = real(book, fresh)
         return reply if reply and reply.task is None else None
 
@@ -169,7 +169,7 @@ def a_full_queue_comes_before_a_conflict(patch: pytest.MonkeyPatch) -> None:
 def a_claim_reads_all_that_waits(patch: pytest.MonkeyPatch) -> None:
     """NOT EXISTS over the backlog: procrastinate, Graphile Worker's first strategy."""
 
-    def then(book: Book, *_: Any) -> None:
+    def then(book: QueueState, *_: Any) -> None:
         for job in book.jobs.values():
             assert job.state is not WAITING or job.score
 
@@ -180,7 +180,7 @@ def a_claim_reads_all_that_waits(patch: pytest.MonkeyPatch) -> None:
 def a_cancel_reads_the_line(patch: pytest.MonkeyPatch) -> None:
     """asynq: LREM over the list."""
 
-    def then(book: Book, _: int, id: str, __: str) -> None:
+    def then(book: QueueState, _: int, id: str, __: str) -> None:
         for job in book.lines.get("deep", ()):
             assert job.spec.id != id or job.state is RUNNING
 

@@ -7,7 +7,7 @@ import pytest
 from fifoq.testing import Driver, ManualClock
 from fifoq_memory import MemoryBackend
 from fifoq_memory.queue import MemoryQueue
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 
 
 @pytest.fixture
@@ -29,5 +29,5 @@ def queue(driver: Driver) -> MemoryQueue:
 
 
 @pytest.fixture
-def book(queue: MemoryQueue) -> Book:
+def book(queue: MemoryQueue) -> QueueState:
     return queue._book

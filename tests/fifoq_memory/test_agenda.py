@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifoq_memory.indexes import SLACK, Agenda
+from fifoq_memory.indexes import SLACK, TimerIndex
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["set", "set", "set", "clear", "due"]), st.integers(1, 5), st.integers(0, 20))
@@ -12,7 +12,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_it_is_a_map_of_entries_to_times(steps: list[tuple[str, int, int]]) -> None:
-    agenda, plain = Agenda(), dict[int, int]()
+    agenda, plain = TimerIndex(), dict[int, int]()
     for what, entry, at in steps:
         match what:
             case "set":
@@ -31,7 +31,7 @@ def test_it_is_a_map_of_entries_to_times(steps: list[tuple[str, int, int]]) -> N
 
 
 def test_a_heartbeat_adds_no_slip() -> None:
-    agenda = Agenda()
+    agenda = TimerIndex()
     agenda.set(1, 15)
     for now in range(10_000):
         agenda.set(1, now + 15)
@@ -41,7 +41,7 @@ def test_a_heartbeat_adds_no_slip() -> None:
 
 
 def test_what_was_cleared_does_not_pile_up() -> None:
-    agenda = Agenda()
+    agenda = TimerIndex()
     agenda.set(0, 1_000_000)
     for entry in range(1, 20_000):
         agenda.set(entry, entry + 1_000_000)

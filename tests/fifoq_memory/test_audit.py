@@ -9,7 +9,7 @@ from fifoq.limits import Limit, Rate
 from fifoq.record import State
 from fifoq.testing import Driver, ManualClock, spec
 from fifoq_memory.jobs import Line, ValueGate
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 
 HOUR = 3_600_000_000
 
@@ -33,60 +33,60 @@ def full(driver: Driver, clock: ManualClock) -> Driver:
     return driver
 
 
-def ready(book: Book, id: str) -> None:
+def ready(book: QueueState, id: str) -> None:
     book.tasks["task"].ready.members.pop(book.jobs[id].score)
 
 
-def value(book: Book, name: str) -> ValueGate:
+def value(book: QueueState, name: str) -> ValueGate:
     return book.tasks["task"].values[name]
 
 
-def swap(book: Book) -> None:
+def swap(book: QueueState) -> None:
     """The line of k is first, third, second when read from its head, as it was from its end."""
     first, second, third = (book.jobs[id] for id in ("first", "second", "third"))
     first.behind, third.behind, second.behind = third, second, None
 
 
-def relink(book: Book) -> None:
+def relink(book: QueueState) -> None:
     book.jobs["third"].ahead = book.jobs["first"]
 
 
-def disorder(book: Book) -> None:
+def disorder(book: QueueState) -> None:
     book.tasks["task"].ready.run.reverse()
 
 
-def lose_place(book: Book) -> None:
+def lose_place(book: QueueState) -> None:
     ready = book.tasks["task"].ready
     ready.run.remove(book.jobs["unkeyed"].score)
 
 
-def double_number(book: Book) -> None:
+def double_number(book: QueueState) -> None:
     book.register.pages[0][book.jobs["unkeyed"].entry] = book.jobs["running"]
 
 
-def forget_line(book: Book) -> None:
+def forget_line(book: QueueState) -> None:
     del book.lines["k"]
 
 
-def empty_line(book: Book) -> None:
+def empty_line(book: QueueState) -> None:
     book.lines["nobody"] = Line("nobody")
 
 
-def stray_gate(book: Book) -> None:
+def stray_gate(book: QueueState) -> None:
     book.tasks["task"].values["nobody"] = ValueGate(book.tasks["task"], "nobody")
 
 
-def late_slip(book: Book) -> None:
+def late_slip(book: QueueState) -> None:
     timers = book.timers
     timers.run = deque((at + 1, entry) for at, entry in timers.run)
     timers.rest[:] = [(at + 1, entry) for at, entry in timers.rest]
 
 
-def mark(book: Book) -> None:
+def mark(book: QueueState) -> None:
     book.lines["halted"].blocked_since = None
 
 
-CORRUPTIONS: dict[str, Callable[[Book], object]] = {
+CORRUPTIONS: dict[str, Callable[[QueueState], object]] = {
     "a job under another id": lambda book: book.jobs.update(other=book.jobs.pop("unkeyed")),
     "a token without a lease": lambda book: setattr(book.jobs["unkeyed"], "token", "x"),
     "a lease without a token": lambda book: setattr(book.jobs["running"], "token", None),
@@ -147,12 +147,12 @@ CORRUPTIONS: dict[str, Callable[[Book], object]] = {
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
-def test_the_audit_finds(full: Driver, book: Book, corruption: str) -> None:
+def test_the_audit_finds(full: Driver, book: QueueState, corruption: str) -> None:
     CORRUPTIONS[corruption](book)
     differences = full.audit().differences
     assert differences
     assert all(one.endswith(".") and "\n" not in one for one in differences)
 
 
-def test_the_audit_counts_the_records_it_read(full: Driver, book: Book) -> None:
+def test_the_audit_counts_the_records_it_read(full: Driver, book: QueueState) -> None:
     assert full.audit().jobs == len(book.jobs)

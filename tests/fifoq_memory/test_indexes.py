@@ -4,7 +4,7 @@ import random
 
 from fifoq.record import State
 from fifoq.testing import spec
-from fifoq_memory.indexes import CHUNK, Blocked, Oldest, Register
+from fifoq_memory.indexes import CHUNK, BlockedKeyIndex, OldestWaiting, EntryIndex
 from fifoq_memory.jobs import Job, TaskGate, score_of
 
 TASK = TaskGate("task")
@@ -18,7 +18,7 @@ def job(number: int) -> Job:
 
 def test_a_register_is_read_from_any_number_on() -> None:
     random.seed(1)
-    register, plain = Register(), dict[int, Job]()
+    register, plain = EntryIndex(), dict[int, Job]()
     for number in range(1, 5_000):
         if random.random() < 0.7:
             plain[number] = job(number)
@@ -32,7 +32,7 @@ def test_a_register_is_read_from_any_number_on() -> None:
 
 
 def test_a_register_keeps_nothing_of_what_left() -> None:
-    register = Register()
+    register = EntryIndex()
     for number in range(1, 2_000):
         register.add(number, job(number))
         if number > 1:
@@ -44,7 +44,7 @@ def test_a_register_keeps_nothing_of_what_left() -> None:
 
 def test_blocked_keys_are_in_order_from_any_place_on() -> None:
     random.seed(2)
-    blocked, plain = Blocked(), set[tuple[int, str]]()
+    blocked, plain = BlockedKeyIndex(), set[tuple[int, str]]()
     for _ in range(20 * CHUNK):
         item = (random.randrange(2_000), f"k{random.randrange(20)}")
         if item in plain:
@@ -64,7 +64,7 @@ def test_blocked_keys_are_in_order_from_any_place_on() -> None:
 
 def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
     random.seed(3)
-    register, oldest = Register(), Oldest()
+    register, oldest = EntryIndex(), OldestWaiting()
     jobs = [job(number) for number in range(1, 400)]
     for one in jobs:
         register.add(one.entry, one)
@@ -81,7 +81,7 @@ def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
 
 
 def test_a_job_that_retries_for_ever_fills_nothing() -> None:
-    register, oldest = Register(), Oldest()
+    register, oldest = EntryIndex(), OldestWaiting()
     one = job(1)
     register.add(1, one)
     one.state = State.RUNNING

@@ -7,10 +7,10 @@ from fifoq.queue import KEEP_REPLY
 from fifoq.testing import Driver, ManualClock, spec
 from fifoq_memory.jobs import Job
 from fifoq_memory.queue import MemoryQueue
-from fifoq_memory.queue_state import Book
+from fifoq_memory.queue_state import QueueState
 
 
-def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, book: Book) -> None:
+def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, book: QueueState) -> None:
     driver.declare("task", limit=[Limit(50), Limit(1, by="tenant")])
     for number in range(200):
         driver.put(spec(f"k{number}", value=f"v{number % 7}", unique=f"u{number}", expires=60))
@@ -24,7 +24,7 @@ def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, book: Book) -
     assert not [one for one in gc.get_objects() if isinstance(one, Job) and one.task is book.tasks["task"]]
 
 
-def test_a_paused_key_keeps_its_line_until_it_is_resumed(driver: Driver, book: Book) -> None:
+def test_a_paused_key_keeps_its_line_until_it_is_resumed(driver: Driver, book: QueueState) -> None:
     driver.pause(key="k")
     assert list(book.lines) == ["k"]
     driver.resume(key="k")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifoq.testing import spec
-from fifoq_memory.jobs import END, SLACK, Job, Ready, TaskGate
+from fifoq_memory.jobs import END, SLACK, Job, ReadySet, TaskGate
 
 JOB = Job(spec(), 1, TaskGate("task"), 0)
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "add", "discard", "pop", "bound"]), st.integers(1, 30)))
@@ -12,7 +12,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["add", "add", "discard", "pop", "bou
 
 @given(STEPS)
 def test_it_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
-    ready, plain = Ready(), set[int]()
+    ready, plain = ReadySet(), set[int]()
     for what, score in steps:
         match what:
             case "add":
@@ -31,7 +31,7 @@ def test_it_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
 
 
 def test_what_was_discarded_does_not_pile_up() -> None:
-    ready = Ready()
+    ready = ReadySet()
     for score in range(10_000, 0, -1):
         ready.add(score, JOB)
         ready.add(20_000 - score, JOB)
@@ -42,7 +42,7 @@ def test_what_was_discarded_does_not_pile_up() -> None:
 
 
 def test_one_that_comes_and_goes_does_not_pile_up() -> None:
-    ready = Ready()
+    ready = ReadySet()
     ready.add(1, JOB)
     for _ in range(10_000):
         ready.add(5, JOB)
@@ -51,7 +51,7 @@ def test_one_that_comes_and_goes_does_not_pile_up() -> None:
 
 
 def test_the_passed_part_of_a_run_is_cut() -> None:
-    ready = Ready()
+    ready = ReadySet()
     for score in range(10_000):
         ready.add(score + 1, JOB)
     for _ in range(9_000):

@@ -11,7 +11,7 @@ import pytest
 
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.group_commit import Doorbell
+from fifoq_sqlite.group_commit import LoopWaker
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
@@ -26,7 +26,7 @@ async def test_each_ring_is_answered_once_and_in_order() -> None:
         if len(heard) == 2_000:
             all_heard.set()
 
-    doorbell = Doorbell(answer)
+    doorbell = LoopWaker(answer)
     threads = [
         threading.Thread(target=lambda who=who: [doorbell.ring(who, number) for number in range(1_000)]) for who in "ab"
     ]
@@ -43,7 +43,7 @@ async def test_each_ring_is_answered_once_and_in_order() -> None:
 
 async def test_a_silenced_doorbell_is_answered_no_more_and_may_still_be_rung() -> None:
     heard: list[int] = []
-    doorbell = Doorbell(heard.append)
+    doorbell = LoopWaker(heard.append)
     doorbell.silence()
     await asyncio.to_thread(doorbell.ring, 1)
     await asyncio.sleep(0)
@@ -55,8 +55,8 @@ async def test_a_silenced_doorbell_is_answered_no_more_and_may_still_be_rung() -
 def test_a_ring_after_the_loop_is_closed_does_nothing() -> None:
     heard: list[int] = []
 
-    async def make() -> Doorbell:
-        return Doorbell(heard.append)
+    async def make() -> LoopWaker:
+        return LoopWaker(heard.append)
 
     doorbell = asyncio.run(make())
     doorbell.ring(1)

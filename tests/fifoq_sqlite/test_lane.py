@@ -13,7 +13,7 @@ from fifoq.queue import Call, Receipt
 from fifoq.record import Settlement, State, Succeed
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.group_commit import Doorbell
+from fifoq_sqlite.group_commit import LoopWaker
 from fifoq_sqlite.session import Session
 
 LONG = 30.0
@@ -109,10 +109,10 @@ async def test_jobs_put_together_enter_once_when_one_of_them_is_there_already(li
 async def test_the_lock_is_free_again_before_the_callers_go_on(
     line: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ring, free = Doorbell.ring, list[bool]()
+    ring, free = LoopWaker.ring, list[bool]()
     lock = os.open(path.with_name(f"{path.name}-fifoq") / "lock", os.O_RDWR)
 
-    def watched_ring(doorbell: Doorbell, *told: Any) -> None:
+    def watched_ring(doorbell: LoopWaker, *told: Any) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_UN)
@@ -121,7 +121,7 @@ async def test_the_lock_is_free_again_before_the_callers_go_on(
             free.append(False)
         ring(doorbell, *told)
 
-    monkeypatch.setattr(Doorbell, "ring", watched_ring)
+    monkeypatch.setattr(LoopWaker, "ring", watched_ring)
     for _ in range(3):
         await line.put(spec("k"))
     await line.claim()

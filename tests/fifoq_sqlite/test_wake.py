@@ -12,7 +12,7 @@ from fifoq.errors import JobNotFound
 from fifoq.record import State
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.notify import News
+from fifoq_sqlite.notify import Changes
 
 LONG = 30.0
 NEVER = 1_000
@@ -150,11 +150,11 @@ async def test_idle_looks_of_others_wake_nobody(line: Any, backend: SqliteBacken
 
 
 def test_news_are_read_as_they_were_written() -> None:
-    news = News(
+    news = Changes(
         {"queue", "other\u2028queue"}, [("queue", "id"), ("q", "häß lich\u2028")], {"queue": 3, "other\u2028queue": 4}
     )
-    assert News.read(b"".join(news.lines()).rstrip(b"\n")) == news
+    assert Changes.read(b"".join(news.lines()).rstrip(b"\n")) == news
 
 
 def test_news_that_make_no_sense_are_passed_over() -> None:
-    assert News.read(b"\xff\xfe\nq\ne\nw\nwx\ty\n\nw7\tq") == News({"q"}, [], {"q": 7})
+    assert Changes.read(b"\xff\xfe\nq\ne\nw\nwx\ty\n\nw7\tq") == Changes({"q"}, [], {"q": 7})
