@@ -5,7 +5,7 @@ What a job says of itself is the truth; all else here is derived from the jobs, 
 """
 
 from fifoq.record import JobSpec, Record, State
-from fifoq_memory.indexes import TimerIndex, BlockedKeyIndex, OldestWaiting, EntryIndex
+from fifoq_memory.indexes import BlockedKeyIndex, EntryIndex, OldestWaiting, TimerIndex
 from fifoq_memory.jobs import SEQ_BITS, Gate, Job, Line, TaskGate, score_of
 
 # An enum's member costs 0.1 µs to look up on its class in Python 3.11.

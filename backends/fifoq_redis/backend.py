@@ -12,7 +12,7 @@ from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys, channel, names_key
-from fifoq_redis.opening import EVICTS, Opened
+from fifoq_redis.opening import EVICTS, OpenStore
 from fifoq_redis.queue import RedisQueue
 from fifoq_redis.url import Location
 
@@ -35,7 +35,7 @@ class RedisBackend:
         self._clock = clock
         self._queues: dict[str, RedisQueue] = {}
         self._queues_by_book: dict[bytes, RedisQueue] = {}
-        self._opened: Opened | None = None
+        self._opened: OpenStore | None = None
         self._channel = b""
         self._forked = False
 
@@ -52,7 +52,7 @@ class RedisBackend:
         if self._opened is not None:
             return
         self._channel = channel(self._location.prefix, secrets.token_hex(8))
-        opened = Opened(self._location, self._channel, self._heard)
+        opened = OpenStore(self._location, self._channel, self._heard)
         try:
             await opened.check_schema()
             for note in await opened.look():
@@ -145,7 +145,7 @@ class RedisBackend:
         elif not queue.watch.changed():
             self.spawn(queue.pass_on())
 
-    def _opened_now(self) -> Opened:
+    def _opened_now(self) -> OpenStore:
         if self._opened is not None:
             return self._opened
         if self._forked:

@@ -22,7 +22,7 @@ from fifoq_redis.keys import Keys
 from fifoq_redis.opening import Store
 
 
-class Standing:
+class ClaimAhead:
     """
     One caller's claims, as far as the next one may be made ahead.
 
@@ -84,7 +84,7 @@ Run = Callable[..., Awaitable[bytes]]
 """Calls a verb with these values and returns its reply. Raises a FifoqError."""
 
 
-class Turn:
+class SettleWithClaim:
     """
     The settle and the claim of one queue that are called in the same turn of the loop: half the work for the server.
 
@@ -225,15 +225,15 @@ class _Next(NamedTuple):
 _NOTHING = _Next(0, "", "", 0)
 
 
-class Waiting:
+class Claimer:
     """The claims of one queue of one backend, on one loop, and those who wait to make one."""
 
-    def __init__(self, store: Store, keys: Keys, turn: Turn, watch: Watch) -> None:
+    def __init__(self, store: Store, keys: Keys, turn: SettleWithClaim, watch: Watch) -> None:
         self._store = store
         self._keys = keys
         self._turn = turn
         self._watch = watch
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, ClaimAhead] = {}
         self._next = _NOTHING
         self._asking = 0
         """Claims that are on their way: each will say that somebody listens."""
@@ -241,7 +241,7 @@ class Waiting:
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int) -> Claimed:
         """Claim: `fifoq.queue.Queue.claim`."""
-        standing = self._standing.setdefault(call.caller, Standing())
+        standing = self._standing.setdefault(call.caller, ClaimAhead())
         # Until it is known to have been made, its caller's next one must not be.
         self._next = _NOTHING
         told = standing.begin(call.number)
@@ -261,7 +261,9 @@ class Waiting:
         self._standing.pop(call.caller, None)
         return claimed
 
-    async def _ask(self, standing: Standing, call: Call, terms: tuple[str, int, int, list[str]], ahead: int) -> Claimed:
+    async def _ask(
+        self, standing: ClaimAhead, call: Call, terms: tuple[str, int, int, list[str]], ahead: int
+    ) -> Claimed:
         watch, n = self._watch, terms[1]
         waits, noted = bool(watch.idle), watch.noted
         channel = self._store.channel if (waits or noted) and self._store.hears(self._keys) else b""
@@ -319,7 +321,7 @@ class Waiting:
         await self._store.hear(self._keys, min(timeout, watch.floor))
         seen, watch.noted = watch.version, True
         most, caller, worker, lease = self._next
-        standing = self._standing.get(caller) or Standing()
+        standing = self._standing.get(caller) or ClaimAhead()
         number, rung = standing.next, watch.rung
         at = standing.leaving() if most else 0.0
         store = self._store

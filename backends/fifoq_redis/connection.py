@@ -97,7 +97,7 @@ _GRAVEYARD: list[object] = []
 _NOT_YET = object()
 
 
-class Line(asyncio.Protocol):
+class RawConnection(asyncio.Protocol):
     """
     A connection at work.
 
@@ -164,7 +164,7 @@ class Line(asyncio.Protocol):
         self.free()
 
 
-class Order:
+class PendingCommand:
     """One command, or several that belong together: the reply to the last one counts."""
 
     __slots__ = ("command", "future", "replies", "since")
@@ -181,16 +181,16 @@ class Order:
             self.future.set_exception(error)
 
 
-class Wire:
+class PipelinedConnection:
     """Connects when it is needed, and again when it has to."""
 
     def __init__(self, connect: Connect, timeout: float) -> None:
         self._connect = connect
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._line: Line | None = None
-        self._unsent: list[Order] = []
-        self._sent: deque[Order] = deque()
+        self._line: RawConnection | None = None
+        self._unsent: list[PendingCommand] = []
+        self._sent: deque[PendingCommand] = deque()
         self._sending = False
         """`_send` is called at the end of this turn."""
         self._connecting: asyncio.Task[None] | None = None
@@ -205,7 +205,7 @@ class Wire:
 
         It raises Unsent if it was not sent, Lost if it was and no reply came in time, Refused if the server did.
         """
-        order = Order(command, replies, self._loop)
+        order = PendingCommand(command, replies, self._loop)
         if self._closed:
             order.fail(Unsent("the backend is closed"))
             return order.future
@@ -257,7 +257,7 @@ class Wire:
         if orders:
             self._put_on(line, *orders)
 
-    def _put_on(self, line: Line, *orders: Order) -> None:
+    def _put_on(self, line: RawConnection, *orders: PendingCommand) -> None:
         now = self._loop.time()
         for order in orders:
             order.since = now
@@ -269,7 +269,7 @@ class Wire:
 
     async def _reconnect(self) -> None:
         try:
-            line = Line(await self._connect(), self._heard, self._ended)
+            line = RawConnection(await self._connect(), self._heard, self._ended)
             line.free = self._send
             self._line = line
         except Exception as error:

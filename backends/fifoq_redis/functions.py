@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fifoq_redis.encoding import Word, encode, encode_call, encode_words
 from fifoq_redis.errors import UNKNOWN, Lost, Refused, Unsent, named, words
 from fifoq_redis.keys import Keys
-from fifoq_redis.topology import Place, Route
+from fifoq_redis.topology import Node, Topology
 
 _ROOT = files("fifoq_redis").joinpath("lua")
 _FILES = (
@@ -91,7 +91,7 @@ _FIRST = _Step()
 class Runner:
     """Calls functions and single commands, on whatever server has their key."""
 
-    def __init__(self, route: Route, where: str) -> None:
+    def __init__(self, route: Topology, where: str) -> None:
         self._route = route
         self._where = where
         self._library = library()
@@ -113,7 +113,7 @@ class Runner:
         """Run one command on a key; its reply is awaited. That raises a FifoqError."""
         return self._run(key, encode(*words), looks=looks)
 
-    async def tell(self, place: Place, *words: Word) -> Any:
+    async def tell(self, place: Node, *words: Word) -> Any:
         """Run one command, which changes nothing, at that server. Raises a FifoqError."""
         try:
             return await place.wire.call(encode(*words))
@@ -145,7 +145,7 @@ class Runner:
             self._tell(error, looks=looks)
             raise
 
-    def _next(self, place: Place, step: _Step, error: Refused) -> tuple[Place, _Step]:
+    def _next(self, place: Node, step: _Step, error: Refused) -> tuple[Node, _Step]:
         """Where to send again what was refused, so did not run, and how. Raises the refusal if there is no way."""
         code, rest = words(error)
         moves = step.moves + 1
@@ -160,7 +160,7 @@ class Runner:
             raise Unsent(f"it moved {MOVES} times, and was nowhere")
         return following
 
-    def _send(self, place: Place, command: bytes, step: _Step, *, late: bool) -> Awaitable[Any]:
+    def _send(self, place: Node, command: bytes, step: _Step, *, late: bool) -> Awaitable[Any]:
         """Send a command, at once with what it needs: nobody can make the server forget it in between."""
         if step is _FIRST and not late:
             return place.wire.call(command)
@@ -173,7 +173,7 @@ class Runner:
             command = _PING + command
         return place.wire.call(command, replies=1 + step.asking + (step.taught > 0) + late)
 
-    async def _teach(self, place: Place) -> None:
+    async def _teach(self, place: Node) -> None:
         """Give a server the library. Raises Refused, with the reason, if it does not take it."""
         try:
             await place.wire.call(self._load)

@@ -8,8 +8,8 @@ from fifoq.errors import ConfigurationError, FifoqError
 from fifoq_redis.errors import SCHEMA, Unsent, newer
 from fifoq_redis.functions import Runner
 from fifoq_redis.keys import Keys, schema_key
-from fifoq_redis.pubsub import Bell
-from fifoq_redis.topology import Place, Route, find_route
+from fifoq_redis.pubsub import Subscription
+from fifoq_redis.topology import Node, Topology, find_route
 from fifoq_redis.url import Location
 
 OLDEST = (7, 0)
@@ -75,17 +75,17 @@ def _version(text: str) -> tuple[int, int]:
 _FAILING_OVER = ("redis+cluster", "redis+sentinel")
 
 
-class Opened:
+class OpenStore:
     """One opening, from `open` to `close`."""
 
     def __init__(self, location: Location, channel: bytes, heard: Callable[[bytes], None]) -> None:
         self.location = location
         self.channel = channel
-        self.route: Route = find_route(location)
+        self.route: Topology = find_route(location)
         self.runner = Runner(self.route, str(location))
         self._heard = heard
-        self._bells: dict[Place, Bell] = {}
-        self._bells_by_key: dict[bytes, Bell] = {}
+        self._bells: dict[Node, Subscription] = {}
+        self._bells_by_key: dict[bytes, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def check_schema(self) -> None:
@@ -119,7 +119,7 @@ class Opened:
             return False
         bell = self._bells.get(place)
         if bell is None:
-            bell = self._bells[place] = Bell(place, self.channel, self._heard)
+            bell = self._bells[place] = Subscription(place, self.channel, self._heard)
         self._bells_by_key[key] = bell
         return bell.up or await bell.ready(timeout)
 

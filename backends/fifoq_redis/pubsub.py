@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connection import Line
+from fifoq_redis.connection import RawConnection
 from fifoq_redis.encoding import encode
 from fifoq_redis.errors import Refused, Unsent
-from fifoq_redis.topology import Place
+from fifoq_redis.topology import Node
 
 PING = 5.0
 """Seconds of silence after which the server is asked whether it is there; as long again, and it is not."""
@@ -21,15 +21,15 @@ _PAUSES = (0.05, 0.1, 0.2, 0.5)
 """Seconds between tries to connect; the last one is repeated."""
 
 
-class Bell:
+class Subscription:
     """One subscription at one server, kept up from the first need until it is closed."""
 
-    def __init__(self, place: Place, channel: bytes, heard: Callable[[bytes], None]) -> None:
+    def __init__(self, place: Node, channel: bytes, heard: Callable[[bytes], None]) -> None:
         self._place = place
         self._moves = 0
         self._channel = channel
         self._heard = heard
-        self._line: Line | None = None
+        self._line: RawConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._silent = True
@@ -88,7 +88,7 @@ class Bell:
         """Listen until the connection ends, or is silent though the server was asked to say something."""
         over = asyncio.Event()
         self._moves = self._place.moves
-        line = self._line = Line(await self._place.connect(), self._take, lambda _: over.set())
+        line = self._line = RawConnection(await self._place.connect(), self._take, lambda _: over.set())
         line.send(encode("SUBSCRIBE", self._channel))
         try:
             asked = False

@@ -10,7 +10,7 @@ from fifoq.queue import MAX_PAGE, Audit, BlockedKeys, Call, Changed, PutReply, S
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq_redis import encoding as packing
 from fifoq_redis.audit import audit
-from fifoq_redis.claims import Turn, Waiting, Watch
+from fifoq_redis.claims import Claimer, SettleWithClaim, Watch
 from fifoq_redis.encoding import unpack
 from fifoq_redis.finished import Ends
 from fifoq_redis.keys import Keys
@@ -25,8 +25,8 @@ class RedisQueue:
         self.watch = Watch()
         self._store = store
         self._keys = keys
-        self._turn = Turn(self._run, lambda: store.time)
-        self._waiting = Waiting(store, keys, self._turn, self.watch)
+        self._turn = SettleWithClaim(self._run, lambda: store.time)
+        self._waiting = Claimer(store, keys, self._turn, self.watch)
         self.ends = Ends(store, keys, name)
         self._registered = False
 
@@ -128,8 +128,8 @@ class RedisQueue:
     def closed(self) -> None:
         """The backend was closed: whatever it was told of is told no more."""
         self.watch = Watch()
-        self._turn = Turn(self._run, lambda: self._store.time)
-        self._waiting = Waiting(self._store, self._keys, self._turn, self.watch)
+        self._turn = SettleWithClaim(self._run, lambda: self._store.time)
+        self._waiting = Claimer(self._store, self._keys, self._turn, self.watch)
         self.ends.forget()
         self._registered = False
 

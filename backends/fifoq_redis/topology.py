@@ -9,42 +9,42 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connection import Connect, Wire, ask, connect, drop
+from fifoq_redis.connection import Connect, PipelinedConnection, ask, connect, drop
 from fifoq_redis.encoding import encode
 from fifoq_redis.errors import Lost, Refused, Unsent
 from fifoq_redis.url import Address, Location
 
 
-class Place:
+class Node:
     """One server: a wire for calls, and how to make further connections."""
 
     def __init__(self, connect: Connect, timeout: float) -> None:
         self.connect = connect
-        self.wire = Wire(connect, timeout)
+        self.wire = PipelinedConnection(connect, timeout)
         self.moves = 0
         """How often another server has been found to be this one: each of its connections counts only until then."""
 
 
-class Route(Protocol):
+class Topology(Protocol):
     """Finds the server of a key."""
 
-    def known(self, key: bytes) -> Place | None:
+    def known(self, key: bytes) -> Node | None:
         """The server that holds the key now, if that is known without asking."""
         ...
 
-    async def place(self, key: bytes) -> Place:
+    async def place(self, key: bytes) -> Node:
         """The server that holds the key now. Raises Unsent or a FifoqError."""
         ...
 
-    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+    def follow(self, place: Node, code: str, rest: str) -> Node | None:
         """Where to go after the MOVED, ASK or READONLY that `place` answered with; None: nowhere."""
         ...
 
-    def doubt(self, place: Place) -> None:
+    def doubt(self, place: Node) -> None:
         """That server did not answer."""
         ...
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[Node]:
         """All that have been used."""
         ...
 
@@ -52,22 +52,22 @@ class Route(Protocol):
 _SLOTS = encode("CLUSTER", "SLOTS")
 
 
-class InCluster(Route):
+class ClusterTopology(Topology):
     """Goes to the node that serves the slot of a key."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._places: dict[Address, Place] = {}
+        self._places: dict[Address, Node] = {}
         self._owners: dict[int, Address] = {}
         """Of each slot; what a node said of one counts until all are asked for again."""
         self._stale = True
         self._looking = asyncio.Lock()
 
-    def known(self, key: bytes) -> Place | None:
+    def known(self, key: bytes) -> Node | None:
         owner = None if self._stale else self._owners.get(key_slot(key))
         return None if owner is None else self._at(owner)
 
-    async def place(self, key: bytes) -> Place:
+    async def place(self, key: bytes) -> Node:
         if self._stale:
             await self._look()
         owner = self._owners.get(key_slot(key))
@@ -76,7 +76,7 @@ class InCluster(Route):
             raise Unsent("no node of the cluster serves the slot of this queue")
         return self._at(owner)
 
-    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+    def follow(self, place: Node, code: str, rest: str) -> Node | None:
         if code not in ("MOVED", "ASK"):
             return None
         slot, _, where = rest.partition(" ")
@@ -86,20 +86,20 @@ class InCluster(Route):
             self._owners[int(slot)] = owner
         return self._at(owner)
 
-    def doubt(self, place: Place) -> None:
+    def doubt(self, place: Node) -> None:
         self._stale = True
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[Node]:
         return list(self._places.values())
 
-    def _at(self, address: Address) -> Place:
+    def _at(self, address: Address) -> Node:
         place = self._places.get(address)
         if place is None:
-            place = Place(partial(connect, self._location, address), self._location.timeout)
+            place = Node(partial(connect, self._location, address), self._location.timeout)
             self._places[address] = place
         return place
 
-    def _address(self, place: Place) -> Address:
+    def _address(self, place: Node) -> Address:
         return next(address for address, known in self._places.items() if known is place)
 
     async def _look(self) -> None:
@@ -130,33 +130,33 @@ def _read_slots(ranges: list[Any], asked: Address) -> dict[int, Address]:
     return owners
 
 
-class Direct(Route):
+class DirectTopology(Topology):
     """One server, for all keys."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._place = Place(self.connect, location.timeout)
+        self._place = Node(self.connect, location.timeout)
 
     async def connect(self) -> AbstractConnection:
         return await connect(self.location, self.location.addresses[0], db=self.location.db)
 
-    def known(self, key: bytes) -> Place | None:
+    def known(self, key: bytes) -> Node | None:
         return self._place
 
-    async def place(self, key: bytes) -> Place:
+    async def place(self, key: bytes) -> Node:
         return self._place
 
-    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+    def follow(self, place: Node, code: str, rest: str) -> Node | None:
         return None
 
-    def doubt(self, place: Place) -> None:
+    def doubt(self, place: Node) -> None:
         pass
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[Node]:
         return [self._place]
 
 
-class Watched(Direct):
+class SentinelTopology(DirectTopology):
     """The primary that sentinels name: asked for anew with each connection."""
 
     def __init__(self, location: Location) -> None:
@@ -185,7 +185,7 @@ class Watched(Direct):
             await drop(connection)
             raise Unsent(f"{address} is named as the primary of {self.location.service!r}, but is none yet")
 
-    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+    def follow(self, place: Node, code: str, rest: str) -> Node | None:
         """A primary that became a replica: the sentinels know another, or will soon."""
         if code == "READONLY":
             place.wire.hang_up()
@@ -218,12 +218,12 @@ class Watched(Direct):
         return found and Address(found[0].decode(), int(found[1]))
 
 
-def find_route(location: Location) -> Route:
+def find_route(location: Location) -> Topology:
     """The way that the URL's scheme asks for."""
     match location.scheme:
         case "redis+cluster":
-            return InCluster(location)
+            return ClusterTopology(location)
         case "redis+sentinel":
-            return Watched(location)
+            return SentinelTopology(location)
         case _:
-            return Direct(location)
+            return DirectTopology(location)

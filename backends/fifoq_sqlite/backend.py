@@ -12,13 +12,13 @@ from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, Fi
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
 from fifoq_sqlite.errors import busy, named
-from fifoq_sqlite.files import Lock, CommitMark, prepare
+from fifoq_sqlite.files import CommitMark, Lock, prepare
 from fifoq_sqlite.group_commit import GroupCommit, Thread
-from fifoq_sqlite.notify import Listener, Notifier, Changes
+from fifoq_sqlite.notify import Changes, Listener, Notifier
 from fifoq_sqlite.queue import SqliteQueue
 from fifoq_sqlite.schema import advice, check_library
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transactions import StoreFiles, Reader, Writer
+from fifoq_sqlite.transactions import Reader, StoreFiles, Writer
 from fifoq_sqlite.url import Location
 
 Heard = Callable[[Changes], None]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Call
 from fifoq.record import Claimed, JobSpec, Lease
-from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, QueueState, Gate
+from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Gate, QueueState
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.transitions import filed, fire, next_timer
 

@@ -269,7 +269,9 @@ def _configure(session: Session, book: QueueState, setting: Setting) -> None:
                 book.changed.add(gate)
 
 
-def _set(session: Session, book: QueueState, gate: books.Gate, settings: GateSettings | None, *, override: bool) -> None:
+def _set(
+    session: Session, book: QueueState, gate: books.Gate, settings: GateSettings | None, *, override: bool
+) -> None:
     """Change a gate's settings; nothing is written if they are as they were, as at most openings."""
     before = gate.value_limit
     if not book.set(gate, settings, override=override):

@@ -63,7 +63,9 @@ def full(book: QueueState, specs: Sequence[JobSpec]) -> Full | None:
     return None
 
 
-def _store(session: Session, book: QueueState, call: Call, specs: Sequence[JobSpec], now: int) -> tuple[PutReply, ...] | None:
+def _store(
+    session: Session, book: QueueState, call: Call, specs: Sequence[JobSpec], now: int
+) -> tuple[PutReply, ...] | None:
     """Store them, if no filed job has one of their ids."""
     # sqlite3 looks for an adapter of None and of bytes, 0.3 µs each: 0 stands for NULL, a bytearray for bytes.
     values: list[object] = []

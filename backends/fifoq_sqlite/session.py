@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.limits import GateSettings
-from fifoq_sqlite.queue_state import LAST_ENTRY, QueueState, Gate, Unindexed
+from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
 

@@ -13,9 +13,9 @@ from fifoq.errors import BackendError, FifoqError
 from fifoq.record import quick
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.errors import named
-from fifoq_sqlite.files import Lock, CommitMark
+from fifoq_sqlite.files import CommitMark, Lock
 from fifoq_sqlite.group_commit import Batch, Done, PendingCall
-from fifoq_sqlite.notify import Notifier, Changes
+from fifoq_sqlite.notify import Changes, Notifier
 from fifoq_sqlite.replies import save
 from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import MAX_TIMERS, Receipt
 from fifoq.record import State
-from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, QueueState, Gate, Unindexed, score
+from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, Gate, QueueState, Unindexed, score
 from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
 

@@ -22,7 +22,7 @@ from fifoq_memory import put as putting
 from fifoq_memory import settle as firing
 from fifoq_memory import settle as settling
 from fifoq_memory.jobs import Job
-from fifoq_memory.queue import WakeUp, MemoryQueue
+from fifoq_memory.queue import MemoryQueue, WakeUp
 from fifoq_memory.queue_state import WAITING, QueueState
 
 bugs = Mutants()

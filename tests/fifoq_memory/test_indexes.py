@@ -4,7 +4,7 @@ import random
 
 from fifoq.record import State
 from fifoq.testing import spec
-from fifoq_memory.indexes import CHUNK, BlockedKeyIndex, OldestWaiting, EntryIndex
+from fifoq_memory.indexes import CHUNK, BlockedKeyIndex, EntryIndex, OldestWaiting
 from fifoq_memory.jobs import Job, TaskGate, score_of
 
 TASK = TaskGate("task")

@@ -16,7 +16,7 @@ from fifoq_redis import RedisBackend
 from fifoq_redis.encoding import encode
 from fifoq_redis.functions import VERBS, Runner, library
 from fifoq_redis.keys import Keys
-from fifoq_redis.topology import Direct, Place
+from fifoq_redis.topology import DirectTopology, Place
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -207,7 +207,7 @@ async def test_functions_that_vanish_as_fast_as_they_are_loaded_are_an_error_and
     await backend.close()
 
 
-class Demoted(Direct):
+class Demoted(DirectTopology):
     """A way to a server that has become a replica, and from there to the new primary."""
 
     def __init__(self, old: RedisBackend, new: RedisBackend) -> None:
