@@ -9,12 +9,12 @@ from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from fifoq.backends import connect, redacted
 from fifoq.clock import Clock
-from fifoq.connection import Link
+from fifoq.connection import BackendConnection
 from fifoq.errors import ConfigurationError
 from fifoq.limits import Limit, Rate
 from fifoq.operations import SyncOperations
 from fifoq.queue import Declare
-from fifoq.registry import AnyTask, Catalogue
+from fifoq.registry import AnyTask, Registry
 from fifoq.settings import SettingArguments
 from fifoq.task.context import Context
 from fifoq.task.definition import TaskSettings
@@ -71,8 +71,10 @@ class Fifoq(SyncOperations):
         clock: Clock | None = None,
         **settings: Unpack[SettingArguments],
     ) -> None:
-        catalogue = Catalogue()
-        super().__init__(catalogue, Link({**settings, "url": url}, catalogue, partial(connect, clock=clock)))
+        catalogue = Registry()
+        super().__init__(
+            catalogue, BackendConnection({**settings, "url": url}, catalogue, partial(connect, clock=clock))
+        )
         self._lifespan = lifespan
 
     @property

@@ -8,12 +8,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from fifoq.errors import BackendBusy, BackendFull, BackendReadOnly, BackendUnavailable, OutcomeUnknown
 from fifoq.queue import Call
-from fifoq.record import quick
+from fifoq.record import fast_constructor
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_call = quick(Call)
+_call = fast_constructor(Call)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""

@@ -20,7 +20,7 @@ RETRY_AFTER = 1.0
 """Seconds after which to try again, as a suggestion: room comes when jobs end, and nobody knows when that is."""
 
 
-class Entry:
+class PendingBatch:
     """One batch on its way into the queue, and who waits for it."""
 
     __slots__ = ("_keys", "batch", "deadline", "entered", "full", "receipts")
@@ -53,31 +53,31 @@ class Entry:
             self.receipts.set_exception(error)
 
 
-class Room:
+class CapacityWait:
     """
     Batches in call order: those refused for want of room that may wait, and behind them those that share a key.
 
     `retry` takes the batches that may be tried now, in order. What comes of them is told by `leave` and `stay`.
     """
 
-    def __init__(self, queue: str, retry: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(self, queue: str, retry: Callable[[Sequence[PendingBatch]], None]) -> None:
         self._queue = queue
         self._retry = retry
-        self.entries: list[Entry] = []
+        self.entries: list[PendingBatch] = []
         """All that are here. Only to be looked at: it is asked for each job that is enqueued."""
-        self._tried: set[Entry] = set()
+        self._tried: set[PendingBatch] = set()
         """Handed to `retry`, and no answer yet."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def holds_back(self, entry: Entry) -> bool:
+    def holds_back(self, entry: PendingBatch) -> bool:
         """Whether `entry` shares a key with one that is here and not itself."""
         if not self.entries:
             return False
         keys = entry.keys
         return any(not keys.isdisjoint(other.keys) for other in self.entries if other is not entry)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PendingBatch) -> None:
         """Let `entry` wait here, behind all that are here."""
         self.entries.append(entry)
         # Who gives up waiting no longer holds anybody back.
@@ -85,13 +85,13 @@ class Room:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._look(), name="fifoq: waits for room")
 
-    def stay(self, entry: Entry) -> None:
+    def stay(self, entry: PendingBatch) -> None:
         """There is still no room for it."""
         self._tried.discard(entry)
         if entry not in self.entries:
             self.add(entry)
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, entry: PendingBatch) -> None:
         """It has its answer."""
         if not self.entries:
             return
@@ -140,14 +140,14 @@ class Room:
                 self._refuse(entry)
         self.entries = [entry for entry in self.entries if entry in self._tried or not entry.receipts.done()]
 
-    def _first_of_their_keys(self) -> Iterator[Entry]:
+    def _first_of_their_keys(self) -> Iterator[PendingBatch]:
         taken: set[str] = set()
         for entry in self.entries:
             if entry not in self._tried and taken.isdisjoint(entry.keys):
                 yield entry
             taken |= entry.keys
 
-    def _refuse(self, entry: Entry) -> None:
+    def _refuse(self, entry: PendingBatch) -> None:
         full = entry.full or next((other.full for other in self.entries if other.full is not None), None)
         entry.fail(queue_full(self._queue, full, waited=entry.waited))
 
@@ -195,8 +195,8 @@ class Coalescer:
         """A put is in flight, or `_task` is at work."""
         self._crowded = False
         """Others came while the last put was in flight: more will, so the next one waits for those of its turn."""
-        self._collected: deque[Entry] = deque()
-        self._room = Room(queue.name, self._collect)
+        self._collected: deque[PendingBatch] = deque()
+        self._room = CapacityWait(queue.name, self._collect)
         self._unsaid: list[Setting] = []
         self._task: asyncio.Task[None] | None = None
         self._rested: asyncio.Event | None = None
@@ -216,7 +216,7 @@ class Coalescer:
             return await self._persist(batch)
         except asyncio.CancelledError:
             # It may have been sent: until its reply is known, nothing may overtake it.
-            self._work(Entry(batch, 0.0))
+            self._work(PendingBatch(batch, 0.0))
             raise
         except BaseException:
             self._go_on()
@@ -244,7 +244,7 @@ class Coalescer:
             await self._rested.wait()
 
     async def _join(self, batch: Sequence[JobSpec], wait: float) -> tuple[Receipt, ...]:
-        entry = Entry(batch, wait)
+        entry = PendingBatch(batch, wait)
         if self._room.holds_back(entry):
             self._room.add(entry)
         else:
@@ -252,11 +252,11 @@ class Coalescer:
         return await entry.receipts
 
     async def _persist(self, batch: Sequence[JobSpec]) -> tuple[Receipt, ...]:
-        entry = Entry(batch, 0.0)
+        entry = PendingBatch(batch, 0.0)
         self._work(entry)
         return await entry.receipts
 
-    def _collect(self, entries: Sequence[Entry]) -> None:
+    def _collect(self, entries: Sequence[PendingBatch]) -> None:
         self._collected.extend(entries)
         if not self._busy:
             self._work()
@@ -273,11 +273,11 @@ class Coalescer:
         if self._rested is not None:
             self._rested.set()
 
-    def _work(self, unanswered: Entry | None = None) -> None:
+    def _work(self, unanswered: PendingBatch | None = None) -> None:
         self._busy = True
         self._task = asyncio.get_running_loop().create_task(self._send_all(unanswered), name="fifoq: puts jobs")
 
-    async def _send_all(self, unanswered: Entry | None) -> None:
+    async def _send_all(self, unanswered: PendingBatch | None) -> None:
         """Have the call in doubt answered, if there is one; then send all that is collected, and be idle."""
         try:
             group = [unanswered] if unanswered else self._next_group()
@@ -292,7 +292,7 @@ class Coalescer:
                 entry.receipts.cancel()
             self._collected.clear()
 
-    async def _send(self, group: list[Entry], *, repeat: bool) -> None:
+    async def _send(self, group: list[PendingBatch], *, repeat: bool) -> None:
         batches = [entry.batch for entry in group]
         patience = max(0.0, group[-1].entered + self._patience - time.monotonic())
         send = self._caller.persist if repeat else self._caller.send
@@ -317,7 +317,7 @@ class Coalescer:
             await self._queue.configure(settings)
             del self._unsaid[: len(settings)]
 
-    def _answer(self, entry: Entry, reply: PutReply) -> None:
+    def _answer(self, entry: PendingBatch, reply: PutReply) -> None:
         if isinstance(reply, Full) and self._may_wait(entry, reply):
             entry.full = reply
             self._room.stay(entry)
@@ -331,7 +331,7 @@ class Coalescer:
         else:
             entry.receipts.set_exception(self._error(reply, entry.waited))
 
-    def _may_wait(self, entry: Entry, full: Full) -> bool:
+    def _may_wait(self, entry: PendingBatch, full: Full) -> bool:
         return (
             entry.deadline is not None
             and entry.deadline > time.monotonic()
@@ -348,13 +348,13 @@ class Coalescer:
             else:
                 self._collected.append(entry)
 
-    def _next_group(self) -> list[Entry]:
+    def _next_group(self) -> list[PendingBatch]:
         """
         Take what goes out together, in order, within the bounds of one put.
 
         A batch that may have to wait for room ends the group for those of its keys: they must not enter before it.
         """
-        group: list[Entry] = []
+        group: list[PendingBatch] = []
         jobs = size = 0
         waiting: set[str] = set()
         while self._collected:

@@ -31,7 +31,7 @@ UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class ExtensionType:
     """How one type travels. `encode` and `decode` are given the packing of what is inside."""
 
     code: int
@@ -112,19 +112,19 @@ def _plain_int(value: int) -> Any:
 _NATIVE = frozenset({str, bytes, float, bool, type(None), list, dict})
 _BIG_INT = 4
 # A subclass stands before its base: a datetime is a date.
-_EXTENSIONS: dict[type[Any], Extension] = {
-    tuple: Extension(1, lambda value, pack: pack(list(value)), lambda data, unpack: tuple(_list_of(data, unpack))),
-    set: Extension(2, _encode_sorted, lambda data, unpack: set(_decode_sorted(data, unpack))),
-    frozenset: Extension(3, _encode_sorted, lambda data, unpack: frozenset(_decode_sorted(data, unpack))),
-    datetime: Extension(5, _encode_iso, lambda data, _: datetime.fromisoformat(data.decode())),
-    date: Extension(6, _encode_iso, lambda data, _: date.fromisoformat(data.decode())),
-    time: Extension(7, _encode_iso, lambda data, _: time.fromisoformat(data.decode())),
-    timedelta: Extension(8, _encode_timedelta, lambda data, unpack: timedelta(*_list_of(data, unpack))),
-    UUID: Extension(9, lambda value, _: value.bytes, lambda data, _: UUID(bytes=data)),
-    Decimal: Extension(10, _encode_text, lambda data, _: Decimal(data.decode())),
+_EXTENSIONS: dict[type[Any], ExtensionType] = {
+    tuple: ExtensionType(1, lambda value, pack: pack(list(value)), lambda data, unpack: tuple(_list_of(data, unpack))),
+    set: ExtensionType(2, _encode_sorted, lambda data, unpack: set(_decode_sorted(data, unpack))),
+    frozenset: ExtensionType(3, _encode_sorted, lambda data, unpack: frozenset(_decode_sorted(data, unpack))),
+    datetime: ExtensionType(5, _encode_iso, lambda data, _: datetime.fromisoformat(data.decode())),
+    date: ExtensionType(6, _encode_iso, lambda data, _: date.fromisoformat(data.decode())),
+    time: ExtensionType(7, _encode_iso, lambda data, _: time.fromisoformat(data.decode())),
+    timedelta: ExtensionType(8, _encode_timedelta, lambda data, unpack: timedelta(*_list_of(data, unpack))),
+    UUID: ExtensionType(9, lambda value, _: value.bytes, lambda data, _: UUID(bytes=data)),
+    Decimal: ExtensionType(10, _encode_text, lambda data, _: Decimal(data.decode())),
 }
 _BY_CODE = {extension.code: extension for extension in _EXTENSIONS.values()} | {
-    _BIG_INT: Extension(_BIG_INT, _encode_int, lambda data, _: int.from_bytes(data, "big", signed=True))
+    _BIG_INT: ExtensionType(_BIG_INT, _encode_int, lambda data, _: int.from_bytes(data, "big", signed=True))
 }
 _AS_TEXT = (
     PurePath,

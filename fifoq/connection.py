@@ -17,7 +17,7 @@ from fifoq.coalescer import Coalescer
 from fifoq.errors import ConfigurationError
 from fifoq.portal import LoopGone, Portal, hop
 from fifoq.queue import Backend, Queue, Setting
-from fifoq.registry import Catalogue
+from fifoq.registry import Registry
 from fifoq.settings import Settings
 
 R = TypeVar("R")
@@ -33,7 +33,7 @@ class _Elsewhere(ConfigurationError):
     """It is open on another loop."""
 
 
-class Opening:
+class OpenBackend:
     """The backend, open on one loop, and what is in flight there."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
@@ -58,7 +58,7 @@ class Opening:
             await self.backend.close()
 
 
-class Tenure:
+class LoopOwner:
     """The time during which one loop holds the link. All its users share one opening."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Tenure:
         self.pid = os.getpid()
         self.lock = asyncio.Lock()
         self.users = 0
-        self.opening: Opening | None = None
+        self.opening: OpenBackend | None = None
         self.held = False
         """The portal's own use, which ends when another loop opens."""
         self.guests: set[asyncio.Task[Any]] = set()
@@ -81,15 +81,15 @@ class Tenure:
         return self.loop.is_closed() or self.pid != os.getpid()
 
 
-class Link:
+class BackendConnection:
     """See `fifoq.connection.Connection`. One backend object for all openings, so that private memory survives them."""
 
-    def __init__(self, given: dict[str, Any], catalogue: Catalogue, make: Connect = connect) -> None:
+    def __init__(self, given: dict[str, Any], catalogue: Registry, make: Connect = connect) -> None:
         self._given = given
         self._catalogue = catalogue
         self._make = make
         self._guard = threading.Lock()
-        self._tenure: Tenure | None = None
+        self._tenure: LoopOwner | None = None
         self._portal = Portal(self._leave_portal)
         self._backend: Backend | None = None
         self._url: str | None = None
@@ -105,7 +105,7 @@ class Link:
         tenure = self._tenure
         return tenure is not None and tenure.opening is not None and not tenure.is_over
 
-    def opening(self) -> Opening:
+    def opening(self) -> OpenBackend:
         """Return the opening on the running loop. Raises ConfigurationError if there is none."""
         tenure = self._tenure
         if tenure is not None and tenure.loop is asyncio.get_running_loop() and tenure.opening is not None:
@@ -131,7 +131,7 @@ class Link:
         if tenure is not None and tenure.opening is not None:
             tenure.opening.coalescer(queue).declare(setting)
 
-    async def acquire(self) -> Opening:
+    async def acquire(self) -> OpenBackend:
         """Open, or use what is open on this loop. To be paired with `release`."""
         tenure = await self._take()
         try:
@@ -157,7 +157,7 @@ class Link:
                 self._leave(tenure)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Opening, None]:
+    async def opened(self) -> AsyncGenerator[OpenBackend, None]:
         """Open it for a block."""
         opening = await self.acquire()
         try:
@@ -181,7 +181,7 @@ class Link:
             except LoopGone:
                 continue  # it was closed, or opened elsewhere, just now: nothing was done, so look again
 
-    async def _as_guest(self, tenure: Tenure, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    async def _as_guest(self, tenure: LoopOwner, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         task = asyncio.current_task()
         assert task is not None
         await self._settled(tenure)
@@ -191,7 +191,7 @@ class Link:
         finally:
             tenure.guests.discard(task)
 
-    async def _settled(self, tenure: Tenure) -> None:
+    async def _settled(self, tenure: LoopOwner) -> None:
         """Wait until it is open, if it is opening or closing right now. Raises LoopGone if it is closed after that."""
         try:
             if tenure.opening is None:
@@ -217,20 +217,20 @@ class Link:
         finally:
             await self.release()
 
-    async def _ready(self, tenure: Tenure) -> Opening:
+    async def _ready(self, tenure: LoopOwner) -> OpenBackend:
         async with tenure.lock:
             if tenure.opening is None:
                 tenure.opening = await self._open()
             return tenure.opening
 
-    async def _take(self) -> Tenure:
+    async def _take(self) -> LoopOwner:
         """Return this loop's tenure, with one user more."""
         loop = asyncio.get_running_loop()
         while True:
             with self._guard:
                 tenure = self._tenure
                 if tenure is None or tenure.is_over:
-                    tenure = self._tenure = Tenure()
+                    tenure = self._tenure = LoopOwner()
                 if tenure.loop is loop:
                     tenure.users += 1
                     return tenure
@@ -239,7 +239,7 @@ class Link:
             # Sync calls opened it earlier, in a thread of their own: from here on they hop to this loop.
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(tenure), tenure.loop))
 
-    async def _hand_over(self, tenure: Tenure) -> None:
+    async def _hand_over(self, tenure: LoopOwner) -> None:
         """On the portal's loop: let go of it, and return when the last sync call there has left."""
         await self._leave_portal()
         await tenure.over.wait()
@@ -251,19 +251,19 @@ class Link:
             tenure.held = False
             await self.release()
 
-    def _leave(self, tenure: Tenure) -> None:
+    def _leave(self, tenure: LoopOwner) -> None:
         with self._guard:
             tenure.users -= 1
             if tenure.users == 0 and self._tenure is tenure:
                 self._tenure = None
                 tenure.over.set()
 
-    async def _open(self) -> Opening:
+    async def _open(self) -> OpenBackend:
         settings = self.settings()
         self._catalogue.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:
             self._backend, self._url = self._make(settings.url), settings.url
-        opening = Opening(self._backend, settings)
+        opening = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:
             for queue in self._catalogue.queues:
@@ -273,7 +273,7 @@ class Link:
             raise
         return opening
 
-    def _not_here(self, tenure: Tenure | None) -> ConfigurationError:
+    def _not_here(self, tenure: LoopOwner | None) -> ConfigurationError:
         if tenure is None or tenure.is_over or tenure.loop is asyncio.get_running_loop():
             return ConfigurationError(
                 "This Fifoq is not open. Open it with `async with tasks:`, or in FastAPI with "

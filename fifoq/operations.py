@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from fifoq.clock import SECOND
-from fifoq.connection import Link
+from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
 from fifoq.job import Job, datetime_of
 from fifoq.names import check_name, check_queue_name
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
-from fifoq.registry import Catalogue
+from fifoq.registry import Registry
 from fifoq.task.handle import LOOK_AGAIN, JobHandle
 from fifoq.task.task import NewJob, put_batch
 
@@ -98,7 +98,7 @@ class Operations:
     answers. All raise ConfigurationError if the Fifoq is not open on this loop.
     """
 
-    def __init__(self, catalogue: Catalogue, link: Link) -> None:
+    def __init__(self, catalogue: Registry, link: BackendConnection) -> None:
         self._catalogue = catalogue
         self._link = link
 

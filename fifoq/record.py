@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
-def quick(kind: type[T]) -> Callable[[Iterable[Any]], T]:
+def fast_constructor(kind: type[T]) -> Callable[[Iterable[Any]], T]:
     """A constructor of that named tuple from all of its values, in order: 0.1 µs instead of 0.2 µs, and unchecked."""
     return cast("Callable[[Iterable[Any]], T]", partial(cast(Any, tuple).__new__, kind))
 

@@ -8,19 +8,19 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_queue_name
 from fifoq.queue import Declare, Setting
-from fifoq.task.definition import Definition, TaskSettings, register
+from fifoq.task.definition import TaskDefinition, TaskSettings, register
 from fifoq.task.handle import Connection
 from fifoq.task.task import Task
 
 AnyTask = Task[..., Any, Any]
 
 
-class Catalogue:
+class Registry:
     """Queues and tasks in the order in which they were declared."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, AnyTask] = {}
-        self.definitions: dict[str, dict[str, Definition]] = {}
+        self.definitions: dict[str, dict[str, TaskDefinition]] = {}
         """By queue, by task: for workers. The same objects for good, so that a worker sees what is registered later."""
         self._queues: dict[str, GateSettings] = {}
         self._ordered: set[str] = set()
@@ -80,7 +80,7 @@ class Catalogue:
         settings += [Declare(name, self.tasks[name].registration.gates) for name in self.definitions.get(queue, {})]
         return settings
 
-    def definitions_of(self, queues: Sequence[str] | None) -> dict[str, dict[str, Definition]]:
+    def definitions_of(self, queues: Sequence[str] | None) -> dict[str, dict[str, TaskDefinition]]:
         """What a worker on these queues knows. Raises ConfigurationError for a queue without tasks."""
         if queues is None:
             return self.definitions

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Ring:
+class Waiter:
     """Of one who waits. The first that it is given counts, until he has had it."""
 
     __slots__ = ("_future", "_loop")
@@ -34,19 +34,19 @@ class Ring:
         return value
 
 
-class Rings:
+class JobWaiters:
     """Of those who wait for something of one job each."""
 
     def __init__(self) -> None:
-        self._rings: dict[str, set[Ring]] = {}
+        self._rings: dict[str, set[Waiter]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._rings)
 
     @contextmanager
-    def waiting(self, id: str) -> "Generator[Ring]":
+    def waiting(self, id: str) -> "Generator[Waiter]":
         """A ring for somebody who waits for this job."""
-        ring = Ring()
+        ring = Waiter()
         rings = self._rings.setdefault(id, set())
         rings.add(ring)
         try:

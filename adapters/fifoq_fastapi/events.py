@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from fifoq import Fifoq
 from fifoq.errors import BackendError, FifoqError, JobNotFound
 from fifoq.job import Job
-from fifoq_fastapi.lifecycle import Ending
+from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import Kind, ProblemResponse, respond
 from fifoq_fastapi.schemas import job_of, progress_of
 
@@ -24,7 +24,7 @@ TICK = 0.5
 """Seconds between two looks at the jobs that are followed."""
 
 
-class Followed:
+class FollowedJob:
     """One job that is followed: its newest look, and a way to wait for another."""
 
     def __init__(self, job: Job) -> None:
@@ -52,7 +52,7 @@ class Followed:
         return self._job
 
 
-class Watch:
+class JobFollower:
     """
     Looks at the followed jobs of one Fifoq.
 
@@ -62,14 +62,14 @@ class Watch:
 
     def __init__(self, tasks: Fifoq) -> None:
         self._tasks = tasks
-        self._followed: dict[str, dict[str, Followed]] = {}
+        self._followed: dict[str, dict[str, FollowedJob]] = {}
         self._lookers: dict[str, asyncio.Task[None]] = {}
 
     @contextmanager
-    def follow(self, job: Job) -> Generator[Followed]:
+    def follow(self, job: Job) -> Generator[FollowedJob]:
         """Follow a job for a block."""
         jobs = self._followed.setdefault(job.queue, {})
-        followed = jobs.setdefault(job.id, Followed(job))
+        followed = jobs.setdefault(job.id, FollowedJob(job))
         followed.followers += 1
         if followed.ending is None:
             followed.ending = asyncio.create_task(self._end(job, followed), name="fifoq: awaits a followed job")
@@ -108,7 +108,7 @@ class Watch:
             for followed, job in zip(jobs.values(), found, strict=True):
                 followed.show(job)
 
-    async def _end(self, job: Job, followed: Followed) -> None:
+    async def _end(self, job: Job, followed: FollowedJob) -> None:
         try:
             followed.show(await self._tasks.finished(job.id, queue=job.queue))
         except JobNotFound:
@@ -132,13 +132,13 @@ class Subject(NamedTuple):
     """The id that the client knows it by."""
     last_event_id: str | None
     """What the client has seen already."""
-    ending: Ending | None
+    ending: ServerShutdown | None
 
 
 class Streams:
     """The open streams of one router: at most `limit` at a time."""
 
-    def __init__(self, watch: Watch, limit: int) -> None:
+    def __init__(self, watch: JobFollower, limit: int) -> None:
         self.watch = watch
         self.limit = limit
         self._open = 0
@@ -190,7 +190,7 @@ def event_id(job: Job) -> str:
     return blake2b(repr((*_stage(job), job.progress)).encode(), digest_size=12).hexdigest()
 
 
-async def _events(followed: Followed, subject: Subject) -> AsyncGenerator[bytes]:
+async def _events(followed: FollowedJob, subject: Subject) -> AsyncGenerator[bytes]:
     job, ending = subject.job, subject.ending
     yield KEEPALIVE_COMMENT if event_id(job) == subject.last_event_id else _event(job, None, subject.shown_id)
     while not job.state.ended:
@@ -209,7 +209,7 @@ async def _events(followed: Followed, subject: Subject) -> AsyncGenerator[bytes]
         job = newer
 
 
-async def _newer(followed: Followed, job: Job, ending: Ending | None) -> Job | None:
+async def _newer(followed: FollowedJob, job: Job, ending: ServerShutdown | None) -> Job | None:
     async with asyncio.timeout(KEEP_ALIVE) as limit:
         with nullcontext() if ending is None else ending.cuts(limit):
             return await followed.other_than(job)

@@ -17,7 +17,7 @@ GLANCE = 0.25
 """Seconds between two looks at a server that can stop without a signal."""
 
 
-class Ending:
+class ServerShutdown:
     """
     Whether the server was told to stop.
 
@@ -122,7 +122,7 @@ def _drop_clients(server: Any) -> None:
             connection.transport.abort()
 
 
-async def _until_it_stops(server: Any, ending: Ending) -> None:
+async def _until_it_stops(server: Any, ending: ServerShutdown) -> None:
     """It stops also by its flag, or after so many requests."""
     while not (server.should_exit or _closed(server)):  # noqa: ASYNC110 (a server has no event for it)
         await asyncio.sleep(GLANCE)
@@ -145,7 +145,7 @@ class Running(NamedTuple):
     """What a lifespan holds open."""
 
     worker: Worker | None
-    ending: Ending
+    ending: ServerShutdown
 
 
 def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -> Lifespan:
@@ -165,7 +165,7 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tasks)
             state = dict(await stack.enter_async_context(then(app)) or {}) if then else {}
-            ending = stack.enter_context(Ending().listening())
+            ending = stack.enter_context(ServerShutdown().listening())
             embedded = await stack.enter_async_context(tasks.worker()) if worker else None
             if embedded is not None:
                 ending.hurry = embedded.hurry

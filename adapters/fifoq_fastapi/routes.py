@@ -22,7 +22,7 @@ from fifoq_fastapi.events import EventStream, Streams, Subject, event_id
 from fifoq_fastapi.lifecycle import running
 from fifoq_fastapi.problems import Kind, respond
 from fifoq_fastapi.schemas import blocked_key_of, job_of
-from fifoq_fastapi.service import Counter, Patience
+from fifoq_fastapi.service import JobService, WaitLimit
 
 
 async def health() -> dict[str, str]:
@@ -133,7 +133,7 @@ HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
 class JobRoutes:
     """The endpoints of jobs, as those see them who may call."""
 
-    def __init__(self, counter: Counter, access: Access, streams: Streams) -> None:
+    def __init__(self, counter: JobService, access: Access, streams: Streams) -> None:
         self._counter = counter
         self._tasks = counter.tasks
         self._streams = streams
@@ -216,10 +216,10 @@ class JobRoutes:
         return declared(skip_job, id=ID, owner=self._writes)
 
 
-def patience(request: Request, tasks: Fifoq, wait: float) -> Patience:
+def patience(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
     """Return how long a request waits that asked for `wait` seconds."""
     held = running(request, tasks) if wait else None
-    return Patience(min(wait, LONGEST_WAIT), None if held is None else held.ending)
+    return WaitLimit(min(wait, LONGEST_WAIT), None if held is None else held.ending)
 
 
 def answer(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -235,7 +235,7 @@ def as_json(model: BaseModel, status: int = 200, headers: dict[str, str] | None 
 UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
 
 
-def enqueue_endpoint(counter: Counter, task: Task[..., Any, Any], access: Access) -> Endpoint:
+def enqueue_endpoint(counter: JobService, task: Task[..., Any, Any], access: Access) -> Endpoint:
     """Return the route that enqueues `task`; its body is the parameters of `task`."""
     signature = task.signature
     model = signature.arguments_model()
@@ -306,7 +306,7 @@ def _location(request: Request, path: str, id: str) -> str:
 class QueueRoutes:
     """The endpoints of queues and keys. Queues belong to no owner: a router with owners has `blocked_keys` only."""
 
-    def __init__(self, counter: Counter, access: Access) -> None:
+    def __init__(self, counter: JobService, access: Access) -> None:
         self._counter = counter
         self._tasks = counter.tasks
         self._reads = owner_of(access, "fifoq:read")

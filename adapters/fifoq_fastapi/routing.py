@@ -18,11 +18,11 @@ from fifoq.errors import ConfigurationError
 from fifoq.task.task import Task
 from fifoq_fastapi import routes as health
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
-from fifoq_fastapi.events import Streams, Watch
+from fifoq_fastapi.events import JobFollower, Streams
 from fifoq_fastapi.openapi import Documents
 from fifoq_fastapi.problems import ProblemRoute
 from fifoq_fastapi.routes import EVENTS, JobRoutes, QueueRoutes, enqueue_endpoint, unknown_task_endpoint
-from fifoq_fastapi.service import Counter
+from fifoq_fastapi.service import JobService
 
 
 class _NameConvertor(Convertor[str]):
@@ -85,11 +85,11 @@ class TaskRouter(APIRouter):
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._tasks, self._access = tasks, access
-        self._counter = Counter(tasks)
+        self._counter = JobService(tasks)
         self._documents = Documents(name, access.auth is not None)
         self._exposed = None if expose == "all" else _own(tasks, expose)
         self._routed = set[str]()
-        self._add_jobs(JobRoutes(self._counter, access, Streams(Watch(tasks), streams)))
+        self._add_jobs(JobRoutes(self._counter, access, Streams(JobFollower(tasks), streams)))
         self._add_queues(QueueRoutes(self._counter, access))
         self.add_api_route("/health", health.health, **self._documents.health())
         self.add_api_route("/ready", health.ready_endpoint(tasks), **self._documents.ready())

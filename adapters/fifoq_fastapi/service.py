@@ -13,20 +13,20 @@ from fifoq.names import MAX_NAME
 from fifoq.operations import BlockedKey, JobFilter, KeyPage, Page
 from fifoq.task.task import AWAITED, NewJob, Task
 from fifoq_fastapi.access import stored_id
-from fifoq_fastapi.lifecycle import Ending
+from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import UnknownQueue
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-class Patience(NamedTuple):
+class WaitLimit(NamedTuple):
     """How long somebody waits for a job to end: so many seconds, but not beyond the end of the server."""
 
     seconds: float
-    ending: Ending | None = None
+    ending: ServerShutdown | None = None
 
 
-class Placed(NamedTuple):
+class Enqueued(NamedTuple):
     """A job that was handed in, as it is now."""
 
     job: Job
@@ -42,18 +42,18 @@ class Changed(NamedTuple):
     """Whether that changed anything."""
 
 
-NONE = Patience(0.0)
+NONE = WaitLimit(0.0)
 
 
-class Counter:
+class JobService:
     """The jobs of one Fifoq as the callers of a router see them: by their own ids, and only their own."""
 
     def __init__(self, tasks: Fifoq) -> None:
         self.tasks = tasks
 
     async def place(
-        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, patience: Patience = NONE
-    ) -> Placed:
+        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, patience: WaitLimit = NONE
+    ) -> Enqueued:
         """
         Enqueue a call of `task` for `owner`, under the `id` that they chose, and wait for its end.
 
@@ -73,9 +73,9 @@ class Counter:
                 f"The id {shown!r} is taken by a job with another task or other arguments.", id=shown
             ) from error
         job = await self._ended(stored, task.queue, patience) or await self.tasks.get(stored, queue=task.queue)
-        return Placed(job, created)
+        return Enqueued(job, created)
 
-    async def find(self, id: str, *, owner: str | None, patience: Patience = NONE) -> Job:
+    async def find(self, id: str, *, owner: str | None, patience: WaitLimit = NONE) -> Job:
         """
         Return the job that `owner` knows as `id`, once it has ended or they have lost patience.
 
@@ -133,7 +133,7 @@ class Counter:
         (job,) = await self.tasks.get_many([key.job_id], queue=key.queue)
         return job is not None and job.owner == owner
 
-    async def _ended(self, id: str, queue: str, patience: Patience) -> Job | None:
+    async def _ended(self, id: str, queue: str, patience: WaitLimit) -> Job | None:
         """Return a job once it has ended, or None if patience ran out, or the server ends."""
         seconds, ending = patience
         if seconds <= 0 or (ending is not None and ending.told):

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from fifoq.record import Claimed, Lease, quick
+from fifoq.record import Claimed, Lease, fast_constructor
 from fifoq_memory.jobs import END, SEQ_MASK, TaskGate
 from fifoq_memory.queue_state import RUNNING, QueueState
 from fifoq_memory.settle import fire
 
-_lease = quick(Lease)
+_lease = fast_constructor(Lease)
 
 
 class Terms(NamedTuple):

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
-from fifoq.record import JobSpec, quick
+from fifoq.record import JobSpec, fast_constructor
 from fifoq_memory.queue_state import QueueState
 from fifoq_memory.settle import fire
 
-_receipt = quick(Receipt)
+_receipt = fast_constructor(Receipt)
 
 
 def put(book: QueueState, now: int, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from fifoq.errors import OutcomeUnknown
 from fifoq.queue import Call
 from fifoq.record import Claimed
-from fifoq.waiters import Ring
+from fifoq.waiters import Waiter
 from fifoq_redis import encoding as packing
 from fifoq_redis.encoding import Word, unpack
 from fifoq_redis.keys import Keys
@@ -174,7 +174,7 @@ class Watch:
         """The store may have this backend among those who wait."""
         self.rung = 0
         """How often something was told."""
-        self.idle: set[Ring] = set()
+        self.idle: set[Waiter] = set()
         self._until = 0.0
 
     @property
@@ -191,9 +191,9 @@ class Watch:
         return before != version
 
     @contextmanager
-    def waiting(self) -> "Generator[Ring]":
+    def waiting(self) -> "Generator[Waiter]":
         """A ring for something to claim."""
-        ring = Ring()
+        ring = Waiter()
         self.idle.add(ring)
         try:
             yield ring
@@ -304,7 +304,7 @@ class Claimer:
         if standing is not None:
             standing.grant(number, reply)
 
-    async def _begin_to_listen(self, ring: Ring, end: float) -> bool:
+    async def _begin_to_listen(self, ring: Waiter, end: float) -> bool:
         """Have this backend told of the next change; return True if there has been one."""
         loop, pause = asyncio.get_running_loop(), CLAIMS_WITHIN
         # Whoever was told of a change claims now, and a claim says that somebody listens here: half the calls.

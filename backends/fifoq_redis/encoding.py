@@ -42,7 +42,7 @@ from fifoq.record import (
     Settlement,
     State,
     Succeed,
-    quick,
+    fast_constructor,
 )
 
 Word = bytes | int | str
@@ -87,7 +87,12 @@ STATES: dict[int, State] = dict(
 _NUMBER = {state: number for number, state in STATES.items()}
 _HOLDS = {ord("h"): Hold.HELD, ord("c"): Hold.CANCEL, ord("l"): Hold.LOST}
 
-_spec, _lease, _receipt, _record = quick(JobSpec), quick(Lease), quick(Receipt), quick(Record)
+_spec, _lease, _receipt, _record = (
+    fast_constructor(JobSpec),
+    fast_constructor(Lease),
+    fast_constructor(Receipt),
+    fast_constructor(Record),
+)
 
 
 unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb

@@ -11,7 +11,7 @@ from typing import Any
 from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
-from fifoq.waiters import Rings
+from fifoq.waiters import JobWaiters
 from fifoq_redis.claims import Watch
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys
@@ -28,7 +28,7 @@ class Ends:
         self._store = store
         self._keys = keys
         self._name = name
-        self._rings = Rings()
+        self._rings = JobWaiters()
         self._asked: dict[str, asyncio.Future[Any]] = {}
         self._expected: dict[str, Record | bool] = {}
         """Whether the store was told, with the put, to tell of this end; the record, if it has."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
-from fifoq.record import JobSpec, State, quick
+from fifoq.record import JobSpec, State, fast_constructor
 from fifoq_sqlite.queue_state import CODE, ENTRY_BITS, LAST_ENTRY, QueueState, Unindexed, score
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
 from fifoq_sqlite.transitions import filed_or_made, fire, free_keys, nothing_due
 
-_unfiled, _receipt = quick(Unindexed), quick(Receipt)
+_unfiled, _receipt = fast_constructor(Unindexed), fast_constructor(Receipt)
 
 FEW = 8
 """So many jobs of one call are worth leaving unfiled; more are cheaper filed at once."""
@@ -95,7 +95,7 @@ def _store(
     return tuple(replies)
 
 
-_receipt = quick(Receipt)
+_receipt = fast_constructor(Receipt)
 
 _CHUNKS = (50, 8, 1)
 """How many rows one statement inserts: few texts, so that each stays prepared."""

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from fifoq.errors import JobNotFound
 from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
-from fifoq.waiters import Ring, Rings
+from fifoq.waiters import JobWaiters, Waiter
 from fifoq_sqlite import audit as auditing
 from fifoq_sqlite import claim as claiming
 from fifoq_sqlite import operations as looking
@@ -29,8 +29,8 @@ class Watch:
         self._seen = 0
         self._version = -1
         """The newest version of the queue that was heard of."""
-        self._idle: set[Ring] = set()
-        self.ends = Rings()
+        self._idle: set[Waiter] = set()
+        self.ends = JobWaiters()
         """They ring once a job may have ended."""
 
     @property
@@ -47,7 +47,7 @@ class Watch:
         if self._changes != self._seen:
             self._seen = self._changes
             return True
-        ring = Ring()
+        ring = Waiter()
         self._idle.add(ring)
         try:
             return await ring.within(timeout) is not None

@@ -7,13 +7,13 @@ import msgpack
 
 from fifoq.errors import OutcomeUnknown
 from fifoq.queue import Call, Conflict, Full, PutReply, Receipt
-from fifoq.record import Claimed, JobSpec, Lease, State, quick
+from fifoq.record import Claimed, JobSpec, Lease, State, fast_constructor
 from fifoq_sqlite.session import LastReply, Session, Who
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-_remembered = quick(LastReply)
+_remembered = fast_constructor(LastReply)
 
 
 def once(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
-from fifoq.record import quick
+from fifoq.record import fast_constructor
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.errors import named
 from fifoq_sqlite.files import CommitMark, Lock
@@ -110,7 +110,7 @@ class Reader:
             batch.fail(named(error, self._location.path, self._location.timeout) or error)
 
 
-_news = quick(Changes)
+_news = fast_constructor(Changes)
 
 
 log = logging.getLogger("fifoq.sqlite")

@@ -24,7 +24,7 @@ FAILURES_KEPT = 604_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class TaskDefinition:
     """What is fixed about a task when it is registered. Times are in seconds."""
 
     name: str
@@ -83,7 +83,7 @@ class TaskSettings(TypedDict, total=False):
 class Registration:
     """A registered task: what a worker needs, and what a call needs to become a JobSpec."""
 
-    definition: Definition
+    definition: TaskDefinition
     gates: GateSettings
     key: Reader | None
     value: Reader | None
@@ -108,7 +108,7 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
     rule = settings.get("key")
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
-    definition = Definition(
+    definition = TaskDefinition(
         name=name,
         queue=queue,
         function=function,

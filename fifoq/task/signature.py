@@ -15,7 +15,7 @@ from pydantic_core import ArgsKwargs
 from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, InvalidArguments
-from fifoq.record import quick
+from fifoq.record import fast_constructor
 from fifoq.task.binding import Shape, Unsendable, Value, describe
 from fifoq.task.parameters import POSITIONAL, RETURN, read_parameters, resolve_types
 
@@ -237,7 +237,7 @@ class _Resolved:
         self.model: ArgumentsModel | None = None
 
 
-_arguments = quick(Arguments)
+_arguments = fast_constructor(Arguments)
 _NO_ARGUMENTS = Arguments(EMPTY_CALL, {})
 
 

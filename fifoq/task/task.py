@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from fifoq.clock import SECOND, microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
-from fifoq.record import JobSpec, quick
+from fifoq.record import JobSpec, fast_constructor
 from fifoq.task.context import Context, DetachedContext
 from fifoq.task.definition import Registration
 from fifoq.task.handle import Connection, JobHandle, Origin
@@ -23,7 +23,7 @@ T_co = TypeVar("T_co", covariant=True, default=Any)
 AWAITED = 60 * SECOND
 """How long a job that somebody waits for is kept, at least: also one of a task with `retain=0`."""
 _NO_OPTIONS = Options()
-_job_spec = quick(JobSpec)
+_job_spec = fast_constructor(JobSpec)
 
 
 class NewJob(Generic[R_co]):

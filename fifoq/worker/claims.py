@@ -13,7 +13,7 @@ from fifoq.clock import SECOND
 from fifoq.queue import Queue
 from fifoq.record import Lease, Outcome
 from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
-from fifoq.worker.run import Place, Plan, Run
+from fifoq.worker.run import Plan, Run, Runner
 from fifoq.worker.settler import Settler
 
 FLOOR = 0.75
@@ -24,7 +24,7 @@ PROBE = 0.2
 """Seconds for which it waits after trouble, to know soon that it is over."""
 
 
-class Desk:
+class QueueFeed:
     """One queue, seen by one worker."""
 
     def __init__(
@@ -50,19 +50,19 @@ class Desk:
         """The backend may make the next claim of itself."""
         self.places = frozenset(plan.place for plan in plans.values())
         """Where its tasks run."""
-        self._names: dict[frozenset[Place], frozenset[str]] = {}
+        self._names: dict[frozenset[Runner], frozenset[str]] = {}
         self._parked: asyncio.Future[None] | None = None
         self._heard: Callable[[], None] = lambda: None
         self._trouble = Outage(contact, f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
 
-    def open_places(self) -> frozenset[Place]:
+    def open_places(self) -> frozenset[Runner]:
         """Where there is room for more."""
         for place in self.places:
             if place.taken >= place.width:
                 return frozenset(place for place in self.places if place.taken < place.width)
         return self.places
 
-    def names(self, places: frozenset[Place]) -> frozenset[str]:
+    def names(self, places: frozenset[Runner]) -> frozenset[str]:
         """The tasks that run in these places: the same object each time, so that a backend can know it again."""
         names = self._names.get(places)
         if names is None:
@@ -145,7 +145,7 @@ class Desk:
 SHORTEST_REST = 0.0005
 """Seconds: a backend that always says "in no time" must not make the loop spin."""
 
-Take = Callable[[Desk, Sequence[Lease], float], None]
+Take = Callable[[QueueFeed, Sequence[Lease], float], None]
 
 
 class Claims:
@@ -156,7 +156,9 @@ class Claims:
     leases, and the moment their claim was first sent.
     """
 
-    def __init__(self, desks: Sequence[Desk], worker: str, lease: int, room: Callable[[bool], int], take: Take) -> None:
+    def __init__(
+        self, desks: Sequence[QueueFeed], worker: str, lease: int, room: Callable[[bool], int], take: Take
+    ) -> None:
         self._desks = list(desks)
         self._worker = worker
         self._lease = lease
@@ -231,7 +233,7 @@ class Claims:
                 await asyncio.sleep(max(0.0, desk.outage.until - time.monotonic()))
                 await self._claim(desk, 0, frozenset())
 
-    def _turn(self) -> list[Desk]:
+    def _turn(self) -> list[QueueFeed]:
         """The desks to ask, another one first each time."""
         desks = self._desks
         if len(desks) > 1:
@@ -242,7 +244,7 @@ class Claims:
                 desk.warm(now)
         return [desk for desk in desks if desk.hot and desk.may_be_asked(now)]
 
-    async def _ask(self, desk: Desk) -> bool:
+    async def _ask(self, desk: QueueFeed) -> bool:
         """Claim what there is room for; return whether to ask once more, now that somebody listens."""
         was_listening = desk.listening
         desk.asked(time.monotonic())
@@ -253,7 +255,7 @@ class Claims:
             return True
         return False
 
-    async def _drain(self, desk: Desk) -> bool:
+    async def _drain(self, desk: QueueFeed) -> bool:
         """
         Claim until the desk has nothing more; return False if there was no more room, or no answer.
 
@@ -275,7 +277,7 @@ class Claims:
                 return False
         return True  # Every place is full. Once one is not, `ask_all` is called.
 
-    async def _fill(self, desk: Desk, places: frozenset[Place]) -> bool:
+    async def _fill(self, desk: QueueFeed, places: frozenset[Runner]) -> bool:
         """Claim for the rest of the room without the narrowest places: they would make for many small claims."""
         rest = sorted(places, key=lambda place: place.width - place.taken)
         while not self.stopping and (rest := rest[1:]):
@@ -284,7 +286,7 @@ class Claims:
                 return False
         return True
 
-    def _fits(self, places: Collection[Place]) -> int:
+    def _fits(self, places: Collection[Runner]) -> int:
         """How many jobs may be claimed without knowing in which of the places each will run."""
         fits = self._room(self._one_hot)
         for place in places:
@@ -292,7 +294,7 @@ class Claims:
                 fits = place.width - place.taken
         return fits
 
-    async def _claim(self, desk: Desk, n: int, names: frozenset[str], ahead: int = 0) -> int | None:
+    async def _claim(self, desk: QueueFeed, n: int, names: frozenset[str], ahead: int = 0) -> int | None:
         """
         Make one claim; return how many leases came, or None if there was no answer.
 

@@ -11,7 +11,7 @@ from types import coroutine
 from typing import Any
 
 from fifoq.clock import SECOND
-from fifoq.record import Fail, Outcome, Retry, Succeed, quick
+from fifoq.record import Fail, Outcome, Retry, Succeed, fast_constructor
 from fifoq.worker.outcomes import before_start, message_of, released, verdict
 from fifoq.worker.run import Run, Stop
 
@@ -54,7 +54,7 @@ class Pace:
 
 log = logging.getLogger("fifoq.worker")
 
-_succeed = quick(Succeed)
+_succeed = fast_constructor(Succeed)
 
 Ended = Callable[[Run, Outcome | None], None]
 Suspended = tuple[Coroutine[Any, Any, None], Any, Callable[..., Any]]

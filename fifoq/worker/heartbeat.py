@@ -48,7 +48,7 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-class Keeper:
+class Heartbeat:
     """
     Keeps every lease in `held`, by token, until it is taken out there.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fifoq.errors import BackendError
 from fifoq.queue import Gate
-from fifoq.worker.claims import Desk
+from fifoq.worker.claims import QueueFeed
 
 log = logging.getLogger("fifoq.worker")
 
@@ -21,10 +21,10 @@ REPORT_EVERY = 600.0
 """Seconds until the same unknown task is reported again."""
 
 
-class Upkeep:
+class Maintenance:
     """The housekeeping of one worker."""
 
-    def __init__(self, desks: Sequence[Desk]) -> None:
+    def __init__(self, desks: Sequence[QueueFeed]) -> None:
         self._desks = desks
         self._reported: dict[tuple[str, str], float] = {}
 
@@ -38,7 +38,7 @@ class Upkeep:
                 next_purge = time.monotonic() + PURGE_EVERY
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _tend(self, desk: Desk, *, purge: bool) -> None:
+    async def _tend(self, desk: QueueFeed, *, purge: bool) -> None:
         try:
             await self.report_unknown(desk)
             if purge:
@@ -48,14 +48,14 @@ class Upkeep:
         except Exception:
             log.exception("The upkeep of queue %r failed.", desk.name)
 
-    async def purge(self, desk: Desk) -> None:
+    async def purge(self, desk: QueueFeed) -> None:
         """Remove all that is over, in small steps, with room for others between them."""
         full = True
         while full:
             full = await desk.queue.purge(PURGE_BATCH) >= PURGE_BATCH
             await asyncio.sleep(PURGE_PAUSE)
 
-    async def report_unknown(self, desk: Desk) -> None:
+    async def report_unknown(self, desk: QueueFeed) -> None:
         """Warn of jobs of tasks that are not registered here."""
         stats = await desk.queue.stats()
         for gate in stats.gates:

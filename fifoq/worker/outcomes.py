@@ -8,7 +8,7 @@ from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.run import FarError, ProcessDied, Run, Stop, Unreadable, Unsendable
+from fifoq.worker.run import ProcessDied, RemoteError, Run, Stop, Unreadable, Unsendable
 
 CANCELLED = "cancelled"
 """The reason of a job that was cancelled, if nobody gave one."""
@@ -79,7 +79,7 @@ def _may_retry(on: tuple[type[Exception], ...], error: BaseException) -> bool:
             # The death of a process is no exception of the function's, so `on` has no say: like a crash, it is tried
             # again, but it counts an attempt, since the worker saw it happen.
             return True
-        case FarError():
+        case RemoteError():
             return any(f"{kind.__module__}.{kind.__qualname__}" in error.kinds for kind in on)
         case asyncio.CancelledError():
             # Nobody asked for it: the function awaited something that was cancelled. That is an error like any other.
@@ -100,7 +100,7 @@ def thread_timed_out(run: Run) -> TimeoutError:
 
 
 def _encode(error: BaseException) -> bytes:
-    if isinstance(error, FarError):
+    if isinstance(error, RemoteError):
         return encode_error(error.type, str(error), error.trace)
     return encode_error(type(error).__name__, message_of(error), trace_of(error))
 

@@ -26,8 +26,8 @@ from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
 from fifoq.worker.outcomes import message_of, trace_of
-from fifoq.worker.run import FarError, Plan, ProcessDied, Run, Stop, Unreadable, Unsendable, read, write
-from fifoq.worker.runners import Site, Threads
+from fifoq.worker.run import Plan, ProcessDied, RemoteError, Run, Stop, Unreadable, Unsendable, read, write
+from fifoq.worker.runners import RunnerContext, Threads
 
 
 class Function(NamedTuple):
@@ -227,7 +227,7 @@ def _result(kind: str, rest: list[Any]) -> bytes:
             raise Unsendable(text)
         case _:
             type, message, trace, kinds = rest
-            raise FarError(type, message, trace, tuple(_as_here(name) for name in kinds))
+            raise RemoteError(type, message, trace, tuple(_as_here(name) for name in kinds))
 
 
 def _as_here(name: str) -> str:
@@ -235,7 +235,7 @@ def _as_here(name: str) -> str:
     return name.replace("__mp_main__.", "__main__.", 1) if name.startswith("__mp_main__.") else name
 
 
-class InProcesses:
+class ProcessRunner:
     """
     The place of `run_in="process"`.
 
@@ -243,7 +243,7 @@ class InProcesses:
     its job is an error of that job: it counts an attempt, and is tried again whatever `Retry.on` says.
     """
 
-    def __init__(self, site: Site, width: int) -> None:
+    def __init__(self, site: RunnerContext, width: int) -> None:
         self._site = site
         self._threads = Threads("fifoq-child-thread")
         self._lock = threading.Lock()

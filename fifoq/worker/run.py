@@ -9,7 +9,7 @@ from fifoq.clock import microseconds
 from fifoq.codec import check_size
 from fifoq.errors import InvalidArguments
 from fifoq.record import Lease, Outcome
-from fifoq.task.definition import FAILURES_KEPT, RESULTS_KEPT, Definition
+from fifoq.task.definition import FAILURES_KEPT, RESULTS_KEPT, TaskDefinition
 
 
 class Unreadable(Exception):
@@ -20,7 +20,7 @@ class Unsendable(Exception):
     """The function returned something that cannot be stored. Its work is done: another try would do it twice."""
 
 
-class FarError(Exception):
+class RemoteError(Exception):
     """An exception that was raised in a child process, as text. `kinds` are the full names of its classes."""
 
     def __init__(self, type: str, message: str, trace: str, kinds: tuple[str, ...]) -> None:
@@ -76,7 +76,7 @@ RUNAWAY = 15.0
 """Seconds after which a process that was told to stop is gone, even with a function in it that does not stop."""
 
 
-class Place(Protocol):
+class Runner(Protocol):
     """Where functions run: in the loop, in threads or in processes."""
 
     width: int
@@ -117,7 +117,7 @@ class Plan:
         "timeout",
     )
 
-    def __init__(self, definition: Definition, place: Place) -> None:
+    def __init__(self, definition: TaskDefinition, place: Runner) -> None:
         self.definition = definition
         self.name = definition.name
         self.timeout = definition.timeout
@@ -131,7 +131,7 @@ class Plan:
         self.failures_kept = microseconds(FAILURES_KEPT if retain is None else retain)
 
 
-class Desk(Protocol):
+class QueueFeed(Protocol):
     """The worker's side of one queue: where runs come from, and where their outcomes go."""
 
     name: str
@@ -159,7 +159,7 @@ class Run:
     handle: Any = None
     """What its place knows it by."""
 
-    def __init__(self, desk: Desk, plan: Plan, lease: Lease, deadline: float) -> None:
+    def __init__(self, desk: QueueFeed, plan: Plan, lease: Lease, deadline: float) -> None:
         self.desk = desk
         self.plan = plan
         self.lease = lease

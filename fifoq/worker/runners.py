@@ -18,7 +18,7 @@ CLOSES = 16
 """How many awaits of its clean-up a coroutine is thrown out of."""
 
 
-class Site(NamedTuple):
+class RunnerContext(NamedTuple):
     """What is the same for every function that a worker runs."""
 
     worker: str
@@ -40,10 +40,10 @@ class Site(NamedTuple):
         )
 
 
-class InLoop:
+class LoopRunner:
     """The place of async functions. It takes as many as the worker does."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: RunnerContext) -> None:
         self._site = site
         self._limit = site.max_payload
         self.width = sys.maxsize
@@ -164,7 +164,7 @@ def _settable(error: BaseException) -> BaseException:
     return wrapped
 
 
-class InThreads:
+class ThreadRunner:
     """
     The place of sync functions.
 
@@ -172,7 +172,7 @@ class InThreads:
     kept, its key stays closed, and it counts against the width. A function that reads `ctx.cancelled` can return early.
     """
 
-    def __init__(self, site: Site, width: int) -> None:
+    def __init__(self, site: RunnerContext, width: int) -> None:
         self._site = site
         self._limit = site.max_payload
         self._threads = Threads("fifoq-thread")

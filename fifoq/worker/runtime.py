@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fifoq.clock import SECOND, microseconds
 from fifoq.queue import Stats
 from fifoq.record import Filter, Lease, Outcome, State
-from fifoq.task.definition import Definition
-from fifoq.worker.claims import Claims, Desk
+from fifoq.task.definition import TaskDefinition
+from fifoq.worker.claims import Claims, QueueFeed
 from fifoq.worker.executor import Executor
-from fifoq.worker.heartbeat import Keeper, margin
-from fifoq.worker.maintenance import Upkeep
+from fifoq.worker.heartbeat import Heartbeat, margin
+from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
-from fifoq.worker.processes import InProcesses, check_function
-from fifoq.worker.run import Place, Plan, Run, Stop
-from fifoq.worker.runners import InLoop, InThreads, Site
+from fifoq.worker.processes import ProcessRunner, check_function
+from fifoq.worker.run import Plan, Run, Runner, Stop
+from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
 
 log = logging.getLogger("fifoq.worker")
@@ -29,7 +29,7 @@ GLANCE = 0.002
 """Seconds between two looks of somebody who waits for the end."""
 
 
-class Shift:
+class Runtime:
     """A worker at work, from its opening to its end."""
 
     def __init__(self, workplace: Workplace, settings: WorkerSettings) -> None:
@@ -40,12 +40,12 @@ class Shift:
         self._contact = Contact()
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
-        self._keeper = Keeper(workplace.backend, self._held, settings.lease, self._contact, self._tell)
-        site = Site(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
-        self._places: dict[str, Place] = {
-            "loop": InLoop(site),
-            "thread": InThreads(site, settings.threads),
-            "process": InProcesses(site, settings.width_of_processes),
+        self._keeper = Heartbeat(workplace.backend, self._held, settings.lease, self._contact, self._tell)
+        site = RunnerContext(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
+        self._places: dict[str, Runner] = {
+            "loop": LoopRunner(site),
+            "thread": ThreadRunner(site, settings.threads),
+            "process": ProcessRunner(site, settings.width_of_processes),
         }
         self.desks = [self._desk(workplace, name, tasks) for name, tasks in workplace.tasks.items() if tasks]
         self._executor = Executor(settings.concurrency, self._ended)
@@ -58,7 +58,7 @@ class Shift:
         for desk in self.desks:
             self._serve(desk.settler.serve)
             self._serve(lambda desk=desk: desk.listen(self.claims.wake))
-        self._serve(Upkeep(self.desks).serve)
+        self._serve(Maintenance(self.desks).serve)
         self._serve(self._check_keeper)
         self._claiming = self._serve(self.claims.serve)
 
@@ -133,13 +133,13 @@ class Shift:
             ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
             self._ended(run, released(run, delay) if ours else None)
 
-    def _desk(self, workplace: Workplace, name: str, tasks: Mapping[str, Definition]) -> Desk:
+    def _desk(self, workplace: Workplace, name: str, tasks: Mapping[str, TaskDefinition]) -> QueueFeed:
         plans = {task: Plan(definition, self._places[definition.run_in]) for task, definition in tasks.items()}
         for plan in plans.values():
             if plan.definition.run_in == "process":
                 check_function(plan)
         queue = workplace.backend.queue(name)
-        return Desk(queue, plans, self._lease, self._held, self._contact)
+        return QueueFeed(queue, plans, self._lease, self._held, self._contact)
 
     def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(_keep_on(serve))
@@ -150,7 +150,7 @@ class Shift:
         room = self.settings.concurrency - self._taken
         return room + self._executor.ahead if ahead else room
 
-    def _take(self, desk: Desk, leases: Sequence[Lease], sent_at: float) -> None:
+    def _take(self, desk: QueueFeed, leases: Sequence[Lease], sent_at: float) -> None:
         """Start what was claimed; hand back at once what comes too late, or is more than there is room for."""
         deadline = sent_at + self.settings.lease
         late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
@@ -227,7 +227,7 @@ PAUSE = 0.1
 FOREVER = float("inf")
 
 
-async def drained(shift: Shift) -> None:
+async def drained(shift: Runtime) -> None:
     """Return when nothing runs, may run, waits for a token or backs off."""
     while True:
         await shift.until(lambda: shift.idle, FOREVER)
@@ -239,7 +239,7 @@ async def drained(shift: Shift) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def _nothing_to_claim(shift: Shift) -> bool:
+async def _nothing_to_claim(shift: Runtime) -> bool:
     """Ask once more, now that all is still: what was settled last may have opened something after the last claim."""
     now, before = time.monotonic(), shift.claims.claimed
     shift.claims.ask_all()
@@ -247,7 +247,7 @@ async def _nothing_to_claim(shift: Shift) -> bool:
     return shift.claims.claimed == before
 
 
-async def _goes_on(shift: Shift, desk: Desk) -> bool:
+async def _goes_on(shift: Runtime, desk: QueueFeed) -> bool:
     try:
         stats = await desk.queue.stats()
         if stats.running or not stats.waiting:
@@ -258,7 +258,7 @@ async def _goes_on(shift: Shift, desk: Desk) -> bool:
         return True
 
 
-def _waits_for_token(shift: Shift, desk: Desk, stats: Stats) -> bool:
+def _waits_for_token(shift: Runtime, desk: QueueFeed, stats: Stats) -> bool:
     """
     Whether what comes next with time may be a token: no token is further away than an interval of its rate.
 
@@ -272,7 +272,7 @@ def _waits_for_token(shift: Shift, desk: Desk, stats: Stats) -> bool:
     return unknown or desk.timer - time.monotonic() <= longest / SECOND
 
 
-async def _backs_off(desk: Desk) -> bool:
+async def _backs_off(desk: QueueFeed) -> bool:
     """Whether a job that was tried before waits for its time. One that never was is delayed, and not waited for."""
     cursor: int | None = 0
     while cursor is not None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fifoq.codec import MAX_PAYLOAD
 from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend
-from fifoq.task.definition import Definition
+from fifoq.task.definition import TaskDefinition
 
 
 class Workplace(NamedTuple):
@@ -18,7 +18,7 @@ class Workplace(NamedTuple):
 
     backend: Backend
     """Open, on the worker's loop."""
-    tasks: Mapping[str, Mapping[str, Definition]]
+    tasks: Mapping[str, Mapping[str, TaskDefinition]]
     """By queue name, by task name. Queues are asked in turn; nothing else is ever claimed."""
     resources: Any = None
     """What tasks find in `ctx.resources`."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from fifoq.calls import Caller
 from fifoq.errors import BackendError
 from fifoq.queue import Queue
-from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, quick
+from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run
 
 log = logging.getLogger("fifoq.worker")
 
-_settlement = quick(Settlement)
+_settlement = fast_constructor(Settlement)
 
 MAX_BATCH = 1_000
 """Settlements in one write."""

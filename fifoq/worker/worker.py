@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from fifoq.errors import ConfigurationError
-from fifoq.worker.runtime import Shift, drained
+from fifoq.worker.runtime import Runtime, drained
 from fifoq.worker.settings import WorkerSettings, Workplace
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -76,7 +76,7 @@ class Worker:
     ) -> None:
         self._opening = opening
         self.settings = settings or WorkerSettings()
-        self._shift: Shift | None = None
+        self._shift: Runtime | None = None
         self._stack = AsyncExitStack()
         self._hurry = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Worker:
             raise ConfigurationError(f"Worker {self.name} is at work already. Make another one.")
         self._hurry = asyncio.Event()
         async with AsyncExitStack() as stack:
-            shift = Shift(await stack.enter_async_context(self._opening()), self.settings)
+            shift = Runtime(await stack.enter_async_context(self._opening()), self.settings)
             self._stack = stack.pop_all()
         self._shift = shift
         shift.start()
@@ -148,7 +148,7 @@ class Worker:
         """End the grace: release what runs, now or as soon as the end begins."""
         self._hurry.set()
 
-    async def _end(self, shift: Shift) -> None:
+    async def _end(self, shift: Runtime) -> None:
         ending = asyncio.create_task(shift.stop(self.settings.grace, self._hurry))
         try:
             await asyncio.shield(ending)
@@ -158,7 +158,7 @@ class Worker:
                 await asyncio.wait([ending], timeout=AT_ONCE)
             raise
 
-    def _announce(self, shift: Shift) -> None:
+    def _announce(self, shift: Runtime) -> None:
         settings = self.settings
         log.info(
             "Worker %s: %d jobs at a time, %d of them in threads; lease %g s, grace %g s.",

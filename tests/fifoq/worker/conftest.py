@@ -13,7 +13,7 @@ from fifoq.errors import BackendUnavailable
 from fifoq.job import Job
 from fifoq.queue import Backend, Receipt
 from fifoq.record import JobSpec, State
-from fifoq.task.definition import Definition
+from fifoq.task.definition import TaskDefinition
 from fifoq.task.signature import Signature
 from fifoq.worker import Worker, WorkerSettings, Workplace
 from fifoq_memory import MemoryBackend
@@ -24,17 +24,17 @@ class Shop:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.tasks: dict[str, dict[str, Definition]] = {}
+        self.tasks: dict[str, dict[str, TaskDefinition]] = {}
         self.resources: Any = None
         self._puts: dict[str, Caller] = {}
         self._count = 0
 
     def task(
         self, function: Callable[..., Any], *, queue: str = "default", name: str = "", **kwargs: Any
-    ) -> Definition:
+    ) -> TaskDefinition:
         takes_context = next(iter(inspect.signature(function).parameters), "") == "ctx"
         kwargs.setdefault("run_in", "loop" if inspect.iscoroutinefunction(function) else "thread")
-        definition = Definition(
+        definition = TaskDefinition(
             name or function.__name__,
             queue,
             function,
@@ -45,7 +45,7 @@ class Shop:
         self.tasks.setdefault(queue, {})[definition.name] = definition
         return definition
 
-    def spec(self, task: Definition | str, *args: Any, **spec: Any) -> JobSpec:
+    def spec(self, task: TaskDefinition | str, *args: Any, **spec: Any) -> JobSpec:
         name = task if isinstance(task, str) else task.name
         payload = b"" if isinstance(task, str) else task.signature.encode(args, {}).payload
         self._count += 1
@@ -56,7 +56,7 @@ class Shop:
         replies = await caller.send(lambda call: self.backend.queue(queue).put(call, [specs]), 5.0)
         assert all(isinstance(receipt, Receipt) for receipt in replies[0])
 
-    async def put(self, task: Definition | str, *args: Any, queue: str = "default", **spec: Any) -> str:
+    async def put(self, task: TaskDefinition | str, *args: Any, queue: str = "default", **spec: Any) -> str:
         if not isinstance(task, str):
             queue = task.queue
         made = self.spec(task, *args, **spec)

@@ -14,7 +14,7 @@ from fifoq.job import Progress
 from fifoq.record import Extension, State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
-from fifoq.worker.heartbeat import Keeper
+from fifoq.worker.heartbeat import Heartbeat
 from fifoq.worker.outage import Contact
 from fifoq.worker.run import Plan, Run
 
@@ -278,7 +278,7 @@ async def test_progress_that_comes_before_the_keeper_is_ready_is_written_soon(sh
     queue = shop.backend.queue("default")
     claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 60_000_000, ["slow"]))
     run = Run(queue, Plan(task, None), claimed.leases[0], time.monotonic() + 60.0)  # type: ignore[arg-type]
-    keeper = Keeper(shop.backend, {"token": run}, 60.0, Contact(), lambda run, why: None)
+    keeper = Heartbeat(shop.backend, {"token": run}, 60.0, Contact(), lambda run, why: None)
     keeper.report(run, pack([1, 2, ""]))
     keeper.start()
     await shop.until_job(id, lambda job: job.progress == Progress(1, 2, ""))
@@ -314,15 +314,15 @@ async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.M
         started.set()
         await go.wait()
 
-    keep, failures = Keeper._keep, []
+    keep, failures = Heartbeat._keep, []
 
-    async def fails_once(self: Keeper, twin: Any) -> None:
+    async def fails_once(self: Heartbeat, twin: Any) -> None:
         failures.append(1)
         if len(failures) == 1:
             raise RuntimeError("a bug")
         await keep(self, twin)
 
-    monkeypatch.setattr(Keeper, "_keep", fails_once)
+    monkeypatch.setattr(Heartbeat, "_keep", fails_once)
     id = await shop.put(shop.task(slow))
     async with shop.worker(lease=0.3):
         await started.wait()
@@ -336,14 +336,14 @@ async def test_a_dead_keeper_is_noticed_and_replaced(shop: Any, monkeypatch: pyt
     async def slow() -> None:
         await asyncio.sleep(1.0)
 
-    main, deaths = Keeper._main, []
+    main, deaths = Heartbeat._main, []
 
-    def dies_once(self: Keeper, ended: Any) -> None:
+    def dies_once(self: Heartbeat, ended: Any) -> None:
         deaths.append(1)
         if len(deaths) > 1:
             main(self, ended)
 
-    monkeypatch.setattr(Keeper, "_main", dies_once)
+    monkeypatch.setattr(Heartbeat, "_main", dies_once)
     id = await shop.put(shop.task(slow))
     async with shop.worker(lease=0.45):
         job = await shop.ended(id)
