@@ -11,7 +11,8 @@ from fifoq.errors import IdConflict, JobNotFound
 from fifoq.job import Job
 from fifoq.names import MAX_NAME
 from fifoq.operations import BlockedKey, JobFilter, KeyPage, Page
-from fifoq.task.task import AWAITED, NewJob, Task
+from fifoq.task.options import TaskOptions
+from fifoq.task.task import Task
 from fifoq_fastapi.access import stored_id
 from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import UnknownQueue
@@ -43,6 +44,8 @@ class Changed(NamedTuple):
 
 
 NONE = WaitLimit(0.0)
+KEPT = 60.0
+"""Seconds for which a job is kept at least after it has ended, so that the answer can show it."""
 
 
 class JobService:
@@ -61,19 +64,22 @@ class JobService:
         """
         args, kwargs = call
         stored = stored_id(owner, id or str(uuid7()))
-        chosen = task.options(id=stored) if owner is None else task.options(id=stored, owner=owner)
-        new = chosen.bind(*args, **kwargs)
+        # Kept until the answer has been made, even if the task says `retain=0`.
+        options = TaskOptions(id=stored, retain=KEPT)
+        if owner is not None:
+            options["owner"] = owner
+        new = task.options(**options).bind(*args, **kwargs)
         try:
             if id is not None:
                 await self._refuse_in_other_queues(task.queue, stored)
-            created = await _put(new)
+            [handle] = await self.tasks.enqueue_many([new])
         except IdConflict as error:
             shown = id or error.id
             raise IdConflict(
                 f"The id {shown!r} is taken by a job with another task or other arguments.", id=shown
             ) from error
         job = await self._ended(stored, task.queue, patience) or await self.tasks.get(stored, queue=task.queue)
-        return Enqueued(job, created)
+        return Enqueued(job, handle.created)
 
     async def find(self, id: str, *, owner: str | None, patience: WaitLimit = NONE) -> Job:
         """
@@ -166,11 +172,3 @@ class JobService:
                 with suppress(JobNotFound):
                     await self.tasks.get(id, queue=other)
                     raise IdConflict(f"The id {id!r} is taken by a job in queue {other!r}.", id=id)
-
-
-async def _put(new: NewJob[Any]) -> bool:
-    """Enqueue, and have the job kept until the answer has been made, even if its task says `retain=0`."""
-    spec = new.spec()
-    intake = new.origin.connection.intake(new.origin.queue)
-    (receipt,) = await intake.put((spec._replace(retain=max(spec.retain, AWAITED)),))
-    return receipt.created

@@ -36,6 +36,8 @@ class TaskOptions(TypedDict, total=False):
     """Cancelled, with the reason `expired`, if it was not begun so long after it was enqueued."""
     meta: dict[str, str]
     """Texts that travel with the job: `ctx.meta`, `Job.meta`."""
+    retain: float
+    """For how long the job is kept at least after it has ended; a longer `retain` of its task counts instead."""
     wait: float
     """How long `call` waits for the result."""
     owner: str
@@ -54,6 +56,7 @@ class Options(NamedTuple):
     in_line: bool = False
     expires: int | None = None
     unique: str | None = None
+    retain: int = 0
     owner: str | None = None
     meta: bytes = b""
     enqueue_timeout: float = 0.0
@@ -114,8 +117,9 @@ def _times(given: TaskOptions) -> dict[str, Any]:
     }
     if "delay" in given:
         times["delay"] = microseconds(_seconds("delay", given["delay"]))
-    if "expires" in given:
-        times["expires"] = microseconds(_seconds("expires", given["expires"]))
+    for name in ("expires", "retain"):
+        if name in given:
+            times[name] = microseconds(_seconds(name, given[name]))
     if "at" in given:
         times["at"] = _aware(given["at"])
     return times

@@ -173,7 +173,7 @@ class Task(Generic[P, R_co, T_co]):
                 options.in_line,
                 options.expires,
                 options.unique,
-                retain,
+                max(retain, options.retain),
                 options.owner,
                 options.meta,
             )

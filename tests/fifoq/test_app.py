@@ -369,7 +369,7 @@ async def test_many_jobs_of_a_queue_are_one_look(tasks: Fifoq) -> None:
 
 
 async def test_an_endless_wait_asks_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq.task.task.handle.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("fifoq.task.handle.LOOK_AGAIN", 0.001)
     async with tasks:
         waiting = asyncio.create_task(tasks.tasks["double"].call(4))
         await asyncio.sleep(0.01)

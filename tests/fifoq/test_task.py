@@ -447,6 +447,14 @@ def test_a_job_that_is_awaited_is_kept_a_while() -> None:
     assert task_of(play)._spec(("m",), {}, AWAITED).retain == 3_600_000_000
 
 
+async def test_an_option_keeps_a_job_longer_than_its_task_does_and_never_shorter(connection: FakeConnection) -> None:
+    for own, asked, kept in [(0, 60, 60), (None, 60, 3_600), (120, 7_200, 7_200)]:
+        await task_of(play, connection, retain=own).options(retain=asked).enqueue("m")
+        assert connection.specs[-1].retain == kept * 1_000_000
+    with pytest.raises(InvalidArguments, match="'retain' is a number of seconds"):
+        task_of(play, connection).options(retain=-1)
+
+
 def test_a_bound_call_is_checked_at_once_and_keeps_its_id() -> None:
     task = task_of(play)
     bound = task.bind("m")

@@ -24,7 +24,7 @@ import os, sys, time
 from fifoq import Fifoq
 from typing import Any
 from fifoq.errors import GiveUp, RetryAfter
-from fifoq.context import Context
+from fifoq.task.context import Context
 
 class Odd(ValueError):
     pass

@@ -15,11 +15,11 @@ import pytest
 SCRIPT = """
 import asyncio, signal, sys, time
 from contextlib import asynccontextmanager
-from fifoq.caller import Caller
+from fifoq.calls import Caller
 from fifoq.codec import EMPTY_CALL
-from fifoq.definition import Definition
+from fifoq.task.definition import TaskDefinition
 from fifoq.record import JobSpec
-from fifoq.signature import Signature
+from fifoq.task.signature import Signature
 from fifoq.worker import Worker, WorkerSettings, Workplace
 from fifoq_memory import MemoryBackend
 
@@ -47,7 +47,7 @@ async def main() -> None:
     backend = MemoryBackend("memory://")
     await backend.open()
     function = globals()[KIND]
-    task = Definition(KIND, "default", function, Signature(function), run_in=PLACES[KIND])
+    task = TaskDefinition(KIND, "default", function, Signature(function), run_in=PLACES[KIND])
 
     @asynccontextmanager
     async def opening():
