@@ -39,7 +39,7 @@ class _Warden:
         with self._lock:
             if self._process is None:
                 # In a session of its own: Ctrl-C is for the tests, which then end their servers themselves.
-                program = str(Path(__file__).with_name("warden.py"))
+                program = str(Path(__file__).with_name("kill_orphans.py"))
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", program], stdin=subprocess.PIPE, text=True, start_new_session=True
                 )
