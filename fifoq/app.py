@@ -179,7 +179,7 @@ class Fifoq(SyncOperations):
 
     def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
         task = self._catalogue.add_task(function, settings, self._link)
-        self._link.declare(task.queue, Declare(task.name, task.registration.gates))
+        self._link.declare(task.queue, Declare(task.name, task.definition.gates))
         return task
 
     @asynccontextmanager

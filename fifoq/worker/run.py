@@ -5,11 +5,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
-from fifoq.clock import microseconds
 from fifoq.codec import check_size
 from fifoq.errors import InvalidArguments
 from fifoq.record import Lease, Outcome
-from fifoq.task.definition import FAILURES_KEPT, RESULTS_KEPT, TaskDefinition
+from fifoq.task.definition import TaskDefinition
 
 
 class Unreadable(Exception):
@@ -126,9 +125,8 @@ class Plan:
         self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
         self.encode: Callable[[Any], bytes] = definition.signature.encode_result
         self.takes_context = definition.takes_context
-        retain = definition.retain
-        self.results_kept = microseconds(RESULTS_KEPT if retain is None else retain)
-        self.failures_kept = microseconds(FAILURES_KEPT if retain is None else retain)
+        self.results_kept = definition.results_kept
+        self.failures_kept = definition.failures_kept
 
 
 class QueueFeed(Protocol):

@@ -203,7 +203,7 @@ async def test_a_failure_with_halt_closes_the_key(shop: Any) -> None:
 async def test_retain_zero_removes_the_job_as_it_ends(shop: Any) -> None:
     async def fine() -> None: ...
 
-    await shop.put(shop.task(fine, retain=0.0))
+    await shop.put(shop.task(fine, results_kept=0))
     await shop.worker().drain()
     assert await shop.states() == {}
 
