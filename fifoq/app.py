@@ -159,7 +159,6 @@ class Fifoq(SyncOperations):
                 threads=settings.threads,
                 lease=settings.lease,
                 grace=settings.grace,
-                max_payload=settings.max_payload,
             ),
         )
 

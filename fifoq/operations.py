@@ -126,7 +126,9 @@ class Operations:
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
-        asked = self._link.queue(check_queue_name(queue))
+        else:
+            check_queue_name(queue)
+        asked = self._link.queue(queue)
         record = await asked.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
         while record is None and timeout is None:
             record = await asked.finished(text, LOOK_AGAIN)

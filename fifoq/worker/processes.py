@@ -100,13 +100,13 @@ def _answer(
 def _call(function: Function, request: Request, pipe: Connection, runner: asyncio.Runner) -> bytes:
     spec, *rest = request.lease
     lease = Lease(JobSpec(*spec), *rest)
-    args, kwargs = read(function.signature.decode, lease.spec.payload, request.max_payload)
+    args, kwargs = read(function.signature.decode, lease.spec.payload)
     if request.takes_context:
         args = (_context(lease, request, pipe), *args)
     value = function.call(*args, **kwargs)
     if inspect.iscoroutine(value):
         value = runner.run(value)
-    return write(function.signature.encode_result, value, request.max_payload)
+    return write(function.signature.encode_result, value)
 
 
 def _context(lease: Lease, request: Request, pipe: Connection) -> LeaseContext:
@@ -287,7 +287,7 @@ class ProcessRunner:
             run.desk.name,
             self._site.worker,
             run.plan.takes_context,
-            self._site.max_payload,
+            run.plan.definition.signature.limit,
             lease_as_tuple(run.lease),
         ).pack()
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
-from fifoq.codec import check_size
 from fifoq.errors import InvalidArguments
 from fifoq.record import Lease, Outcome
 from fifoq.task.definition import TaskDefinition
@@ -33,22 +32,18 @@ class ProcessDied(Exception):
     """The child process that ran the job died under it."""
 
 
-def read(decode: Any, payload: bytes, limit: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def read(decode: Any, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Rebuild the arguments. Raises Unreadable."""
     try:
-        if len(payload) > limit:
-            check_size(payload, limit, "The job's payload")
         return decode(payload)
     except Exception as error:
         raise Unreadable(_text(error)) from error
 
 
-def write(encode: Any, value: Any, limit: int) -> bytes:
+def write(encode: Any, value: Any) -> bytes:
     """Encode a result. Raises Unsendable."""
     try:
         result: bytes = encode(value)
-        if len(result) > limit:
-            check_size(result, limit, "The result")
     except Exception as error:
         raise Unsendable(
             f"The function returned, but its result, a {type(value).__name__}, cannot be sent: {_text(error)} "

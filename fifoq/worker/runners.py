@@ -24,7 +24,6 @@ class RunnerContext(NamedTuple):
     worker: str
     """The worker's name."""
     resources: Any
-    max_payload: int
     report: Callable[[Run, bytes], None]
     """Takes a job's progress, from any thread."""
 
@@ -45,20 +44,19 @@ class LoopRunner:
 
     def __init__(self, site: RunnerContext) -> None:
         self._site = site
-        self._limit = site.max_payload
         self.width = sys.maxsize
         self.taken = 0
 
     async def perform(self, run: Run) -> bytes:
         plan = run.plan
-        args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
+        args, kwargs = read(plan.decode, run.lease.spec.payload)
         if plan.timeout is not None:
             run.begin()
         if plan.takes_context:
             value = await plan.function(self._site.context(run), *args, **kwargs)
         else:
             value = await plan.function(*args, **kwargs)
-        return write(plan.encode, value, self._limit)
+        return write(plan.encode, value)
 
     def halt(self, run: Run, why: Stop) -> None:
         if run.task is not None:
@@ -174,7 +172,6 @@ class ThreadRunner:
 
     def __init__(self, site: RunnerContext, width: int) -> None:
         self._site = site
-        self._limit = site.max_payload
         self._threads = Threads("fifoq-thread")
         self.width = width
         self.taken = 0
@@ -207,10 +204,10 @@ class ThreadRunner:
 
     def _call(self, run: Run) -> bytes:
         plan = run.plan
-        args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
+        args, kwargs = read(plan.decode, run.lease.spec.payload)
         value: Any
         if plan.takes_context:
             value = plan.function(self._site.context(run), *args, **kwargs)
         else:
             value = plan.function(*args, **kwargs)
-        return write(plan.encode, value, self._limit)
+        return write(plan.encode, value)

@@ -41,7 +41,7 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
         self._keeper = Heartbeat(workplace.backend, self._held, settings.lease, self._contact, self._tell)
-        site = RunnerContext(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
+        site = RunnerContext(settings.name, workplace.resources, self._keeper.report)
         self._places: dict[str, Runner] = {
             "loop": LoopRunner(site),
             "thread": ThreadRunner(site, settings.threads),

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fifoq.codec import MAX_PAYLOAD
 from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend
 from fifoq.task.definition import TaskDefinition
@@ -43,12 +42,10 @@ class WorkerSettings:
     """How long a stopping worker waits for its jobs to finish."""
     processes: int | None = None
     """Of the jobs at a time, at most so many of `run_in="process"`; None: as many as there are processors."""
-    max_payload: int = MAX_PAYLOAD
-    """Arguments and results of more bytes are refused."""
     name: str = field(default_factory=own_name)
 
     def __post_init__(self) -> None:
-        for what in ("concurrency", "threads", "processes", "max_payload"):
+        for what in ("concurrency", "threads", "processes"):
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise ConfigurationError(f"A worker's {what} is at least 1, not {value!r}.")

@@ -153,8 +153,10 @@ async def test_a_result_that_is_too_large_fails_the_job_clearly(shop: Any) -> No
     async def large() -> str:
         return "x" * 2_000
 
-    id = await shop.put(shop.task(large, retry=SOON))
-    async with shop.worker(max_payload=1_000):
+    task = shop.task(large, retry=SOON)
+    task.signature.limit = 1_000
+    id = await shop.put(task)
+    async with shop.worker():
         job = await shop.ended(id)
     assert (job.state, job.attempt) == (State.FAILED, 1)
     assert "1,000" in job.error.message
