@@ -8,7 +8,7 @@ from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.run import ProcessDied, RemoteError, Run, Stop, Unreadable, Unsendable
+from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
 
 CANCELLED = "cancelled"
 """The reason of a job that was cancelled, if nobody gave one."""
@@ -73,7 +73,7 @@ def _fail(run: Run, error: bytes) -> Fail:
 
 def _may_retry(on: tuple[type[Exception], ...], error: BaseException) -> bool:
     match error:
-        case GiveUp() | Unreadable() | Unsendable():
+        case GiveUp() | Unreadable() | ResultNotSendable():
             return False
         case RetryAfter() | ProcessDied():
             # The death of a process is no exception of the function's, so `on` has no say: like a crash, it is tried
@@ -115,7 +115,7 @@ def message_of(error: BaseException) -> str:
 
 def trace_of(error: BaseException) -> str:
     """The traceback as text, from the first frame that is not the worker's own. Never with values of variables."""
-    if isinstance(error, Unreadable | Unsendable | ProcessDied):
+    if isinstance(error, Unreadable | ResultNotSendable | ProcessDied):
         return ""
     try:
         return "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))

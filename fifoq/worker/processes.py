@@ -26,7 +26,7 @@ from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
 from fifoq.worker.outcomes import message_of, trace_of
-from fifoq.worker.run import Plan, ProcessDied, RemoteError, Run, Stop, Unreadable, Unsendable, read, write
+from fifoq.worker.run import Plan, ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable, read, write
 from fifoq.worker.runners import RunnerContext, Threads
 
 
@@ -141,7 +141,7 @@ def _raised(error: BaseException) -> bytes:
             return codec.pack(["give up", str(error.reason)])
         case Unreadable():
             return codec.pack(["unreadable", str(error)])
-        case Unsendable():
+        case ResultNotSendable():
             return codec.pack(["unsendable", str(error)])
         case _:
             kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
@@ -224,7 +224,7 @@ def _result(kind: str, rest: list[Any]) -> bytes:
         case "unreadable", [text]:
             raise Unreadable(text)
         case "unsendable", [text]:
-            raise Unsendable(text)
+            raise ResultNotSendable(text)
         case _:
             type, message, trace, kinds = rest
             raise RemoteError(type, message, trace, tuple(_as_here(name) for name in kinds))

@@ -14,7 +14,7 @@ class Unreadable(Exception):
     """The arguments of a stored job cannot be rebuilt. Another try would not help."""
 
 
-class Unsendable(Exception):
+class ResultNotSendable(Exception):
     """The function returned something that cannot be stored. Its work is done: another try would do it twice."""
 
 
@@ -41,11 +41,11 @@ def read(decode: Any, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def write(encode: Any, value: Any) -> bytes:
-    """Encode a result. Raises Unsendable."""
+    """Encode a result. Raises ResultNotSendable."""
     try:
         result: bytes = encode(value)
     except Exception as error:
-        raise Unsendable(
+        raise ResultNotSendable(
             f"The function returned, but its result, a {type(value).__name__}, cannot be sent: {_text(error)} "
             "Return plain data or a model, as the return annotation says, and requeue the job if it is safe to repeat."
         ) from error
