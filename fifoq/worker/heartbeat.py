@@ -169,7 +169,7 @@ class Heartbeat:
         """Extend the leases of these; return whether the backend answered for all of them."""
         queues: dict[str, list[Run]] = {}
         for run in runs:
-            queues.setdefault(run.desk.name, []).append(run)
+            queues.setdefault(run.queue, []).append(run)
         held = True
         for name, ours in queues.items():
             for first in range(0, len(ours), MAX_BATCH):

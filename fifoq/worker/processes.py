@@ -284,7 +284,7 @@ class ProcessRunner:
         return Request(
             function.__module__,
             function.__qualname__,
-            run.desk.name,
+            run.queue,
             self._site.worker,
             run.plan.takes_context,
             run.plan.definition.signature.limit,

@@ -124,15 +124,6 @@ class Plan:
         self.failures_kept = definition.failures_kept
 
 
-class QueueFeed(Protocol):
-    """The worker's side of one queue: where runs come from, and where their outcomes go."""
-
-    name: str
-
-    settle: Callable[["Run", Outcome], None]
-    """Sees that the outcome is written."""
-
-
 class Run:
     """One attempt at one job, from its claim to its settlement."""
 
@@ -152,8 +143,13 @@ class Run:
     handle: Any = None
     """What its place knows it by."""
 
-    def __init__(self, desk: QueueFeed, plan: Plan, lease: Lease, deadline: float) -> None:
-        self.desk = desk
+    def __init__(
+        self, queue: str, settle: Callable[["Run", Outcome], None], plan: Plan, lease: Lease, deadline: float
+    ) -> None:
+        self.queue = queue
+        """The queue's name."""
+        self.settle = settle
+        """Has the outcome written."""
         self.plan = plan
         self.lease = lease
         self.deadline = deadline
@@ -181,4 +177,4 @@ class Run:
             self.timer.cancel()
 
     def __repr__(self) -> str:
-        return f"<Run of job {self.lease.spec.id} of task {self.plan.name!r} in {self.desk.name!r}>"
+        return f"<Run of job {self.lease.spec.id} of task {self.plan.name!r} in {self.queue!r}>"

@@ -31,7 +31,7 @@ class RunnerContext(NamedTuple):
         """Make the Context of a run."""
         return LeaseContext(
             run.lease,
-            run.desk.name,
+            run.queue,
             self.worker,
             self.resources,
             partial(self.report, run),

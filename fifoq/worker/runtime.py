@@ -161,7 +161,7 @@ class Runtime:
             if plan is None:
                 log.error("Queue %r gave a job of task %r, which was not asked for.", desk.name, lease.spec.task)
                 continue
-            run = Run(desk, plan, lease, deadline)
+            run = Run(desk.name, desk.settle, plan, lease, deadline)
             self._held[lease.token] = run
             place = plan.place
             if late or len(starting) >= room or place.taken >= place.width:
@@ -182,7 +182,7 @@ class Runtime:
         if outcome is None:
             self._held.pop(run.lease.token, None)
         else:
-            run.desk.settle(run, outcome)
+            run.settle(run, outcome)
         if was_full:
             self.claims.ask_all()
         elif self.claims.hungry:

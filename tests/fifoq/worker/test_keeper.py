@@ -277,7 +277,8 @@ async def test_progress_that_comes_before_the_keeper_is_ready_is_written_soon(sh
     id = await shop.put(task)
     queue = shop.backend.queue("default")
     claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 60_000_000, ["slow"]))
-    run = Run(queue, Plan(task, None), claimed.leases[0], time.monotonic() + 60.0)  # type: ignore[arg-type]
+    plan = Plan(task, None)  # type: ignore[arg-type]
+    run = Run("default", lambda run, outcome: None, plan, claimed.leases[0], time.monotonic() + 60.0)
     keeper = Heartbeat(shop.backend, {"token": run}, 60.0, Contact(), lambda run, why: None)
     keeper.report(run, pack([1, 2, ""]))
     keeper.start()

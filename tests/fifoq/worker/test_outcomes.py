@@ -210,18 +210,12 @@ async def test_retain_zero_removes_the_job_as_it_ends(shop: Any) -> None:
     assert await shop.states() == {}
 
 
-class _Desk:
-    name = "default"
-
-    def settle(self, run: Any, outcome: Any) -> None: ...
-
-
 def _verdict(shop: Any, attempt: int, crashes: int, error: BaseException, **definition: Any) -> Any:
     async def task() -> None: ...
 
     plan = Plan(shop.task(task, **definition), None)  # type: ignore[arg-type]
     lease = Lease(JobSpec("1", "task", b""), "t", 1, 1, 1, attempt, crashes, 0, 0)
-    run = Run(_Desk(), plan, lease, 0.0)
+    run = Run("default", lambda run, outcome: None, plan, lease, 0.0)
     return before_start(run) or verdict(run, error)
 
 
