@@ -1,4 +1,4 @@
-"""What a worker is told: how much it may do at a time, and where it works."""
+"""Settings of a worker: how much it does at a time, how long it waits, and where it works."""
 
 import os
 import secrets
@@ -13,18 +13,18 @@ from fifoq.task.definition import TaskDefinition
 
 
 class Workplace(NamedTuple):
-    """What a worker works with, from its opening to its close."""
+    """The backend, tasks and resources of a worker, from its opening to its close."""
 
     backend: Backend
     """Open, on the worker's loop."""
     tasks: Mapping[str, Mapping[str, TaskDefinition]]
-    """By queue name, by task name. Queues are asked in turn; nothing else is ever claimed."""
+    """By queue name, by task name. Jobs are claimed from each queue in turn, and of these tasks only."""
     resources: Any = None
-    """What tasks find in `ctx.resources`."""
+    """The value of `ctx.resources` in tasks."""
 
 
 def own_name() -> str:
-    """A worker's name: where it runs, and something that no restart repeats."""
+    """Return a name for a worker of this process: host, process id and random digits, so that no restart repeats it."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
@@ -58,3 +58,18 @@ class WorkerSettings:
     def width_of_processes(self) -> int:
         """How many child processes there may be."""
         return self.processes or os.cpu_count() or 1
+
+    @property
+    def extend_every(self) -> float:
+        """Seconds between two extensions of a lease: one that fails costs no lease."""
+        return self.lease / 3
+
+    @property
+    def stop_margin(self) -> float:
+        """Seconds before the end of a lease at which its job is stopped if the backend does not answer."""
+        return self.lease / 10
+
+    @property
+    def watch_every(self) -> float:
+        """Seconds between two checks of the leases for those that are about to end."""
+        return self.lease / 20

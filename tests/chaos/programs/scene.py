@@ -18,7 +18,7 @@ from points import Points, plant_inner, pointed
 from fifoq import Context, Fifoq, Limit, Retry
 from fifoq import backends as connect
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
-from fifoq.worker import executor as pace
+from fifoq.worker import executor
 from fifoq.worker.executor import Executor
 
 QUEUE = "chaos"
@@ -194,7 +194,7 @@ class Scene:
         self._wrap_stores()
         self._watch_the_line()
         if order.ahead:
-            pace.AHEAD, pace.UNKNOWN = order.ahead, 0.0
+            executor.PREFETCH_SECONDS, executor.FIRST_ESTIMATE = order.ahead, 0.0
         os.environ["FIFOQ_LEASE"] = str(order.lease)
         if order.room:
             self._limit_room(order.room)

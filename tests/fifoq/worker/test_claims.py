@@ -15,8 +15,8 @@ from fifoq.queue import Declare, Override
 from fifoq.record import Filter, State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
-from fifoq.worker import claims as desk
-from fifoq.worker.claims import Claims
+from fifoq.worker import claims
+from fifoq.worker.claims import ClaimLoop
 
 
 async def test_a_task_that_nobody_knows_waits_is_reported_and_costs_others_nothing(
@@ -97,11 +97,11 @@ async def test_a_new_job_runs_within_a_second_even_if_nobody_tells_of_it(shop: A
 
 
 def test_the_floor_leaves_room_below_a_second() -> None:
-    assert desk.FLOOR < 0.9
+    assert claims.POLL_EVERY < 0.9
 
 
 async def test_news_wake_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
 
     async def quick() -> None: ...
 
@@ -112,7 +112,7 @@ async def test_news_wake_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPat
 
 
 async def test_no_wake_up_is_lost_under_a_flood(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
 
     async def quick() -> None:
         await asyncio.sleep(0)
@@ -136,7 +136,7 @@ async def test_no_wake_up_is_lost_under_a_flood(shop: Any, monkeypatch: pytest.M
 async def test_a_delayed_job_and_a_back_off_are_claimed_when_they_are_due(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
     tries = []
 
     async def second_time() -> None:
@@ -189,7 +189,7 @@ async def test_limits_of_the_store_are_never_exceeded(shop: Any) -> None:
 
 
 async def test_a_raised_limit_is_noticed(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
     go, running = asyncio.Event(), 0
 
     async def wait() -> None:
@@ -257,13 +257,13 @@ class Passes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        turn = Claims._turn
+        due = ClaimLoop._due
 
-        def counted(claims: Claims) -> Any:
+        def counted(loop: ClaimLoop) -> Any:
             self.count += 1
-            return turn(claims)
+            return due(loop)
 
-        monkeypatch.setattr(Claims, "_turn", counted)
+        monkeypatch.setattr(ClaimLoop, "_due", counted)
 
     async def in_peace(self) -> int:
         await asyncio.sleep(0.1)
@@ -329,10 +329,10 @@ async def test_a_narrow_place_does_not_make_for_many_small_claims(shop: Any, out
     await shop.put(shop.task(sync))
     worker = shop.worker(concurrency=100, threads=2)
     async with worker:
-        await shop.until(lambda: worker._shift.claims.claimed == 301)
-        claims = outages.calls.count("claim")
+        await shop.until(lambda: worker._runtime.claimed == 301)
+        calls = outages.calls.count("claim")
         go.set()
-    assert claims <= 20
+    assert calls <= 20
 
 
 async def test_a_queue_that_takes_no_outcomes_is_asked_for_no_more(

@@ -11,7 +11,7 @@ from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Fail, JobSpec, Lease, Retry, State
 from fifoq.retry import Retry as RetryPolicy
 from fifoq.task.context import Context
-from fifoq.worker.outcomes import before_start, verdict
+from fifoq.worker.outcomes import before_start, outcome_of
 from fifoq.worker.run import Plan, Run
 
 SOON = RetryPolicy(3, backoff=0.001)
@@ -210,36 +210,36 @@ async def test_retain_zero_removes_the_job_as_it_ends(shop: Any) -> None:
     assert await shop.states() == {}
 
 
-def _verdict(shop: Any, attempt: int, crashes: int, error: BaseException, **definition: Any) -> Any:
+def _outcome(shop: Any, attempt: int, crashes: int, error: BaseException, **definition: Any) -> Any:
     async def task() -> None: ...
 
     plan = Plan(shop.task(task, **definition), None)  # type: ignore[arg-type]
     lease = Lease(JobSpec("1", "task", b""), "t", 1, 1, 1, attempt, crashes, 0, 0)
     run = Run("default", lambda run, outcome: None, plan, lease, 0.0)
-    return before_start(run) or verdict(run, error)
+    return before_start(run) or outcome_of(run, error)
 
 
 async def test_crashes_count_against_the_crash_budget_and_not_against_the_attempts(shop: Any) -> None:
     policy = RetryPolicy(2, backoff=0.0)
-    assert isinstance(_verdict(shop, 3, 2, ValueError(), retry=policy), Retry)
-    assert isinstance(_verdict(shop, 4, 2, ValueError(), retry=policy), Fail)
+    assert isinstance(_outcome(shop, 3, 2, ValueError(), retry=policy), Retry)
+    assert isinstance(_outcome(shop, 4, 2, ValueError(), retry=policy), Fail)
 
 
 async def test_a_spent_crash_budget_fails_the_job_without_running_it(shop: Any) -> None:
-    assert isinstance(_verdict(shop, 3, 2, ValueError(), max_crashes=3), Retry)
-    spent = _verdict(shop, 4, 3, ValueError(), max_crashes=3)
+    assert isinstance(_outcome(shop, 3, 2, ValueError(), max_crashes=3), Retry)
+    spent = _outcome(shop, 4, 3, ValueError(), max_crashes=3)
     assert isinstance(spent, Fail)
     assert b"max_crashes=3" in spent.error
 
 
 async def test_the_back_off_grows_with_the_tries_and_not_with_the_crashes(shop: Any) -> None:
     policy = RetryPolicy(9, backoff=1.0, jitter=False)
-    assert _verdict(shop, 2, 0, ValueError(), retry=policy).after == 2_000_000
-    assert _verdict(shop, 4, 2, ValueError(), retry=policy).after == 2_000_000
+    assert _outcome(shop, 2, 0, ValueError(), retry=policy).after == 2_000_000
+    assert _outcome(shop, 4, 2, ValueError(), retry=policy).after == 2_000_000
 
 
 async def test_a_retry_after_below_zero_is_at_once(shop: Any) -> None:
-    assert _verdict(shop, 1, 0, RetryAfter(-5.0)).after == 0
+    assert _outcome(shop, 1, 0, RetryAfter(-5.0)).after == 0
 
 
 async def test_a_job_that_killed_enough_workers_is_not_run_again(shop: Any) -> None:

@@ -215,7 +215,7 @@ async def test_what_was_claimed_too_late_is_not_run(shop: Any, monkeypatch: pyte
     worker = shop.worker(lease=0.3)
     async with worker:
         await late.wait()
-        await shop.until(lambda: worker._shift.claims.claimed and worker._shift.idle)
+        await shop.until(lambda: worker._runtime.claimed and worker._runtime.idle)
         assert (await shop.job(id)).worker == "other"
     assert starts == []
 

@@ -8,8 +8,8 @@ import pytest
 from fifoq.queue import Backend
 from fifoq.record import Claimed, State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
-from fifoq.worker import executor as pace
-from fifoq.worker.executor import AHEAD, MOST, Pace
+from fifoq.worker import executor
+from fifoq.worker.executor import MAX_PREFETCHED, PREFETCH_SECONDS, Prefetch
 
 
 class Asked(WrappedQueue):
@@ -32,50 +32,50 @@ def asked(backend: Backend) -> WrappedBackend:
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs are thought to be short until one is not."""
-    monkeypatch.setattr(pace, "UNKNOWN", 0.0)
-    monkeypatch.setattr(pace, "AHEAD", 0.01)
+    monkeypatch.setattr(executor, "FIRST_ESTIMATE", 0.0)
+    monkeypatch.setattr(executor, "PREFETCH_SECONDS", 0.01)
 
 
 @pytest.fixture
 def short(trusting: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs are thought to be short, however long this machine takes for them."""
-    monkeypatch.setattr(pace, "AHEAD", 100.0)
+    monkeypatch.setattr(executor, "PREFETCH_SECONDS", 100.0)
 
 
 def test_nothing_is_claimed_ahead_while_nothing_is_known() -> None:
-    new = Pace()
+    new = Prefetch()
     for _ in range(10):
-        assert new.ahead(busy=False) == 0
-        new.ended(AHEAD / 100)
+        assert new.jobs(busy=False) == 0
+        new.ended(PREFETCH_SECONDS / 100)
 
 
 def test_short_jobs_let_some_more_be_claimed_ahead_and_no_more_than_the_most() -> None:
-    known = Pace()
+    known = Prefetch()
     for _ in range(200):
-        known.ended(AHEAD / 3.5)
-    assert known.ahead(busy=False) == 3
+        known.ended(PREFETCH_SECONDS / 3.5)
+    assert known.jobs(busy=False) == 3
     for _ in range(200):
         known.ended(0.0)
-    assert known.ahead(busy=False) == MOST
+    assert known.jobs(busy=False) == MAX_PREFETCHED
 
 
 def test_one_long_job_ends_it_at_once_and_one_short_job_does_not_begin_it_again() -> None:
-    known = Pace()
+    known = Prefetch()
     for _ in range(1000):
-        known.ended(AHEAD / 100)
+        known.ended(PREFETCH_SECONDS / 100)
     known.ended(1.0)
-    assert known.ahead(busy=False) == 0
-    known.ended(AHEAD / 100)
-    assert known.ahead(busy=False) == 0
+    assert known.jobs(busy=False) == 0
+    known.ended(PREFETCH_SECONDS / 100)
+    assert known.jobs(busy=False) == 0
 
 
 def test_nothing_is_claimed_ahead_of_jobs_that_have_run_for_longer_than_short_ones_do() -> None:
-    known = Pace()
+    known = Prefetch()
     for _ in range(1000):
-        known.ended(AHEAD / 100)
-    known.began_at -= 2 * AHEAD
-    assert known.ahead(busy=False) == MOST
-    assert known.ahead(busy=True) == 0
+        known.ended(PREFETCH_SECONDS / 100)
+    known.began_at -= 2 * PREFETCH_SECONDS
+    assert known.jobs(busy=False) == MAX_PREFETCHED
+    assert known.jobs(busy=True) == 0
 
 
 async def test_jobs_claimed_ahead_begin_in_the_order_of_their_claims_and_one_at_a_time(
@@ -98,7 +98,7 @@ async def test_jobs_claimed_ahead_begin_in_the_order_of_their_claims_and_one_at_
     await shop.worker(backend=asked, concurrency=1).drain()
     assert order == list(range(200))
     assert peak == 1
-    assert max(asked.queue("default").asked) == 1 + MOST
+    assert max(asked.queue("default").asked) == 1 + MAX_PREFETCHED
 
 
 async def test_a_sync_job_that_was_claimed_ahead_waits_its_turn_too(shop: Any, short: None) -> None:
@@ -157,7 +157,7 @@ async def test_what_was_claimed_ahead_of_a_job_that_is_long_after_all_goes_back_
 async def test_a_worker_that_stops_hands_back_at_once_what_it_claimed_ahead(
     shop: Any, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fifoq.worker.executor.PATIENCE", 100.0)
+    monkeypatch.setattr(executor, "PREFETCH_TIMEOUT", 100.0)
     begun, go, ran = asyncio.Event(), asyncio.Event(), 0
 
     async def wait() -> None:
