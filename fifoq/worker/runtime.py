@@ -155,6 +155,8 @@ class Runtime:
             if run.ended:
                 continue
             delay = run.plan.runner.abandon(run)
+            if run.ended:
+                continue  # The function raised when its coroutine was closed, and has an outcome after all.
             log.warning(
                 "Job %s of task %r did not stop in time. It is released%s.",
                 run.lease.spec.id,

@@ -10,6 +10,7 @@ import pytest
 from fifoq.calls import Caller
 from fifoq.errors import ConfigurationError
 from fifoq.record import Claimed, State
+from fifoq.retry import Retry
 from fifoq.task.context import Context
 from fifoq.worker.run import RUNAWAY
 
@@ -327,3 +328,25 @@ async def test_a_caller_may_still_settle_after_a_worker_is_gone(shop: Any) -> No
     claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 1_000_000, ["quick"]))
     assert len(claimed.leases) == 1
     assert (await queue.audit()).differences == ()
+
+
+async def test_a_job_that_fails_while_it_is_abandoned_has_one_outcome(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = asyncio.Event()
+
+    async def fails_late() -> None:
+        running.set()
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+            except GeneratorExit:
+                raise ValueError("late") from None
+
+    id = await shop.put(shop.task(fails_late, retry=Retry(1)))
+    async with shop.worker(grace=0.0):
+        await running.wait()
+    assert (await shop.job(id)).state is State.WAITING
+    assert [record.getMessage() for record in caplog.records if "did not stop" not in record.getMessage()] == []
