@@ -44,7 +44,7 @@ class Contact:
         log.error(
             "The backend does not answer: %s. %s: %s The worker tries again until it does, and needs no restart; "
             "check that the store runs, has room, and can be reached from here.",
-            outage.what,
+            outage.consequence,
             type(error).__name__,
             f"{error}".rstrip(".") + ".",
             exc_info=None if isinstance(error, BackendError) else error,
@@ -61,8 +61,8 @@ class Contact:
 class Outage:
     """Whether the backend answers one part of a worker, and when to try again."""
 
-    def __init__(self, contact: Contact, what: str) -> None:
-        self.what = what
+    def __init__(self, contact: Contact, consequence: str) -> None:
+        self.consequence = consequence
         """The work that waits meanwhile."""
         self.ongoing = False
         self.until = 0.0

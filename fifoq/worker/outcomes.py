@@ -29,7 +29,7 @@ def before_start(run: Run) -> Outcome | None:
         return None
     text = (
         f"{crashes} times a worker died, or lost its lease, while it ran this job (max_crashes={budget}). It was not "
-        "run again. Find out what kills the process, or blocks it for longer than the lease; then requeue the job."
+        "run again. Find out why the process died, or was blocked for longer than the lease; then requeue the job."
     )
     return _fail(run, encode_error("TooManyCrashes", text))
 
@@ -49,7 +49,7 @@ def outcome_of(run: Run, error: BaseException) -> Outcome | None:
 
 
 def released(run: Run, after: float = 0.0) -> Release:
-    """Return an outcome that puts the job back at its place, for `after` seconds at least; no attempt is counted."""
+    """Return an outcome that puts the job back at its place, due in `after` seconds. No attempt is counted."""
     return Release(microseconds(after), run.plan.results_kept)
 
 

@@ -104,7 +104,7 @@ class Plan:
 
 
 class Runner(Protocol):
-    """A place where functions run: the loop, threads or processes."""
+    """Runs the functions of jobs: in the event loop, in threads or in child processes."""
 
     width: int
     """How many jobs it takes at a time."""
@@ -120,7 +120,7 @@ class Runner(Protocol):
         ...
 
     def abandon(self, run: "Run") -> float:
-        """Give up on a function that did not stop; return for how many seconds it may still run."""
+        """Give up a function that did not stop; return for how many seconds it may still run."""
         ...
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ FOREVER = float("inf")
 
 
 class Runtime:
-    """Everything that belongs to an open worker, from its opening to its end."""
+    """The parts of an open worker, and the path of a job between them: from its lease to its outcome."""
 
     def __init__(self, workplace: Workplace, settings: WorkerSettings) -> None:
         self.settings = settings
@@ -163,7 +163,7 @@ class Runtime:
                 run.plan.name,
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
             )
-            # A release would end a job that was asked to cancel, and open its key under a thread that runs on.
+            # A release would end a job with a requested cancel, and open its key under a thread that runs on.
             ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
             self._executor.abandon(run, released(run, delay) if ours else None)
 
@@ -188,7 +188,7 @@ class Runtime:
         for lease in leases:
             plan = feed.plans.get(lease.spec.task)
             if plan is None:
-                log.error("Queue %r gave a job of task %r, which was not asked for.", feed.name, lease.spec.task)
+                log.error("Queue %r returned a job of task %r, which was not in the claim.", feed.name, lease.spec.task)
                 continue
             run = Run(feed.name, feed.settle, plan, lease, deadline)
             self._held[lease.token] = run

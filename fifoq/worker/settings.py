@@ -37,7 +37,7 @@ class WorkerSettings:
     threads: int = 40
     """Of those, at most so many sync ones."""
     lease: float = 15.0
-    """For how long a claim holds; extended three times as often."""
+    """How long a lease holds unless it is extended, which happens three times as often."""
     grace: float = 25.0
     """How long a stopping worker waits for its jobs to finish."""
     processes: int | None = None
@@ -45,10 +45,10 @@ class WorkerSettings:
     name: str = field(default_factory=own_name)
 
     def __post_init__(self) -> None:
-        for what in ("concurrency", "threads", "processes"):
-            value = getattr(self, what)
+        for setting in ("concurrency", "threads", "processes"):
+            value = getattr(self, setting)
             if value is not None and value < 1:
-                raise ConfigurationError(f"A worker's {what} is at least 1, not {value!r}.")
+                raise ConfigurationError(f"A worker's {setting} is at least 1, not {value!r}.")
         if not (self.lease > 0 and self.grace >= 0):
             raise ConfigurationError(
                 f"A worker's lease is above 0 s and its grace 0 s or more, not {self.lease!r} and {self.grace!r}."

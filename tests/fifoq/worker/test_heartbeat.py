@@ -1,4 +1,4 @@
-"""Leases are kept while a job runs, and a job is stopped when its lease is not."""
+"""Leases are extended while a job runs, and a job is stopped when its lease is not."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) 
     stolen: list[str] = []
 
     def steal() -> None:
-        """Another worker, on another loop, that takes whatever it can."""
+        """Claim for another worker, on another loop, as often as possible."""
 
         async def claim() -> None:
             twin = shop.backend.twin()
@@ -78,7 +78,7 @@ async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
     worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await started.wait()
-        # The lease is made to end by the hand of the test: shortened behind the keeper's back, and taken by another.
+        # The test ends the lease early, and another worker claims the job.
         (run,) = worker._runtime._held.values()
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
@@ -170,7 +170,7 @@ async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(s
         await shop.until(lambda: worker.ready, 2.0)
 
 
-async def test_a_backend_that_hangs_is_as_good_as_gone(shop: Any, outages: Any) -> None:
+async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_hangs(shop: Any, outages: Any) -> None:
     started, stopped = asyncio.Event(), asyncio.Event()
 
     async def slow() -> None:
@@ -280,7 +280,7 @@ async def test_progress_is_written_in_few_calls(shop: Any, outages: Any) -> None
     assert outages.calls.count("extend") <= 3 + seconds.total_seconds() / 0.1
 
 
-async def test_progress_that_comes_before_the_keeper_is_ready_is_written_soon(shop: Any) -> None:
+async def test_progress_that_comes_before_the_heartbeat_is_ready_is_written_soon(shop: Any) -> None:
     async def slow() -> None: ...
 
     task = shop.task(slow)
@@ -317,7 +317,7 @@ async def test_one_extension_that_hangs_costs_no_lease(shop: Any, outages: Any) 
     assert (job.attempt, job.crashes, stopped) == (1, 0, [False])
 
 
-async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_heartbeat_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started, go = asyncio.Event(), asyncio.Event()
     runs = []
 
@@ -344,7 +344,7 @@ async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.M
     assert (job.attempt, job.crashes, len(runs), len(failures)) == (1, 0, 1, 2)
 
 
-async def test_a_dead_keeper_is_noticed_and_replaced(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_heartbeat_is_noticed_and_replaced(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow() -> None:
         await asyncio.sleep(1.0)
 

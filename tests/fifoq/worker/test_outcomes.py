@@ -1,4 +1,4 @@
-"""What becomes of a job, by how its function ends."""
+"""The outcome of a job, by how its function ends."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ async def outcome(shop: Any, function: Any, *args: Any, **definition: Any) -> An
         return await shop.ended(id)
 
 
-async def test_what_a_function_returns_is_the_result(shop: Any) -> None:
+async def test_the_value_that_a_function_returns_is_the_result(shop: Any) -> None:
     async def add(a: int, b: int) -> int:
         return a + b
 
@@ -54,7 +54,7 @@ async def test_an_exception_is_tried_again_until_attempts_are_spent(shop: Any, s
     assert (job.state, attempts, job.attempt) == (State.FAILED, [1, 2, 3], 3)
     assert (job.error.type, job.error.message) == ("ValueError", "no 3")
     assert "raise ValueError" in job.error.traceback
-    assert "in perform" not in job.error.traceback, "of the worker's own frames nothing is shown"
+    assert "in perform" not in job.error.traceback, "the worker's own frames are cut off"
 
 
 async def test_a_retry_that_succeeds_succeeds(shop: Any) -> None:
