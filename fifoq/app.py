@@ -71,26 +71,24 @@ class Fifoq(SyncOperations):
         clock: Clock | None = None,
         **settings: Unpack[SettingArguments],
     ) -> None:
-        catalogue = Registry()
-        super().__init__(
-            catalogue, BackendConnection({**settings, "url": url}, catalogue, partial(connect, clock=clock))
-        )
+        registry = Registry()
+        super().__init__(registry, BackendConnection({**settings, "url": url}, registry, partial(connect, clock=clock)))
         self._lifespan = lifespan
 
     @property
     def tasks(self) -> Mapping[str, AnyTask]:
         """The registered tasks by name. Those registered later appear too."""
-        return MappingProxyType(self._catalogue.tasks)
+        return MappingProxyType(self._registry.tasks)
 
     @property
     def queues(self) -> tuple[str, ...]:
         """The names of the queues that were declared, or are named by a task, in order."""
-        return self._catalogue.queues
+        return self._registry.queues
 
     @property
     def is_open(self) -> bool:
         """Whether it is open, on any loop."""
-        return self._link.is_open
+        return self._connection.is_open
 
     def queue(
         self,
@@ -108,8 +106,8 @@ class Fifoq(SyncOperations):
         workers, `rate` how many start in a time (`"500/s"`), `capacity` how many may be scheduled, waiting or running.
         Raises ConfigurationError.
         """
-        setting = self._catalogue.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
-        self._link.declare(name, setting)
+        setting = self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
+        self._connection.declare(name, setting)
 
     @overload
     def task(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
@@ -144,14 +142,14 @@ class Fifoq(SyncOperations):
 
         Raises what `Task.enqueue` raises, and InvalidArguments for calls of different queues.
         """
-        return await put_batch(self._link, jobs)
+        return await put_batch(self._connection, jobs)
 
     def worker(self, **arguments: Unpack[WorkerArguments]) -> Worker:
         """
         Make a worker for this Fifoq: `async with tasks.worker():` to embed it, `await tasks.worker().run()` to work
         until a signal, `await tasks.worker().drain()` until nothing is left to do. It opens the Fifoq itself.
         """
-        settings = self._link.settings(cast("dict[str, Any]", arguments))
+        settings = self._connection.settings(cast("dict[str, Any]", arguments))
         return Worker(
             partial(self._workplace, settings.queues),
             WorkerSettings(
@@ -159,33 +157,32 @@ class Fifoq(SyncOperations):
                 threads=settings.threads,
                 lease=settings.lease,
                 grace=settings.grace,
-                max_payload=settings.max_payload,
             ),
         )
 
     async def __aenter__(self) -> Self:
-        await self._link.acquire()
+        await self._connection.acquire()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._link.release()
+        await self._connection.release()
 
     def __repr__(self) -> str:
         try:
-            url = redacted(self._link.settings().url)
+            url = redacted(self._connection.settings().url)
         except ConfigurationError:
             url = "a URL that cannot be read"
         return f"<Fifoq on {url}: {len(self.tasks)} tasks, {'open' if self.is_open else 'not open'}>"
 
     def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
-        task = self._catalogue.add_task(function, settings, self._link)
-        self._link.declare(task.queue, Declare(task.name, task.registration.gates))
+        task = self._registry.add_task(function, settings, self._connection)
+        self._connection.declare(task.queue, Declare(task.name, task.definition.gates))
         return task
 
     @asynccontextmanager
     async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
-        definitions = self._catalogue.definitions_of(queues)
-        async with self._link.opened() as opening, self._resources() as resources:
+        definitions = self._registry.definitions_of(queues)
+        async with self._connection.opened() as opening, self._resources() as resources:
             yield Workplace(opening.backend, definitions, resources)
 
     @asynccontextmanager

@@ -158,7 +158,11 @@ MAX_NESTING = 32
 
 
 class NotSendable(TypeError):
-    """The value, or something inside it, has no form on the wire."""
+    """A value, or something inside it, cannot be sent. `parameter` is the argument that it was, where that is known."""
+
+    def __init__(self, reason: str, *, parameter: str | None = None) -> None:
+        super().__init__(reason)
+        self.parameter = parameter
 
 
 def pack(value: Any) -> bytes:

@@ -84,9 +84,9 @@ class LoopOwner:
 class BackendConnection:
     """See `fifoq.connection.Connection`. One backend object for all openings, so that private memory survives them."""
 
-    def __init__(self, given: dict[str, Any], catalogue: Registry, make: Connect = connect) -> None:
+    def __init__(self, given: dict[str, Any], registry: Registry, make: Connect = connect) -> None:
         self._given = given
-        self._catalogue = catalogue
+        self._registry = registry
         self._make = make
         self._guard = threading.Lock()
         self._tenure: LoopOwner | None = None
@@ -260,14 +260,14 @@ class BackendConnection:
 
     async def _open(self) -> OpenBackend:
         settings = self.settings()
-        self._catalogue.resolve(settings.max_payload)
+        self._registry.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:
             self._backend, self._url = self._make(settings.url), settings.url
         opening = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:
-            for queue in self._catalogue.queues:
-                await self._backend.queue(queue).configure(self._catalogue.settings_of(queue))
+            for queue in self._registry.queues:
+                await self._backend.queue(queue).configure(self._registry.settings_of(queue))
         except BaseException:
             await self._backend.close()
             raise

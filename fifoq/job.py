@@ -33,11 +33,12 @@ class Job:
     has those. Times are aware UTC datetimes.
     """
 
-    __slots__ = ("_record", "queue")
+    __slots__ = ("_call", "_record", "queue")
 
     def __init__(self, queue: str, record: Record) -> None:
         self.queue = queue
         self._record = record
+        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     @property
     def id(self) -> str:
@@ -57,11 +58,11 @@ class Job:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        return codec.decode_call(self._record.spec.payload)[0]
+        return self._decoded()[0]
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        return codec.decode_call(self._record.spec.payload)[1]
+        return self._decoded()[1]
 
     @property
     def priority(self) -> int:
@@ -135,6 +136,12 @@ class Job:
     @property
     def owner(self) -> str | None:
         return self._record.spec.owner
+
+    def _decoded(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (args, kwargs), decoded once: a payload may be large, and most readers want both."""
+        if self._call is None:
+            self._call = codec.decode_call(self._record.spec.payload)
+        return self._call
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and (self.queue, self._record) == (other.queue, other._record)

@@ -98,22 +98,22 @@ class Operations:
     answers. All raise ConfigurationError if the Fifoq is not open on this loop.
     """
 
-    def __init__(self, catalogue: Registry, link: BackendConnection) -> None:
-        self._catalogue = catalogue
-        self._link = link
+    def __init__(self, registry: Registry, connection: BackendConnection) -> None:
+        self._registry = registry
+        self._connection = connection
 
     async def get(self, id: JobId, *, queue: str | None = None) -> Job:
         """Return the job as it is now. Raises JobNotFound."""
         text = _id(id)
         for each in self._asked(queue):
-            (record,) = await self._link.queue(each).get([text])
+            (record,) = await self._connection.queue(each).get([text])
             if record is not None:
                 return Job(each, record)
         raise JobNotFound(text, queue)
 
     async def get_many(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
         """Return these jobs of one queue as they are now, all at one instant, None for each that is not there."""
-        records = await self._link.queue(check_queue_name(queue)).get([_id(id) for id in ids])
+        records = await self._connection.queue(check_queue_name(queue)).get([_id(id) for id in ids])
         return [None if record is None else Job(queue, record) for record in records]
 
     async def finished(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
@@ -126,7 +126,9 @@ class Operations:
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
-        asked = self._link.queue(check_queue_name(queue))
+        else:
+            check_queue_name(queue)
+        asked = self._connection.queue(queue)
         record = await asked.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
         while record is None and timeout is None:
             record = await asked.finished(text, LOOK_AGAIN)
@@ -143,7 +145,7 @@ class Operations:
         wanted = _filter(filter)
 
         async def look(queue: str, place: str) -> tuple[list[Job], str | None]:
-            records = await self._link.queue(queue).find(wanted, _entry(place), limit)
+            records = await self._connection.queue(queue).find(wanted, _entry(place), limit)
             jobs = [Job(queue, record) for record in records.records]
             return jobs, None if records.cursor is None else str(records.cursor)
 
@@ -191,23 +193,23 @@ class Operations:
     async def pause(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """Begin no job of the queue, of one of its tasks, or of one of its keys, until resumed. Idempotent."""
         _check_one(task, key)
-        await self._link.queue(check_queue_name(queue)).configure([Pause(task, key)])
+        await self._connection.queue(check_queue_name(queue)).configure([Pause(task, key)])
 
     async def resume(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """Lift the pause of exactly that queue, task or key. Idempotent."""
         _check_one(task, key)
-        await self._link.queue(check_queue_name(queue)).configure([Resume(task, key)])
+        await self._connection.queue(check_queue_name(queue)).configure([Resume(task, key)])
 
     async def stats(self) -> dict[str, QueueStats]:
         """Count the jobs of each queue of this Fifoq, each at one instant."""
-        return {name: _stats(await self._link.queue(name).stats()) for name in self._catalogue.queues}
+        return {name: _stats(await self._connection.queue(name).stats()) for name in self._registry.queues}
 
     async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
         """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
         _check_limit(limit)
 
         async def look(queue: str, place: str) -> tuple[list[BlockedKey], str | None]:
-            page = await self._link.queue(queue).blocked_keys(place or None, limit)
+            page = await self._connection.queue(queue).blocked_keys(place or None, limit)
             return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
 
         keys, following = await _page(self._asked(queue), cursor, look)
@@ -215,20 +217,20 @@ class Operations:
 
     async def check(self) -> tuple[str, ...]:
         """Reach the backend; return what an operator should know of it, a sentence each. Raises if it is unusable."""
-        return await self._link.opening().backend.check()
+        return await self._connection.opening().backend.check()
 
     async def _change(
         self, id: JobId, queue: str | None, change: Callable[[Queue, Sequence[str]], Awaitable[tuple[Changed, ...]]]
     ) -> Changed:
         text = _id(id)
         for each in self._asked(queue):
-            (changed,) = await change(self._link.queue(each), [text])
+            (changed,) = await change(self._connection.queue(each), [text])
             if changed.state is not None:
                 return changed
         raise JobNotFound(text, queue)
 
     def _asked(self, queue: str | None) -> tuple[str, ...]:
-        return self._catalogue.queues if queue is None else (check_queue_name(queue),)
+        return self._registry.queues if queue is None else (check_queue_name(queue),)
 
 
 async def _page(
@@ -325,27 +327,27 @@ class SyncOperations(Operations):
 
             tasks.run_sync(lambda: tasks.worker().drain())
         """
-        return self._link.run(work)
+        return self._connection.run(work)
 
     def enqueue_many_sync(self, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
         """As `enqueue_many`."""
-        return self._link.run(lambda: put_batch(self._link, jobs))
+        return self._connection.run(lambda: put_batch(self._connection, jobs))
 
     def get_sync(self, id: JobId, *, queue: str | None = None) -> Job:
         """As `get`."""
-        return self._link.run(lambda: self.get(id, queue=queue))
+        return self._connection.run(lambda: self.get(id, queue=queue))
 
     def get_many_sync(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
         """As `get_many`."""
-        return self._link.run(lambda: self.get_many(ids, queue=queue))
+        return self._connection.run(lambda: self.get_many(ids, queue=queue))
 
     def finished_sync(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
         """As `finished`."""
-        return self._link.run(lambda: self.finished(id, queue=queue, timeout=timeout))
+        return self._connection.run(lambda: self.finished(id, queue=queue, timeout=timeout))
 
     def find_sync(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
         """As `find`."""
-        return self._link.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
+        return self._connection.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
 
     def jobs_sync(self, **filter: Unpack[JobFilter]) -> Iterator[Job]:
         """As `jobs`."""
@@ -357,28 +359,28 @@ class SyncOperations(Operations):
 
     def cancel_sync(self, id: JobId, *, queue: str | None = None, reason: str = "cancelled by an operator") -> bool:
         """As `cancel`."""
-        return self._link.run(lambda: self.cancel(id, queue=queue, reason=reason))
+        return self._connection.run(lambda: self.cancel(id, queue=queue, reason=reason))
 
     def requeue_sync(self, id: JobId, *, queue: str | None = None) -> bool:
         """As `requeue`."""
-        return self._link.run(lambda: self.requeue(id, queue=queue))
+        return self._connection.run(lambda: self.requeue(id, queue=queue))
 
     def skip_sync(self, id: JobId, *, queue: str | None = None) -> bool:
         """As `skip`."""
-        return self._link.run(lambda: self.skip(id, queue=queue))
+        return self._connection.run(lambda: self.skip(id, queue=queue))
 
     def pause_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """As `pause`."""
-        self._link.run(lambda: self.pause(queue, task=task, key=key))
+        self._connection.run(lambda: self.pause(queue, task=task, key=key))
 
     def resume_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """As `resume`."""
-        self._link.run(lambda: self.resume(queue, task=task, key=key))
+        self._connection.run(lambda: self.resume(queue, task=task, key=key))
 
     def stats_sync(self) -> dict[str, QueueStats]:
         """As `stats`."""
-        return self._link.run(self.stats)
+        return self._connection.run(self.stats)
 
     def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
         """As `blocked_keys`."""
-        return self._link.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))
+        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))

@@ -8,7 +8,7 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_queue_name
 from fifoq.queue import Declare, Setting
-from fifoq.task.definition import TaskDefinition, TaskSettings, register
+from fifoq.task.definition import TaskDefinition, TaskSettings, define
 from fifoq.task.handle import Connection
 from fifoq.task.task import Task
 
@@ -59,8 +59,7 @@ class Registry:
     def add_task(self, function: Callable[..., Any], settings: TaskSettings, connection: Connection) -> AnyTask:
         """Register a task."""
         queue = settings.get("queue", "default")
-        registration = register(function, settings, ordered=queue in self._ordered)
-        definition = registration.definition
+        definition = define(function, settings, ordered=queue in self._ordered)
         if definition.name in self.tasks:
             other = self.tasks[definition.name].function
             raise ConfigurationError(
@@ -68,7 +67,7 @@ class Registry:
                 "Name one of them differently: @tasks.task(name='...')."
             )
         definition.signature.limit = self._max_payload
-        task: AnyTask = Task(registration, connection)
+        task: AnyTask = Task(definition, connection)
         self.tasks[definition.name] = task
         self.definitions.setdefault(definition.queue, {})[definition.name] = definition
         return task
@@ -77,7 +76,7 @@ class Registry:
         """What the queue's backend is to be told at open: of the queue if it was declared, and of its tasks."""
         declared = self._queues.get(queue)
         settings: list[Setting] = [] if declared is None else [Declare(None, declared)]
-        settings += [Declare(name, self.tasks[name].registration.gates) for name in self.definitions.get(queue, {})]
+        settings += [Declare(name, self.tasks[name].definition.gates) for name in self.definitions.get(queue, {})]
         return settings
 
     def definitions_of(self, queues: Sequence[str] | None) -> dict[str, dict[str, TaskDefinition]]:

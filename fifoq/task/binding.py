@@ -125,7 +125,6 @@ def _parts(value: object) -> list[Any]:
     return list(vars(value).values()) if _has_fields(value) and hasattr(value, "__dict__") else []
 
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
 _EXACT = (str, int, float, bool, bytes)
 
 
@@ -178,15 +177,11 @@ class Shape:
         return self._bind_any(given, named)
 
     def dump(self, bound: Bound) -> tuple[list[Any], dict[str, Any]]:
-        """Return (args, kwargs) in a form that the codec knows. Raises Unsendable if it could not be rebuilt."""
+        """Return (args, kwargs) in a form that the codec knows. Raises NotSendable if it could not be rebuilt."""
         if self._is_plain:
             return bound.args, bound.kwargs
         args = [self._dump(self._name_at(index), value) for index, value in enumerate(bound.args)]
         return args, {name: self._dump(name, value) for name, value in bound.kwargs.items()}
-
-    def rebuild(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Return the call that was sent, with its types. Raises ValidationError."""
-        return self.check(ArgsKwargs(args, kwargs), by_alias=False, by_name=True)
 
     def locate(self, where: tuple[int | str, ...]) -> tuple[str | None, str]:
         """Return the parameter that a place in a ValidationError is about, and the place as text."""
@@ -224,22 +219,13 @@ class Shape:
         try:
             return kind.dump_for_sure(value)
         except (ValueError, TypeError, RecursionError) as error:
-            raise Unsendable(name or "", describe(error)) from error
-
-
-class Unsendable(Exception):
-    """An argument could not be sent, or not be rebuilt."""
-
-    def __init__(self, parameter: str, reason: str) -> None:
-        super().__init__(parameter, reason)
-        self.parameter = parameter
-        self.reason = reason
+            raise codec.NotSendable(describe(error), parameter=name or "") from error
 
 
 def _call_adapter(name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> TypeAdapter[Any]:
     """One validator for a whole call: of a function with these parameters that only returns what it is called with."""
 
-    def collect(*args: Any, **kwargs: Any) -> Call:
+    def collect(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs
 
     typed = [parameter.replace(annotation=types[parameter.name]) for parameter in parameters]

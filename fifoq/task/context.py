@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from typing import Any
 
 from fifoq import codec
 from fifoq.job import Job
@@ -88,7 +88,9 @@ class DetachedContext(Context):
     __slots__ = ("_job",)
 
     def __init__(self, queue: str, spec: JobSpec) -> None:
-        self._job = Job(queue, _running(spec, time.time_ns() // 1_000))
+        now = time.time_ns() // 1_000
+        lease = Lease(spec, "", fence=0, entry=0, seq=0, attempt=1, crashes=0, created_at=now, started_at=now)
+        self._job = Job(queue, _claimed(lease, None))
 
     @property
     def job(self) -> Job:
@@ -108,32 +110,6 @@ class DetachedContext(Context):
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> Noted:
         return NOTED
-
-
-def _running(spec: JobSpec, now: int) -> Record:
-    return Record(
-        spec=spec,
-        entry=0,
-        seq=0,
-        state=State.RUNNING,
-        attempt=1,
-        crashes=0,
-        created_at=now,
-        due_at=None,
-        started_at=now,
-        finished_at=None,
-        worker=None,
-        result=None,
-        error=None,
-        progress=None,
-        reason=None,
-        cancel_requested=False,
-        halted=False,
-    )
-
-
-MAX_NOTE = 1_000
-"""A longer note of a progress is cut."""
 
 
 class LeaseContext(Context):
@@ -161,7 +137,7 @@ class LeaseContext(Context):
     @property
     def job(self) -> Job:
         if self._job is None:
-            self._job = Job(self._queue, _record(self._lease, self._worker))
+            self._job = Job(self._queue, _claimed(self._lease, self._worker))
         return self._job
 
     @property
@@ -170,8 +146,7 @@ class LeaseContext(Context):
 
     @property
     def meta(self) -> dict[str, str]:
-        meta = self._lease.spec.meta
-        return cast("dict[str, str]", codec.unpack(meta)) if meta else {}
+        return codec.decode_meta(self._lease.spec.meta)
 
     @property
     def fence(self) -> int:
@@ -187,12 +162,12 @@ class LeaseContext(Context):
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
         """Note how far the job is, at once, from any thread. What it returns may be awaited, and need not be."""
-        self._report(codec.pack([done, total, note[:MAX_NOTE]]))
+        self._report(codec.encode_progress(done, total, note))
         return NOTED
 
 
-def _record(lease: Lease, worker: str) -> Record:
-    """The job as the store holds it after this claim."""
+def _claimed(lease: Lease, worker: str | None) -> Record:
+    """Return the record of a job as the store holds it after this claim."""
     return Record(
         spec=lease.spec,
         entry=lease.entry,

@@ -36,13 +36,24 @@ class TaskDefinition:
     max_crashes: int = 3
     halt: bool = False
     """A job that fails keeps its key closed (`after_failure="halt"`)."""
-    retain: float | None = None
-    """Seconds for which an ended job is kept; None: RESULTS_KEPT, or FAILURES_KEPT if it failed."""
+    results_kept: int = microseconds(RESULTS_KEPT)
+    """Microseconds for which a job is kept after it succeeded or was cancelled."""
+    failures_kept: int = microseconds(FAILURES_KEPT)
+    """Microseconds for which a job is kept after it failed."""
     run_in: Literal["loop", "thread", "process"] = "loop"
     """Where it runs: `auto` is resolved at registration, by whether the function is async."""
     takes_context: bool = False
     promise: str = ""
-    """What the worker's banner says of its order: "in order per match_id", "in order, one line", "oldest first"."""
+    """The order of its jobs, for the worker's banner: "in order per match_id", "in order, one line", "oldest first"."""
+    gates: GateSettings = field(default_factory=GateSettings)
+    """Limits, rate and capacity, as the backend stores them."""
+    read_key: Reader | None = None
+    """Reads the ordering key of a call from its arguments; None: calls have no key."""
+    read_value: Reader | None = None
+    """Reads the value that the task's limit is `by`; None: no limit of the task is by an argument."""
+    priority: int = 0
+    ordered: bool = False
+    """Its queue is one line, so no job has a key of its own."""
 
 
 DEFAULT_QUEUE = "default"
@@ -79,24 +90,9 @@ class TaskSettings(TypedDict, total=False):
     """Where it runs. `auto`: an async function in the loop, any other in a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A registered task: what a worker needs, and what a call needs to become a JobSpec."""
-
-    definition: TaskDefinition
-    gates: GateSettings
-    key: Reader | None
-    value: Reader | None
-    priority: int
-    ordered: bool
-    """Its queue is one line, so no job has a key of its own."""
-    retain: int
-    """Microseconds for which a job is kept, at least, whatever becomes of it."""
-
-
-def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: bool) -> Registration:
+def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: bool) -> TaskDefinition:
     """
-    Check a function and its settings. `ordered`: its queue is one line.
+    Check a function and its settings, and return the definition of the task. `ordered`: its queue is one line.
 
     Raises ConfigurationError, naming what is wrong. Types are not resolved yet: they may name what comes later.
     """
@@ -108,7 +104,8 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
     rule = settings.get("key")
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
-    definition = TaskDefinition(
+    retain = _duration("retain", settings.get("retain"))
+    return TaskDefinition(
         name=name,
         queue=queue,
         function=function,
@@ -117,19 +114,16 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
         timeout=_duration("timeout", settings.get("timeout"), above=True),
         max_crashes=_count("max_crashes", settings.get("max_crashes", 3)),
         halt=settings.get("after_failure") == "halt",
-        retain=_duration("retain", settings.get("retain")),
+        results_kept=microseconds(RESULTS_KEPT if retain is None else retain),
+        failures_kept=microseconds(FAILURES_KEPT if retain is None else retain),
         run_in=_place(function, settings.get("run_in", "auto")),
         takes_context=with_context,
         promise=_promise(rule, ordered=ordered),
-    )
-    return Registration(
-        definition,
         gates=GateSettings.of(settings.get("limit"), settings.get("rate"), settings.get("capacity")),
-        key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
-        value=value_reader(_by(settings), signature.parameters, name),
+        read_key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
+        read_value=value_reader(_by(settings), signature.parameters, name),
         priority=_checked(check_priority, settings.get("priority", 0)),
         ordered=ordered,
-        retain=microseconds(RESULTS_KEPT if definition.retain is None else definition.retain),
     )
 
 

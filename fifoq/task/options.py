@@ -115,11 +115,9 @@ def _times(given: TaskOptions) -> dict[str, Any]:
     times: dict[str, Any] = {
         name: _seconds(name, value) for name, value in given.items() if name in ("enqueue_timeout", "wait")
     }
-    if "delay" in given:
-        times["delay"] = microseconds(_seconds("delay", given["delay"]))
-    for name in ("expires", "retain"):
-        if name in given:
-            times[name] = microseconds(_seconds(name, given[name]))
+    for name, value in given.items():
+        if name in ("delay", "expires", "retain"):
+            times[name] = microseconds(_seconds(name, value))
     if "at" in given:
         times["at"] = _aware(given["at"])
     return times

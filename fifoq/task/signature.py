@@ -16,7 +16,7 @@ from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.record import fast_constructor
-from fifoq.task.binding import Shape, Unsendable, Value, describe
+from fifoq.task.binding import Shape, Value, describe
 from fifoq.task.parameters import POSITIONAL, RETURN, read_parameters, resolve_types
 
 _RESERVED = frozenset(dir(BaseModel))
@@ -205,17 +205,17 @@ class Signature:
         bound = shape.bind(args, kwargs)
         try:
             positional, named = shape.dump(bound)
-        except Unsendable as error:
-            raise self._unsendable(error.parameter, error.reason) from error
+        except NotSendable as error:
+            raise self._not_sendable(error.parameter, error) from error
         return Arguments(self._pack(shape, positional, named), bound.by_name)
 
     def _pack(self, shape: Shape, args: list[Any], kwargs: dict[str, Any]) -> bytes:
         try:
             return codec.encode_call(args, kwargs)
         except NotSendable as error:
-            raise self._unsendable(shape.blame(args, kwargs), str(error)) from error
+            raise self._not_sendable(shape.blame(args, kwargs), error) from error
 
-    def _unsendable(self, parameter: str | None, reason: str) -> InvalidArguments:
+    def _not_sendable(self, parameter: str | None, reason: NotSendable) -> InvalidArguments:
         return InvalidArguments(f"{parameter!r} of {self.name} cannot be sent: {reason}.", parameter=parameter)
 
     def _misfit(self, shape: Shape, error: ValidationError) -> InvalidArguments:

@@ -11,10 +11,9 @@ from fifoq.clock import SECOND, microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.record import JobSpec, fast_constructor
 from fifoq.task.context import Context, DetachedContext
-from fifoq.task.definition import Registration
+from fifoq.task.definition import TaskDefinition
 from fifoq.task.handle import Connection, JobHandle, Origin
 from fifoq.task.options import Options, TaskOptions, read_options, seconds_until
-from fifoq.task.signature import Signature
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -57,12 +56,15 @@ class Task(Generic[P, R_co, T_co]):
     arguments, check them against the function's types, and leave the work to a worker.
     """
 
-    def __init__(self, registration: Registration, connection: Connection, given: TaskOptions | None = None) -> None:
-        definition = registration.definition
+    def __init__(self, definition: TaskDefinition, connection: Connection, given: TaskOptions | None = None) -> None:
         self.name = definition.name
         self.queue = definition.queue
         """The name of its queue."""
-        self.registration = registration
+        self.definition = definition
+        self.function: Callable[..., Any] = definition.function
+        """The function as it was defined."""
+        self.signature = definition.signature
+        """How its arguments and its result are checked and sent."""
         self._connection = connection
         self._given: TaskOptions = given or {}
         self._options = read_options(given) if given else _NO_OPTIONS
@@ -71,19 +73,9 @@ class Task(Generic[P, R_co, T_co]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             setattr(self, attribute, getattr(definition.function, attribute))
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function as it was defined."""
-        return self.registration.definition.function
-
-    @property
-    def signature(self) -> Signature:
-        """How its arguments and its result are checked and sent."""
-        return self.registration.definition.signature
-
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Run the function here and now. One that asks for the Context gets one without a worker behind it."""
-        if self.registration.definition.takes_context:
+        if self.definition.takes_context:
             context = DetachedContext(self.queue, self._spec(args, kwargs, 0))
             return cast("T_co", self.function(context, *args, **kwargs))
         return cast("T_co", self.function(*args, **kwargs))
@@ -136,12 +128,12 @@ class Task(Generic[P, R_co, T_co]):
 
         Raises InvalidArguments, naming the option that is wrong.
         """
-        if "key" in options and self.registration.ordered:
+        if "key" in options and self.definition.ordered:
             raise ConfigurationError(
                 f"Queue {self.queue!r} is ordered: all its jobs are one line, and have no own key."
             )
         given = cast(TaskOptions, {**self._given, **options})
-        return type(self)(self.registration, self._connection, given)
+        return type(self)(self.definition, self._connection, given)
 
     def handle(self, id: str | UUID) -> JobHandle[R_co]:
         """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
@@ -149,17 +141,17 @@ class Task(Generic[P, R_co, T_co]):
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
-        registration, options = self.registration, self._options
+        definition, options = self.definition, self._options
         payload, by_name = self._encode(args, kwargs)
-        read_key, read_value = registration.key, registration.value
+        read_key, read_value = definition.read_key, definition.read_value
         key = options.key if options.has_key or read_key is None else read_key(by_name)
         value = None if read_value is None else read_value(by_name)
-        if retain < registration.retain:
-            retain = registration.retain
+        if retain < definition.results_kept:
+            retain = definition.results_kept
         if options is _NO_OPTIONS:
             id = str(uuid7())
             return _job_spec(
-                (id, self.name, payload, key, value, registration.priority, 0, False, None, None, retain, None, b"")
+                (id, self.name, payload, key, value, definition.priority, 0, False, None, None, retain, None, b"")
             )
         return _job_spec(
             (
@@ -168,7 +160,7 @@ class Task(Generic[P, R_co, T_co]):
                 payload,
                 key,
                 value,
-                registration.priority if options.priority is None else options.priority,
+                definition.priority if options.priority is None else options.priority,
                 options.delay if options.at is None else microseconds(seconds_until(options.at)),
                 options.in_line,
                 options.expires,
@@ -184,7 +176,7 @@ class Task(Generic[P, R_co, T_co]):
         return self.function.__qualname__
 
     def __repr__(self) -> str:
-        return f"<Task {self.name!r} in {self.queue!r}: {self.registration.definition.promise}>"
+        return f"<Task {self.name!r} in {self.queue!r}: {self.definition.promise}>"
 
 
 def _needless_wait(task: str) -> ConfigurationError:

@@ -98,7 +98,7 @@ async def test_openings_at_the_same_time_share_one() -> None:
             opened -= 1
 
     tasks = make()
-    tasks._link._make = Slow
+    tasks._connection._make = Slow
 
     async def use() -> None:
         async with tasks:
@@ -119,7 +119,7 @@ async def test_one_that_fails_to_open_can_be_opened_later() -> None:
                 raise BackendUnavailable("gone")
 
     tasks = make()
-    tasks._link._make = Broken
+    tasks._connection._make = Broken
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
             await tasks.__aenter__()
@@ -180,7 +180,7 @@ async def test_what_is_declared_is_written_at_open_and_what_is_not_is_left_alone
     first.queue("q", limit=3, capacity=7)
     second.task(queue="q", name="t", limit=2)(lambda: None)
     async with first, second:
-        gates = (await first._link.queue("q").stats()).gates
+        gates = (await first._connection.queue("q").stats()).gates
         assert [(gate.task, gate.settings.limit, gate.settings.capacity) for gate in gates] == [
             (None, 3, 7),
             ("t", 2, None),
@@ -194,7 +194,7 @@ async def test_a_task_registered_while_open_is_declared_before_its_first_job(tas
         await late.enqueue()
         with pytest.raises(QueueFull, match="Task 'late' in queue 'later'"):
             await late.enqueue()
-        gates = (await tasks._link.queue("later").stats()).gates
+        gates = (await tasks._connection.queue("later").stats()).gates
         assert gates[0].settings.limit == 5
 
 
@@ -683,9 +683,9 @@ async def test_closing_waits_for_calls_from_threads() -> None:
             happened.append("closed")
 
     tasks = make()
-    tasks._link._make = Slow
+    tasks._connection._make = Slow
     async with tasks:
-        look = asyncio.create_task(asyncio.to_thread(lambda: tasks._link.run(tasks.check)))
+        look = asyncio.create_task(asyncio.to_thread(lambda: tasks._connection.run(tasks.check)))
         await begun.wait()
         asyncio.get_running_loop().call_later(0.01, go_on.set)
     assert happened == ["looked", "closed"]
@@ -799,7 +799,7 @@ async def test_a_call_of_the_seam_is_numbered_per_opening(tasks: Fifoq) -> None:
                 queue.spied, queue.put = True, spy
             return queue
 
-    tasks._link._make = Spy
+    tasks._connection._make = Spy
     for _ in range(2):
         async with tasks:
             await tasks.tasks["double"].enqueue(1)
@@ -821,7 +821,7 @@ class WithThread(MemoryBackend):
         self.done.set()
 
 tasks = Fifoq("memory://")
-tasks._link._make = WithThread
+tasks._connection._make = WithThread
 task = tasks.task(name="t")(lambda: None)
 print(task.enqueue_sync().created, flush=True)
 """

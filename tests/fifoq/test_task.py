@@ -16,7 +16,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import Queue, Receipt
 from fifoq.record import JobSpec
 from fifoq.task import context as context_module
-from fifoq.task.definition import TaskSettings, register
+from fifoq.task.definition import TaskSettings, define
 from fifoq.task.handle import Intake
 from fifoq.task.task import AWAITED
 
@@ -49,7 +49,7 @@ def connection() -> FakeConnection:
 
 
 def task_of(function: Callable[..., Any], connection: Any = None, *, ordered: bool = False, **settings: Any) -> Any:
-    return Task(register(function, TaskSettings(**settings), ordered=ordered), connection or FakeConnection())
+    return Task(define(function, TaskSettings(**settings), ordered=ordered), connection or FakeConnection())
 
 
 class Colour(enum.Enum):
@@ -129,7 +129,7 @@ async def test_a_limit_by_an_argument_gives_the_job_its_value() -> None:
     async def task(tenant: str | None, shard: int | None = None) -> None: ...
 
     one = task_of(task, limit=[Limit(320), Limit(2, by="tenant")])
-    assert one.registration.gates == GateSettings(limit=320, value_limit=2)
+    assert one.definition.gates == GateSettings(limit=320, value_limit=2)
     assert (await put_one(one, "acme")).value == "acme"
     assert (await put_one(one, None)).value is None
     two = task_of(task, limit=Limit(2, by=("tenant", "shard")))
@@ -178,7 +178,7 @@ async def async_generator(a: int) -> Any:
 @pytest.mark.parametrize("function", [with_context, context_as_text, context_by_module, context_unresolvable])
 def test_a_context_as_first_parameter_is_no_part_of_the_call(function: Any) -> None:
     task = task_of(function)
-    assert task.registration.definition.takes_context
+    assert task.definition.takes_context
     assert [parameter.name for parameter in task.signature.parameters] == ["a"]
 
 
@@ -264,15 +264,15 @@ def test_a_variadic_parameter_is_no_key() -> None:
 def test_an_ordered_queue_takes_no_key_and_may_halt() -> None:
     with pytest.raises(ConfigurationError, match="is ordered"):
         task_of(play, key="match_id", ordered=True)
-    assert task_of(play, after_failure="halt", ordered=True).registration.definition.halt
+    assert task_of(play, after_failure="halt", ordered=True).definition.halt
 
 
 def test_settings_stand_for_values() -> None:
-    registration = task_of(play, limit=4, rate="100/s", capacity=9, retry=5, timeout=3, retain=10).registration
-    assert registration.gates == GateSettings(limit=4, capacity=9, interval=10_000, burst=1)
-    assert registration.definition.retry == Retry(attempts=5)
-    assert registration.retain == 10_000_000
-    assert task_of(play, rate=Rate(10, burst=3)).registration.gates == GateSettings(interval=100_000, burst=3)
+    definition = task_of(play, limit=4, rate="100/s", capacity=9, retry=5, timeout=3, retain=10).definition
+    assert definition.gates == GateSettings(limit=4, capacity=9, interval=10_000, burst=1)
+    assert definition.retry == Retry(attempts=5)
+    assert definition.results_kept == definition.failures_kept == 10_000_000
+    assert task_of(play, rate=Rate(10, burst=3)).definition.gates == GateSettings(interval=100_000, burst=3)
 
 
 @pytest.mark.parametrize(
@@ -286,14 +286,14 @@ def test_settings_stand_for_values() -> None:
 )
 def test_a_task_says_what_it_promises(settings: dict[str, Any], promise: str) -> None:
     task = task_of(play, **settings)
-    assert task.registration.definition.promise == promise
+    assert task.definition.promise == promise
     assert promise in repr(task)
 
 
 def test_where_a_function_runs_follows_from_what_it_is() -> None:
-    assert task_of(play).registration.definition.run_in == "loop"
-    assert task_of(with_context).registration.definition.run_in == "thread"
-    assert task_of(play, run_in="process").registration.definition.run_in == "process"
+    assert task_of(play).definition.run_in == "loop"
+    assert task_of(with_context).definition.run_in == "thread"
+    assert task_of(play, run_in="process").definition.run_in == "process"
 
 
 def test_two_tasks_of_one_name_are_refused_with_both_places() -> None:

@@ -1,12 +1,14 @@
-"""Timeouts and cancellation of running jobs, in the loop and in threads."""
+"""Functions in the event loop and in threads: their context, and how timeouts and cancellation stop them."""
 
 import asyncio
+import contextvars
 import logging
 import threading
 from typing import Any
 
 import pytest
 
+from fifoq.codec import pack
 from fifoq.record import State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
@@ -131,7 +133,7 @@ async def test_a_thread_keeps_its_key_closed_until_it_returns_after_its_timeout(
     second = await shop.put(shop.task(next_one), key="k")
     async with shop.worker(lease=0.1):
         await asyncio.to_thread(timed_out.wait)
-        await asyncio.sleep(0.3)  # three leases: somebody must have kept it
+        await asyncio.sleep(0.3)  # three leases: it must have been extended
         assert (await shop.job(first)).state is State.RUNNING
         assert (await shop.job(second)).state is State.WAITING
         release.set()
@@ -152,3 +154,48 @@ async def test_a_job_without_a_timeout_has_no_timer(shop: Any) -> None:
     async with shop.worker():
         await shop.ended(id)
     assert timers == []
+
+
+# ---- the context of a function ----
+
+
+async def test_each_job_has_its_own_context_variables(shop: Any) -> None:
+    variable = contextvars.ContextVar("variable", default="clean")
+    seen = []
+
+    async def set_it() -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+
+    def set_it_too() -> None:
+        seen.append(variable.get())
+        variable.set("dirty")
+
+    for task in (shop.task(set_it), shop.task(set_it_too)):
+        for _ in range(3):
+            await shop.put(task)
+    await shop.worker(concurrency=1, threads=1).drain()
+    assert seen == ["clean"] * 6
+
+
+async def test_sync_jobs_see_the_context_variables_that_the_worker_was_started_with(shop: Any) -> None:
+    variable = contextvars.ContextVar("variable", default="")
+    variable.set("given")
+
+    def look() -> str:
+        return f"{variable.get()} in {threading.current_thread().name}"
+
+    id = await shop.put(shop.task(look))
+    async with shop.worker():
+        assert (await shop.ended(id)).result.startswith("given in fifoq-thread")
+
+
+async def test_resources_and_all_else_of_the_context_reach_the_task(shop: Any) -> None:
+    async def look(ctx: Context, n: int) -> list[Any]:
+        return [n, ctx.resources["db"], ctx.meta["who"], ctx.fence > 0, ctx.job.id, ctx.job.worker, ctx.job.key]
+
+    shop.resources = {"db": 1}
+    id = await shop.put(shop.task(look), 5, key="k", meta=pack({"who": "me"}))
+    worker = shop.worker(name="w")
+    async with worker:
+        assert (await shop.ended(id)).result == [5, 1, "me", True, id, "w", "k"]

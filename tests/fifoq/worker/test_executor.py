@@ -1,4 +1,4 @@
-"""What a worker claims ahead of the jobs that it runs, while these are short."""
+"""The executor: the order of its jobs, and how many it prefetches while they are short."""
 
 import asyncio
 from typing import Any
@@ -8,78 +8,78 @@ import pytest
 from fifoq.queue import Backend
 from fifoq.record import Claimed, State
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
-from fifoq.worker import executor as pace
-from fifoq.worker.executor import AHEAD, MOST, Pace
+from fifoq.worker import executor
+from fifoq.worker.executor import MAX_PREFETCHED, PREFETCH_SECONDS, Prefetch
 
 
-class Asked(WrappedQueue):
-    """It notes for how many jobs it was asked at a time."""
+class CountsClaims(WrappedQueue):
+    """A queue that stores the number of jobs of each claim."""
 
     def __init__(self, queue: Any) -> None:
         super().__init__(queue)
-        self.asked: list[int] = []
+        self.claims: list[int] = []
 
     async def claim(self, call: Any, worker: str, n: int, lease: int, tasks: Any, ahead: int = 0) -> Claimed:
-        self.asked.append(n)
+        self.claims.append(n)
         return await self._queue.claim(call, worker, n, lease, tasks, ahead)
 
 
 @pytest.fixture
-def asked(backend: Backend) -> WrappedBackend:
-    return WrappedBackend(backend, Asked)
+def counted(backend: Backend) -> WrappedBackend:
+    return WrappedBackend(backend, CountsClaims)
 
 
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are thought to be short until one is not."""
-    monkeypatch.setattr(pace, "UNKNOWN", 0.0)
-    monkeypatch.setattr(pace, "AHEAD", 0.01)
+    """Jobs are expected to be short until one is not."""
+    monkeypatch.setattr(executor, "FIRST_ESTIMATE", 0.0)
+    monkeypatch.setattr(executor, "PREFETCH_SECONDS", 0.01)
 
 
 @pytest.fixture
 def short(trusting: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are thought to be short, however long this machine takes for them."""
-    monkeypatch.setattr(pace, "AHEAD", 100.0)
+    """Jobs count as short, however long this machine takes for them."""
+    monkeypatch.setattr(executor, "PREFETCH_SECONDS", 100.0)
 
 
-def test_nothing_is_claimed_ahead_while_nothing_is_known() -> None:
-    new = Pace()
+def test_nothing_is_prefetched_before_jobs_have_ended() -> None:
+    prefetch = Prefetch()
     for _ in range(10):
-        assert new.ahead(busy=False) == 0
-        new.ended(AHEAD / 100)
+        assert prefetch.jobs(busy=False) == 0
+        prefetch.ended(PREFETCH_SECONDS / 100)
 
 
-def test_short_jobs_let_some_more_be_claimed_ahead_and_no_more_than_the_most() -> None:
-    known = Pace()
+def test_while_jobs_are_short_some_are_prefetched_and_no_more_than_the_maximum() -> None:
+    prefetch = Prefetch()
     for _ in range(200):
-        known.ended(AHEAD / 3.5)
-    assert known.ahead(busy=False) == 3
+        prefetch.ended(PREFETCH_SECONDS / 3.5)
+    assert prefetch.jobs(busy=False) == 3
     for _ in range(200):
-        known.ended(0.0)
-    assert known.ahead(busy=False) == MOST
+        prefetch.ended(0.0)
+    assert prefetch.jobs(busy=False) == MAX_PREFETCHED
 
 
 def test_one_long_job_ends_it_at_once_and_one_short_job_does_not_begin_it_again() -> None:
-    known = Pace()
+    prefetch = Prefetch()
     for _ in range(1000):
-        known.ended(AHEAD / 100)
-    known.ended(1.0)
-    assert known.ahead(busy=False) == 0
-    known.ended(AHEAD / 100)
-    assert known.ahead(busy=False) == 0
+        prefetch.ended(PREFETCH_SECONDS / 100)
+    prefetch.ended(1.0)
+    assert prefetch.jobs(busy=False) == 0
+    prefetch.ended(PREFETCH_SECONDS / 100)
+    assert prefetch.jobs(busy=False) == 0
 
 
-def test_nothing_is_claimed_ahead_of_jobs_that_have_run_for_longer_than_short_ones_do() -> None:
-    known = Pace()
+def test_nothing_is_prefetched_behind_jobs_that_have_run_for_longer_than_short_ones_do() -> None:
+    prefetch = Prefetch()
     for _ in range(1000):
-        known.ended(AHEAD / 100)
-    known.began_at -= 2 * AHEAD
-    assert known.ahead(busy=False) == MOST
-    assert known.ahead(busy=True) == 0
+        prefetch.ended(PREFETCH_SECONDS / 100)
+    prefetch.began_at -= 2 * PREFETCH_SECONDS
+    assert prefetch.jobs(busy=False) == MAX_PREFETCHED
+    assert prefetch.jobs(busy=True) == 0
 
 
-async def test_jobs_claimed_ahead_begin_in_the_order_of_their_claims_and_one_at_a_time(
-    shop: Any, asked: WrappedBackend, short: None
+async def test_prefetched_jobs_begin_in_the_order_of_their_claims_and_one_at_a_time(
+    shop: Any, counted: WrappedBackend, short: None
 ) -> None:
     order: list[int] = []
     now = peak = 0
@@ -95,13 +95,13 @@ async def test_jobs_claimed_ahead_begin_in_the_order_of_their_claims_and_one_at_
 
     task = shop.task(count)
     await shop.put_all([shop.spec(task, n) for n in range(200)])
-    await shop.worker(backend=asked, concurrency=1).drain()
+    await shop.worker(backend=counted, concurrency=1).drain()
     assert order == list(range(200))
     assert peak == 1
-    assert max(asked.queue("default").asked) == 1 + MOST
+    assert max(counted.queue("default").claims) == 1 + MAX_PREFETCHED
 
 
-async def test_a_sync_job_that_was_claimed_ahead_waits_its_turn_too(shop: Any, short: None) -> None:
+async def test_a_prefetched_sync_job_waits_its_turn_too(shop: Any, short: None) -> None:
     order: list[int] = []
 
     def count(n: int) -> None:
@@ -113,8 +113,8 @@ async def test_a_sync_job_that_was_claimed_ahead_waits_its_turn_too(shop: Any, s
     assert order == list(range(100))
 
 
-async def test_a_task_that_takes_one_at_a_time_of_a_key_is_never_claimed_ahead_of_itself(
-    shop: Any, asked: WrappedBackend, short: None
+async def test_no_job_of_a_key_is_prefetched_behind_another_of_the_key(
+    shop: Any, counted: WrappedBackend, short: None
 ) -> None:
     running: list[int] = []
 
@@ -123,11 +123,11 @@ async def test_a_task_that_takes_one_at_a_time_of_a_key_is_never_claimed_ahead_o
 
     task = shop.task(look)
     await shop.put_all([shop.spec(task, key="k") for _ in range(50)])
-    await shop.worker(backend=asked, concurrency=1).drain()
+    await shop.worker(backend=counted, concurrency=1).drain()
     assert running == [1] * 50
 
 
-async def test_what_was_claimed_ahead_of_a_job_that_is_long_after_all_goes_back_to_its_place(
+async def test_jobs_prefetched_behind_one_that_is_long_after_all_go_back_to_their_places(
     shop: Any, trusting: None
 ) -> None:
     go, others = asyncio.Event(), []
@@ -154,10 +154,10 @@ async def test_what_was_claimed_ahead_of_a_job_that_is_long_after_all_goes_back_
         await shop.ended(first)
 
 
-async def test_a_worker_that_stops_hands_back_at_once_what_it_claimed_ahead(
+async def test_a_worker_that_stops_hands_back_prefetched_jobs_at_once(
     shop: Any, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fifoq.worker.executor.PATIENCE", 100.0)
+    monkeypatch.setattr(executor, "PREFETCH_TIMEOUT", 100.0)
     begun, go, ran = asyncio.Event(), asyncio.Event(), 0
 
     async def wait() -> None:

@@ -1,4 +1,4 @@
-"""Leases are kept while a job runs, and a job is stopped when its lease is not."""
+"""Leases are extended while a job runs, and a job is stopped when its lease is not."""
 
 import asyncio
 import logging
@@ -14,6 +14,8 @@ from fifoq.job import Progress
 from fifoq.record import Extension, State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
+from fifoq.worker import WorkerSettings
+from fifoq.worker.executor import Executor
 from fifoq.worker.heartbeat import Heartbeat
 from fifoq.worker.outage import Contact
 from fifoq.worker.run import Plan, Run
@@ -31,7 +33,7 @@ async def test_a_job_that_blocks_the_loop_for_three_leases_runs_once(shop: Any) 
     stolen: list[str] = []
 
     def steal() -> None:
-        """Another worker, on another loop, that takes whatever it can."""
+        """Claim for another worker, on another loop, as often as possible."""
 
         async def claim() -> None:
             twin = shop.backend.twin()
@@ -76,8 +78,8 @@ async def test_a_job_whose_lease_was_lost_is_stopped_and_settles_nothing(
     worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await started.wait()
-        # The lease is made to end by the hand of the test: shortened behind the keeper's back, and taken by another.
-        (run,) = worker._shift._held.values()
+        # The test ends the lease early, and another worker claims the job.
+        (run,) = worker._runtime._held.values()
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
         claimed = await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
@@ -105,12 +107,12 @@ async def test_a_job_that_returns_after_its_lease_was_lost_settles_nothing(shop:
     worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await started.wait()
-        (run,) = worker._shift._held.values()
+        (run,) = worker._runtime._held.values()
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
         await Caller().attempt(lambda call: queue.claim(call, "other", 1, 60_000_000, ["stubborn"]))
         await stopped.wait()
-        await shop.until(lambda: worker._shift.idle)
+        await shop.until(lambda: worker._runtime.idle)
     assert outages.calls.count("settle") == 0
     assert (await shop.job(id)).worker == "other"
 
@@ -128,12 +130,12 @@ async def test_a_stale_outcome_is_refused(shop: Any, caplog: pytest.LogCaptureFi
     worker = shop.worker(lease=0.3, concurrency=1)
     async with worker:
         await asyncio.to_thread(started.wait)
-        (run,) = worker._shift._held.values()
+        (run,) = worker._runtime._held.values()
         await queue.extend([Extension(id, run.lease.token, 1)])
         await asyncio.sleep(0.001)
         await Caller().attempt(lambda call: queue.claim(call, "other", 1, 10_000_000, ["slow"]))
         go.set()
-        await shop.until(lambda: worker._shift.idle)
+        await shop.until(lambda: worker._runtime.idle)
         job = await shop.job(id)
         assert (job.state, job.worker, job.result) == (State.RUNNING, "other", None)
 
@@ -157,7 +159,7 @@ async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(s
     async with worker:
         await started.wait()
         outages.down = True
-        (run,) = worker._shift._held.values()
+        (run,) = worker._runtime._held.values()
         await shop.until(lambda: stopped)
         assert stopped[0] < run.deadline
         assert not worker.ready
@@ -168,7 +170,7 @@ async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_is_gone(s
         await shop.until(lambda: worker.ready, 2.0)
 
 
-async def test_a_backend_that_hangs_is_as_good_as_gone(shop: Any, outages: Any) -> None:
+async def test_jobs_are_stopped_before_their_leases_end_if_the_backend_hangs(shop: Any, outages: Any) -> None:
     started, stopped = asyncio.Event(), asyncio.Event()
 
     async def slow() -> None:
@@ -205,14 +207,22 @@ async def test_a_job_that_was_claimed_but_not_begun_when_its_lease_is_over_is_no
 ) -> None:
     """As in a process that was frozen in between: another worker may have the job by then."""
     runs: list[int] = []
+    start, frozen = Executor.start, []
 
     async def run(ctx: Context) -> None:
         runs.append(ctx.fence)
 
-    times = iter([0.0, float("inf")])  # it is taken in time, and begun too late
-    monkeypatch.setattr("fifoq.worker.executor.monotonic", lambda: next(times, 0.0))
+    def start_late_once(executor: Executor, started: Any) -> None:
+        if not frozen:
+            frozen.extend(started)
+            for one in started:
+                one.deadline = time.monotonic()  # it was taken in time, and its lease is over now
+        start(executor, started)
+
+    monkeypatch.setattr(Executor, "start", start_late_once)
     id = await shop.put(shop.task(run))
     await shop.worker().drain()
+    assert len(frozen) == 1
     assert runs == [2], "the first claim was handed back"
     job = await shop.job(id)
     assert (job.state, job.attempt, job.crashes) == (State.SUCCEEDED, 1, 0)
@@ -270,20 +280,22 @@ async def test_progress_is_written_in_few_calls(shop: Any, outages: Any) -> None
     assert outages.calls.count("extend") <= 3 + seconds.total_seconds() / 0.1
 
 
-async def test_progress_that_comes_before_the_keeper_is_ready_is_written_soon(shop: Any) -> None:
+async def test_progress_that_comes_before_the_heartbeat_is_ready_is_written_soon(shop: Any) -> None:
     async def slow() -> None: ...
 
     task = shop.task(slow)
     id = await shop.put(task)
     queue = shop.backend.queue("default")
     claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 60_000_000, ["slow"]))
-    run = Run(queue, Plan(task, None), claimed.leases[0], time.monotonic() + 60.0)  # type: ignore[arg-type]
-    keeper = Heartbeat(shop.backend, {"token": run}, 60.0, Contact(), lambda run, why: None)
-    keeper.report(run, pack([1, 2, ""]))
-    keeper.start()
+    plan = Plan(task, None)  # type: ignore[arg-type]
+    run = Run("default", lambda run, outcome: None, plan, claimed.leases[0], time.monotonic() + 60.0)
+    settings = WorkerSettings(lease=60.0)
+    heartbeat = Heartbeat(shop.backend, {"token": run}, settings, Contact(), lambda run, why: None)
+    heartbeat.report(run, pack([1, 2, ""]))
+    heartbeat.start()
     await shop.until_job(id, lambda job: job.progress == Progress(1, 2, ""))
-    await keeper.stop(5.0)
-    assert not keeper.alive
+    await heartbeat.stop(5.0)
+    assert not heartbeat.alive
 
 
 async def test_one_extension_that_hangs_costs_no_lease(shop: Any, outages: Any) -> None:
@@ -305,7 +317,7 @@ async def test_one_extension_that_hangs_costs_no_lease(shop: Any, outages: Any) 
     assert (job.attempt, job.crashes, stopped) == (1, 0, [False])
 
 
-async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_heartbeat_that_fails_starts_again(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started, go = asyncio.Event(), asyncio.Event()
     runs = []
 
@@ -314,15 +326,15 @@ async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.M
         started.set()
         await go.wait()
 
-    keep, failures = Heartbeat._keep, []
+    extend_leases, failures = Heartbeat._extend_leases, []
 
     async def fails_once(self: Heartbeat, twin: Any) -> None:
         failures.append(1)
         if len(failures) == 1:
             raise RuntimeError("a bug")
-        await keep(self, twin)
+        await extend_leases(self, twin)
 
-    monkeypatch.setattr(Heartbeat, "_keep", fails_once)
+    monkeypatch.setattr(Heartbeat, "_extend_leases", fails_once)
     id = await shop.put(shop.task(slow))
     async with shop.worker(lease=0.3):
         await started.wait()
@@ -332,7 +344,7 @@ async def test_a_keeper_that_fails_starts_again(shop: Any, monkeypatch: pytest.M
     assert (job.attempt, job.crashes, len(runs), len(failures)) == (1, 0, 1, 2)
 
 
-async def test_a_dead_keeper_is_noticed_and_replaced(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_heartbeat_is_noticed_and_replaced(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow() -> None:
         await asyncio.sleep(1.0)
 

@@ -1,4 +1,4 @@
-"""The promise itself, on a small scale: many keys, failures and retries, two workers, and no key out of order."""
+"""The promise of a worker, on a small scale: no key out of order, whatever fails, is tried again or crashes."""
 
 import asyncio
 import random
@@ -48,7 +48,7 @@ async def test_a_hot_key_is_handed_from_job_to_job_without_waiting_for_a_clock(s
     await shop.put_all([shop.spec(task, key="one") for _ in range(500)])
     start = time.monotonic()
     await shop.worker().drain()
-    # If one hand-over in ten waited for the 0.75 s floor, this would take over 30 s.
+    # If one job in ten waited for the next poll, 0.75 s later, this would take over 30 s.
     assert time.monotonic() - start < 10.0
 
 
