@@ -4,12 +4,9 @@ import json
 import random
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import NamedTuple
 
 from fifoq.cli.demo.log import Turn
-from fifoq.errors import ConfigurationError
 
 FILE = "kasparov_deep_blue_1997.jsonl"
 
@@ -30,9 +27,9 @@ class Party(NamedTuple):
 
 
 def games() -> list[tuple[Move, ...]]:
-    """Return the six games, each a tuple of its moves in order. Raises ConfigurationError if the file is missing."""
+    """Return the six games, each a tuple of its moves in order."""
     found: dict[int, list[Move]] = {}
-    for line in _file().read_text("utf-8").splitlines():
+    for line in files("fifoq.cli.demo").joinpath(FILE).read_text("utf-8").splitlines():
         fact = json.loads(line)
         found.setdefault(fact["game"], []).append(Move(fact["ply"], fact["uci"], fact["board"]))
     return [tuple(moves) for _, moves in sorted(found.items())]
@@ -65,13 +62,3 @@ def plans(count: int, seed: int, *, mean_work: float, stumbling: float) -> list[
 def _turns(party: Party, dice: random.Random, mean_work: float, stumbling: float) -> Iterator[Turn]:
     for move in party.moves:
         yield Turn(move.ply, move.uci, dice.uniform(0, 2 * mean_work), dice.random() < stumbling)
-
-
-def _file() -> Traversable | Path:
-    """The wheel carries the games within this package; a clone keeps them with the examples."""
-    packaged = files("fifoq.cli") / "data" / FILE
-    cloned = Path(__file__).parents[3] / "examples" / "data" / FILE
-    for place in (packaged, cloned):
-        if place.is_file():
-            return place
-    raise ConfigurationError(f"The demo's games, {FILE}, are missing: install fifoq again.")
