@@ -1,17 +1,16 @@
-"""The board applies what a record of chess needs, and refuses what does not fit it."""
+"""The recorded games replay move by move, by as much of the rules of chess as that needs."""
 
 import pytest
 
-from fifoq.cli.demo.board import START, MoveDoesNotFit, play
-from fifoq.cli.demo.games import games
+from fifoq.cli.demo.games import RECORDED, START, MoveDoesNotFit, board_after, games, plans, recorded_games
 
 
 def test_every_recorded_move_gives_the_recorded_board() -> None:
     plies = 0
-    for moves in games():
+    for moves in recorded_games():
         board = START
         for move in moves:
-            board = play(board, move.uci)
+            board = board_after(board, move.uci)
             assert board == move.board, move
             plies += 1
     assert plies == 519
@@ -19,12 +18,12 @@ def test_every_recorded_move_gives_the_recorded_board() -> None:
 
 def test_en_passant_takes_the_pawn_beside() -> None:
     board = "rnbqkbnr/ppp1p1pp/8/3pPp2/8/8/PPPP1PPP/RNBQKBNR"
-    assert play(board, "e5f6") == "rnbqkbnr/ppp1p1pp/5P2/3p4/8/8/PPPP1PPP/RNBQKBNR"
+    assert board_after(board, "e5f6") == "rnbqkbnr/ppp1p1pp/5P2/3p4/8/8/PPPP1PPP/RNBQKBNR"
 
 
 def test_a_pawn_that_takes_a_piece_leaves_the_square_beside_alone() -> None:
     board = "rnbqkbnr/ppp1pppp/8/3p4/4P3/8/PPPP1PPP/RNBQKBNR"
-    assert play(board, "e4d5") == "rnbqkbnr/ppp1pppp/8/3P4/8/8/PPPP1PPP/RNBQKBNR"
+    assert board_after(board, "e4d5") == "rnbqkbnr/ppp1pppp/8/3P4/8/8/PPPP1PPP/RNBQKBNR"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_a_pawn_that_takes_a_piece_leaves_the_square_beside_alone() -> None:
     ],
 )
 def test_a_promotion_keeps_the_colour(board: str, move: str, after: str) -> None:
-    assert play(board, move) == after
+    assert board_after(board, move) == after
 
 
 @pytest.mark.parametrize(
@@ -48,9 +47,22 @@ def test_a_promotion_keeps_the_colour(board: str, move: str, after: str) -> None
     ],
 )
 def test_castling_takes_the_rook_along(move: str, after: str) -> None:
-    assert play("r3k2r/8/8/8/8/8/8/R3K2R", move) == after
+    assert board_after("r3k2r/8/8/8/8/8/8/R3K2R", move) == after
 
 
 def test_a_move_from_an_empty_square_does_not_fit() -> None:
     with pytest.raises(MoveDoesNotFit, match="no piece on e4"):
-        play(START, "e4e5")
+        board_after(START, "e4e5")
+
+
+def test_more_games_than_recorded_are_repetitions_under_names_of_their_own() -> None:
+    recorded = recorded_games()
+    assert len(recorded) == RECORDED
+    played = games(RECORDED + 2)
+    assert [game.moves for game in played] == [*recorded, *recorded[:2]]
+    assert len({game.name for game in played}) == RECORDED + 2
+
+
+def test_the_same_seed_makes_the_same_plans() -> None:
+    assert plans(7, 3, mean_work=0.01, failing=0.1) == plans(7, 3, mean_work=0.01, failing=0.1)
+    assert plans(7, 3, mean_work=0.01, failing=0.1) != plans(7, 4, mean_work=0.01, failing=0.1)
