@@ -1,40 +1,40 @@
 #!/bin/sh
-# Makes a virtual environment of this checkout's own, if it is not there yet, or not as it should be.
+# Makes a virtual environment for this checkout, if it is missing or out of date.
 #
-#     tools/environment NAME FOLDER EXTRA [PYTHON]
+#     tools/environment.sh NAME FOLDER EXTRA [PYTHON]
 #
-# Installs fifoq itself (editable) with the extra, at the versions of constraints.txt: with uv where there is one, else
-# with venv and pip. NAME stands before what it says, on standard error. PYTHON, or the variable of that name, chooses
-# the interpreter. A second run costs some milliseconds: a stamp in the folder tells what it was made from.
+# Installs fifoq itself (editable) with the extra, at the versions of constraints.txt: with uv if it is installed, else
+# with venv and pip. Each line on standard error begins with NAME. PYTHON, or the variable of that name, chooses the
+# interpreter. A second run costs some milliseconds: a stamp in the folder records the inputs of the first.
 set -eu
 
 name=$1 folder=$2 extra=$3 chosen=${4:-${PYTHON:-}}
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 log=$folder.log
 
-say() { printf '%s: %s\n' "$name" "$*" >&2; }
+report() { printf '%s: %s\n' "$name" "$*" >&2; }
 
 fail() {
-    say "$@"
+    report "$@"
     exit 1
 }
 
-stamp() { # an environment knows absolute paths: a checkout that was moved needs another one
+stamp() { # an environment contains absolute paths, so a checkout that was moved needs another one
     printf '%s\n' "$root" "$folder" "$extra" "$chosen"
-    cat -- "$root/pyproject.toml" "$root/constraints.txt" "$root/tools/environment" | cksum
+    cat -- "$root/pyproject.toml" "$root/constraints.txt" "$root/tools/environment.sh" | cksum
 }
 
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 makes_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
-choose_python() { # prints the one that was chosen, or the first with all that pip needs, or the first, or nothing
+choose_python() { # prints the chosen one, else the first that can make environments, else the first, else nothing
     if [ -n "$chosen" ]; then
         usable "$chosen" || fail "PYTHON is '$chosen', which does not run, or is older than Python 3.11."
         command -v "$chosen"
         return
     fi
-    sh "$root/tools/pythons" | cut -d ' ' -f 2- | {
+    sh "$root/tools/pythons.sh" | cut -d ' ' -f 2- | {
         first=
         while IFS= read -r each; do
             if makes_environments "$each"; then
@@ -61,7 +61,7 @@ with_pip() {
 }
 
 make() { # METHOD, uv or pip: a fresh environment
-    say "setting up $folder with ${python:-a Python of its own} and $1; this is done once and may take a minute"
+    report "setting up $folder with ${python:-a Python of its own} and $1; this is done once and may take a minute"
     rm -rf -- "$folder"
     mkdir -p -- "$(dirname -- "$folder")"
     (with_"$1") >"$log" 2>&1 || {
@@ -73,7 +73,7 @@ make() { # METHOD, uv or pip: a fresh environment
 if [ -x "$folder/bin/python" ] && [ "$(stamp)" = "$(cat -- "$folder/stamp" 2>/dev/null)" ]; then
     exit 0
 fi
-# A shell may carry these for other projects.
+# A shell may have set these for other projects.
 unset PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV VIRTUAL_ENV
 
 python=$(choose_python)
@@ -82,10 +82,10 @@ if command -v uv >/dev/null 2>&1; then
         stamp >"$folder/stamp"
         exit 0
     fi
-    say "uv could not do it; trying pip"
+    report "uv failed; trying pip"
 fi
-[ -n "$python" ] || fail "no Python from 3.11 on was found. Install one, or say where it is: PYTHON=/path/to/it ./$name"
+[ -n "$python" ] || fail "no Python from 3.11 on was found. Install one, or give its path: PYTHON=/path/to/it ./$name"
 makes_environments "$python" || fail "$python cannot make virtual environments: its module venv or ensurepip is" \
     "missing. On Debian and Ubuntu, apt install python3-venv brings it. Or install uv."
-make pip || fail "pip could not install what is needed; its last words stand above, all of them in $log"
+make pip || fail "pip could not install the requirements; the end of its output is above, all of it in $log"
 stamp >"$folder/stamp"

@@ -1,4 +1,4 @@
-"""Imports point downwards only. import-linter holds the floors of pyproject.toml; here it shows that it does."""
+"""Imports point downwards only: import-linter enforces the layers of pyproject.toml, and finds planted violations."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlin
 SOURCES = ["", "backends", "adapters"]
 
 
-def look(root: Path) -> tuple[int, str]:
-    """Run import-linter on the tree at `root`; return its exit status and what it said."""
+def lint(root: Path) -> tuple[int, str]:
+    """Run import-linter on the tree at `root`; return its exit status and its output."""
     path = os.pathsep.join(str(root / folder) for folder in SOURCES)
     program = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
@@ -26,7 +26,7 @@ def look(root: Path) -> tuple[int, str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the tree, to plant something in."""
+    """A copy of the tree, for a planted violation."""
     without = shutil.ignore_patterns("__pycache__")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for folder in ["fifoq", "backends", "adapters"]:
@@ -39,9 +39,9 @@ def layers() -> list[set[str]]:
     return [set(line.replace("|", ":").replace(" ", "").split(":")) for line in contract["layers"]]
 
 
-def test_every_import_keeps_to_the_floors() -> None:
-    status, said = look(ROOT)
-    assert status == 0, said
+def test_every_import_keeps_to_the_layers() -> None:
+    status, output = lint(ROOT)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ def test_every_import_keeps_to_the_floors() -> None:
 def test_an_import_that_points_upwards_is_found(copy: Path, module: str, imported: str) -> None:
     with (copy / module).open("a") as file:
         file.write(f"\nimport {imported}\n")
-    status, said = look(copy)
-    assert status == 1, said
-    assert "BROKEN" in said
-    assert imported in said
+    status, output = lint(copy)
+    assert status == 1, output
+    assert "BROKEN" in output
+    assert imported in output
 
 
-def test_every_module_of_the_core_has_a_floor() -> None:
+def test_every_module_of_the_core_has_a_layer() -> None:
     placed = set[str]().union(*layers())
     modules = {f"fifoq.{path.stem}" for path in (ROOT / "fifoq").iterdir() if is_module(path)}
-    assert modules <= placed, f"without a floor in pyproject.toml: {sorted(modules - placed)}"
+    assert modules <= placed, f"without a layer in pyproject.toml: {sorted(modules - placed)}"
 
 
-def test_every_package_is_looked_at() -> None:
+def test_every_package_is_checked() -> None:
     packages = {path.name for folder in ["backends", "adapters"] for path in (ROOT / folder).iterdir()}
     packages -= {"__pycache__"}
     assert packages | {"fifoq"} == set(LINTER["root_packages"])

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the CPythons from 3.11 on that this machine has, one of each minor version: "3.11 /path/to/python3.11".
-# First the one that `python3` means, then the others. Knows PATH, pyenv's versions and uv's.
+# Prints the CPythons of this machine from 3.11 on, one of each minor version: "3.11 /path/to/python3.11".
+# First `python3`, then the others. Searches PATH, and the versions of pyenv and uv.
 set -u
 
 describe='
@@ -10,7 +10,7 @@ if sys.implementation.name == "cpython" and sys.version_info >= (3, 11) and sys.
     print(version, getattr(sys, "_base_executable", None) or sys.executable)
 '
 
-in_path() { # every program of these names, not only the first: a shim may stand before the real one
+in_path() { # every program of these names, not only the first: a shim may precede the real one in PATH
     for name in "$@"; do
         (
             IFS=:
