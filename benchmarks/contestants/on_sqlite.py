@@ -1,8 +1,8 @@
 """
-The contestants of the SQLite benchmarks, each on a file of its own: fifoq, huey, persist-queue, and the floor.
+The contestants on SQLite, each on a file of its own: fifoq, huey, persist-queue, and a bare commit.
 
-All flush as often as told (`synchronous`) and, but for one, write a log ahead (`journal_mode=WAL`); everything else is
-each one's default. A job takes no argument and does nothing.
+All of them get the same `synchronous` setting and, but for one, a write-ahead log (`journal_mode=WAL`); all other
+settings are their defaults. A job takes no argument and does nothing.
 """
 
 import asyncio
@@ -21,31 +21,31 @@ from huey.consumer import Consumer
 from huey.storage import SqliteStorage
 from persistqueue.async_sqlqueue import AsyncSQLiteQueue
 
-from benchmarks.end_to_end import Tally
+from benchmarks.counter import JobCounter
 from fifoq import Fifoq
 
 FLIGHT = 100
 
 
-class Side(NamedTuple):
+class Opened(NamedTuple):
     """One contestant, opened."""
 
     one: Callable[[], Awaitable[Any]]
     """Enqueue one job, and return once it is committed."""
     flight: Callable[[], Awaitable[Any]]
-    """Enqueue FLIGHT jobs, all at once if it can."""
-    run: Callable[[Tally], Awaitable[None]]
-    """Run what was enqueued with one worker, until the tally is full."""
+    """Enqueue FLIGHT jobs, all at once if the contestant can."""
+    run: Callable[[JobCounter], Awaitable[None]]
+    """Run the enqueued jobs with one worker, until all that the counter expects have run."""
 
 
-Open = Callable[[Path, str], AbstractAsyncContextManager[Side]]
-"""Opens a contestant on a file in that folder, with that `synchronous`."""
+Open = Callable[[Path, str], AbstractAsyncContextManager[Opened]]
+"""Opens a contestant on a file in a folder, with a level of `synchronous`."""
 
 
 @asynccontextmanager
-async def fifoq_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
+async def fifoq(folder: Path, synchronous: str) -> AsyncGenerator[Opened]:
     tasks = Fifoq(f"sqlite:///{folder / 'fifoq.db'}?synchronous={synchronous}")
-    running: list[Tally] = []
+    running: list[JobCounter] = []
 
     @tasks.task(retain=0.0)
     async def noop() -> None:
@@ -54,17 +54,17 @@ async def fifoq_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
     async def flight() -> None:
         await asyncio.gather(*(noop.enqueue() for _ in range(FLIGHT)))
 
-    async def run(tally: Tally) -> None:
-        running[:] = [tally]
+    async def run(counter: JobCounter) -> None:
+        running[:] = [counter]
         async with tasks.worker(concurrency=FLIGHT):
-            await tally.all_ran()
+            await counter.all_ran()
 
     async with tasks:
-        yield Side(noop.enqueue, flight, run)
+        yield Opened(noop.enqueue, flight, run)
 
 
 class _Storage(SqliteStorage):
-    """huey's own, which knows `FULL` and `OFF`, with `NORMAL` too."""
+    """huey's storage, which has the levels `FULL` and `OFF`, with `NORMAL` too."""
 
     def __init__(self, *args: Any, synchronous: str, **kwargs: Any) -> None:
         self._synchronous = synchronous
@@ -77,22 +77,22 @@ class _Storage(SqliteStorage):
 
 
 @asynccontextmanager
-async def huey_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
-    """It is synchronous: each call commits before it returns, and the loop waits."""
+async def huey(folder: Path, synchronous: str) -> AsyncGenerator[Opened]:
+    """huey is synchronous: each call commits before it returns, and the loop waits."""
     logging.getLogger("huey").setLevel(logging.ERROR)
-    huey = SqliteHuey(
+    app = SqliteHuey(
         "bench", storage_class=partial(_Storage, synchronous=synchronous), results=False, filename=folder / "huey.db"
     )
-    running: list[tuple[asyncio.AbstractEventLoop, Tally]] = []
+    running: list[tuple[asyncio.AbstractEventLoop, JobCounter]] = []
 
-    @huey.task()
+    @app.task()
     def noop() -> None:
-        loop, tally = running[0]
-        # The last of them ends the round, on the loop.
-        if tally.left == 1:
-            loop.call_soon_threadsafe(tally.count)
+        loop, counter = running[0]
+        # The last job ends the round, on the loop.
+        if counter.left == 1:
+            loop.call_soon_threadsafe(counter.count)
         else:
-            tally.count()
+            counter.count()
 
     async def one() -> None:
         noop()
@@ -101,21 +101,21 @@ async def huey_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
         for _ in range(FLIGHT):
             noop()
 
-    async def run(tally: Tally) -> None:
-        running[:] = [(asyncio.get_running_loop(), tally)]
-        consumer = Consumer(huey, workers=1, periodic=False, check_worker_health=False)
+    async def run(counter: JobCounter) -> None:
+        running[:] = [(asyncio.get_running_loop(), counter)]
+        consumer = Consumer(app, workers=1, periodic=False, check_worker_health=False)
         consumer.start()
-        await tally.all_ran()
+        await counter.all_ran()
         consumer.stop()
         await asyncio.to_thread(consumer._join_workers)
 
-    yield Side(one, flight, run)
-    huey.storage.close()
+    yield Opened(one, flight, run)
+    app.storage.close()
 
 
 @asynccontextmanager
-async def persist_side(folder: Path, synchronous: str, journal: str = "WAL") -> AsyncGenerator[Side]:
-    """persist-queue's asyncio queue. It has no workers; each call waits for the one before. Its journal: `DELETE`."""
+async def persist_queue(folder: Path, synchronous: str, journal: str = "WAL") -> AsyncGenerator[Opened]:
+    """persist-queue's asyncio queue. It has no workers, and runs its calls one by one. Its own journal is `DELETE`."""
     path = folder / f"persist-{journal}.db"
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA journal_mode = {journal}")
@@ -130,18 +130,18 @@ async def persist_side(folder: Path, synchronous: str, journal: str = "WAL") -> 
     async def flight() -> None:
         await asyncio.gather(*(one() for _ in range(FLIGHT)))
 
-    yield Side(one, flight, _cannot_run)
+    yield Opened(one, flight, _cannot_run)
     await jobs.close()
 
 
 @asynccontextmanager
-async def floor_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
-    """What an awaited commit costs at least: a thread, one hop there and back, one INSERT that commits by itself."""
+async def bare_commit(folder: Path, synchronous: str) -> AsyncGenerator[Opened]:
+    """The least that an awaited commit costs: a thread, one hop there and back, one INSERT that commits by itself."""
     calls: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
     loop = asyncio.get_running_loop()
 
     def work() -> None:
-        connection = sqlite3.connect(folder / "floor.db", isolation_level=None)
+        connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("CREATE TABLE jobs (job INTEGER PRIMARY KEY, body BLOB)")
@@ -160,10 +160,10 @@ async def floor_side(folder: Path, synchronous: str) -> AsyncGenerator[Side]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield Side(one, flight, _cannot_run)
+    yield Opened(one, flight, _cannot_run)
     calls.put(None)
     thread.join()
 
 
-async def _cannot_run(tally: Tally) -> None:
-    raise AssertionError("it has no workers")
+async def _cannot_run(counter: JobCounter) -> None:
+    raise AssertionError("this contestant has no workers")

@@ -1,4 +1,4 @@
-"""What the processes of one contest share: when each worker began its jobs, and what they cost it."""
+"""The memory that the processes of one contest share: the starts of each worker's jobs, and its processor time."""
 
 import mmap
 import struct
@@ -10,15 +10,15 @@ from typing import NamedTuple
 _FORM = struct.Struct("qdddd")
 _STARTS = struct.Struct("d")
 _MOST = 4_096
-"""Starts whose delays are written down."""
+"""Delays that are stored, at most."""
 
 
-class Seen(NamedTuple):
-    """What one worker has done so far."""
+class Progress(NamedTuple):
+    """The jobs of one worker so far."""
 
     count: int
     first: float
-    """When its first job began (`time.monotonic()`)."""
+    """When its first job started (`time.monotonic()`)."""
     last: float
     first_cost: float
     """Seconds of its processor time before that."""
@@ -26,7 +26,7 @@ class Seen(NamedTuple):
 
 
 class Probe:
-    """A worker's own page of shared memory. `hit` costs some 0.7 µs, in every contestant the same."""
+    """A worker's own page of shared memory. `started` costs some 0.7 µs, the same for every contestant."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -36,8 +36,8 @@ class Probe:
         self._count, self._first, self._first_cost = 0, 0.0, 0.0
         self._lock = threading.Lock()
 
-    def hit(self, sent: float) -> None:
-        """A job began, which had been sent at that moment (zero: not told)."""
+    def started(self, sent: float) -> None:
+        """Store that a job started, which was sent at that time (zero: not known)."""
         now, cost = time.monotonic(), time.process_time()
         with self._lock:
             if not self._count:
@@ -47,10 +47,10 @@ class Probe:
             self._count += 1
             _FORM.pack_into(self._memory, 0, self._count, self._first, now, self._first_cost, cost)
 
-    def seen(self) -> Seen:
-        return Seen(*_FORM.unpack_from(self._memory, 0))
+    def progress(self) -> Progress:
+        return Progress(*_FORM.unpack_from(self._memory, 0))
 
     def delays(self) -> list[float]:
         """Seconds from the sending of each job to its start."""
-        count = min(_MOST, self.seen().count)
+        count = min(_MOST, self.progress().count)
         return [_STARTS.unpack_from(self._memory, _FORM.size + n * _STARTS.size)[0] for n in range(count)]
