@@ -139,7 +139,7 @@ def latencies(contest: Contest, scale: Scale) -> list[Target]:
         [name, *(f"{1000 * percentile(values, p):.2f}" for values in both for p in percents)]
         for name, both in found.items()
     ]
-    print(table(["idle", *(f"{what} p{p} ms" for what in ("start", "result") for p in percents)], rows))
+    print(table(["idle", *(f"{event} p{p} ms" for event in ("start", "result") for p in percents)], rows))
     (start, result), (huey_start, huey_result) = found["fifoq"], found["huey"]
     return [
         Target("enqueue to start, p50, of huey", percentile(start, 50) / percentile(huey_start, 50), 1.0, at_most=True),

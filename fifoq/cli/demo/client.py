@@ -1,4 +1,4 @@
-"""The demo's client: it plays all games over HTTP, one way or the other, and reads what the server logged of them."""
+"""The demo's client: it plays all games over HTTP, one way or the other, and reads the states and logs afterwards."""
 
 import asyncio
 import dataclasses

@@ -48,6 +48,7 @@ class Summary(NamedTuple):
     in_order: int
     """Moves that were stored right after the one before them in the game."""
     lost: int
+    """Moves that no attempt stored."""
     stored_twice: int
     repeated: int
     """Attempts after another one at the same move that neither failed nor was in a killed worker."""

@@ -1,4 +1,4 @@
-"""`fifoq demo` with real processes: it prints what it has checked, and exits 1 when a promise does not hold."""
+"""`fifoq demo` with real processes: every printed promise was checked, and the demo exits 1 when one does not hold."""
 
 import json
 import os
@@ -103,14 +103,14 @@ def test_a_kill_without_effect_makes_the_demo_exit_1(monkeypatch: pytest.MonkeyP
     assert "others took over from a killed worker" in broken_promises(done.stdout)
 
 
-@pytest.mark.parametrize(("name", "what"), [("SERVER", "server"), ("WORKER", "worker")])
+@pytest.mark.parametrize(("name", "process"), [("SERVER", "server"), ("WORKER", "worker")])
 def test_a_process_that_does_not_start_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, what: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, process: str
 ) -> None:
     monkeypatch.setattr(processes, name, [sys.executable, "-c", "import sys; sys.exit(3)"])
     monkeypatch.setattr(sys, "argv", ["fifoq", "demo", "--games", "1"])
     assert commands.run() == 1
-    assert f"{what} did not start: it ended with status 3" in capsys.readouterr().err
+    assert f"{process} did not start: it ended with status 3" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the processes by /proc")
