@@ -182,8 +182,8 @@ class Fifoq(SyncOperations):
     @asynccontextmanager
     async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
         definitions = self._registry.definitions_of(queues)
-        async with self._connection.opened() as opening, self._resources() as resources:
-            yield Workplace(opening.backend, definitions, resources)
+        async with self._connection.acquired() as opened, self._resources() as resources:
+            yield Workplace(opened.backend, definitions, resources)
 
     @asynccontextmanager
     async def _resources(self) -> AsyncGenerator[Any, None]:

@@ -203,7 +203,7 @@ class Coalescer:
         """Somebody waits until nothing is in flight."""
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
-        """Put a batch; see `fifoq.connection.Intake`."""
+        """Put a batch; see `fifoq.task.handle.Producer`."""
         if self._busy or wait or self._crowded or self._unsaid or self._room.entries:
             return await self._join(batch, wait)
         self._busy = True

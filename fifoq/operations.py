@@ -217,7 +217,7 @@ class Operations:
 
     async def check(self) -> tuple[str, ...]:
         """Reach the backend; return what an operator should know of it, a sentence each. Raises if it is unusable."""
-        return await self._connection.opening().backend.check()
+        return await self._connection.open_backend().backend.check()
 
     async def _change(
         self, id: JobId, queue: str | None, change: Callable[[Queue, Sequence[str]], Awaitable[tuple[Changed, ...]]]

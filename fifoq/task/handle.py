@@ -15,7 +15,7 @@ from fifoq.task.signature import Signature
 R = TypeVar("R")
 
 
-class Intake(Protocol):
+class Producer(Protocol):
     """Takes batches of one queue, in the order of the calls."""
 
     def expect(self, id: str) -> None:
@@ -34,7 +34,7 @@ class Intake(Protocol):
 class Connection(Protocol):
     """The way from a task to its queue. Both raise ConfigurationError if the Fifoq is not open on this loop."""
 
-    def intake(self, queue: str) -> Intake:
+    def producer(self, queue: str) -> Producer:
         """Return where jobs of that queue are put."""
         ...
 

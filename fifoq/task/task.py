@@ -90,7 +90,7 @@ class Task(Generic[P, R_co, T_co]):
         if self._options.wait is not None:
             raise _needless_wait(self.name)
         spec = self._spec(args, kwargs, 0)
-        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        ((id, created),) = await self._connection.producer(self.queue).put((spec,), self._options.enqueue_timeout)
         return JobHandle(self._origin, id, created)
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -101,9 +101,9 @@ class Task(Generic[P, R_co, T_co]):
         and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
         """
         spec = self._spec(args, kwargs, AWAITED)
-        intake = self._connection.intake(self.queue)
-        intake.expect(spec.id)
-        ((id, created),) = await intake.put((spec,), self._options.enqueue_timeout)
+        producer = self._connection.producer(self.queue)
+        producer.expect(spec.id)
+        ((id, created),) = await producer.put((spec,), self._options.enqueue_timeout)
         return await JobHandle(self._origin, id, created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
@@ -203,7 +203,7 @@ async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[J
     if foreign is not None:
         raise InvalidArguments(f"Task {foreign.origin.task!r} belongs to another Fifoq. Enqueue its calls there.")
     wait = max(job.wait for job in jobs)
-    receipts = await connection.intake(queues.pop()).put([job.spec() for job in jobs], wait)
+    receipts = await connection.producer(queues.pop()).put([job.spec() for job in jobs], wait)
     return [JobHandle(job.origin, receipt.id, receipt.created) for job, receipt in zip(jobs, receipts, strict=True)]
 
 

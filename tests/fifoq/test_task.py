@@ -17,7 +17,7 @@ from fifoq.queue import Queue, Receipt
 from fifoq.record import JobSpec
 from fifoq.task import context as context_module
 from fifoq.task.definition import TaskSettings, define
-from fifoq.task.handle import Intake
+from fifoq.task.handle import Producer
 from fifoq.task.task import AWAITED
 
 
@@ -28,7 +28,7 @@ class FakeConnection:
         self.specs: list[JobSpec] = []
         self.waits: list[float] = []
 
-    def intake(self, queue: str) -> Intake:
+    def producer(self, queue: str) -> Producer:
         return self
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
