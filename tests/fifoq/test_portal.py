@@ -77,7 +77,7 @@ def test_work_that_the_loop_left_midway_has_an_unknown_outcome() -> None:
 
 
 def test_a_loop_that_was_closed_without_a_word_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "LOOK", 0.01)
+    monkeypatch.setattr(portal, "CHECK_INTERVAL", 0.01)
     loop = asyncio.new_event_loop()
     threading.Timer(0.05, loop.close).start()
     with pytest.raises(LoopGone):
@@ -85,7 +85,7 @@ def test_a_loop_that_was_closed_without_a_word_keeps_nobody_waiting(monkeypatch:
 
 
 def test_the_works_own_timeout_is_told_from_the_look_at_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "LOOK", 0.001)
+    monkeypatch.setattr(portal, "CHECK_INTERVAL", 0.001)
 
     async def late() -> None:
         await asyncio.sleep(0.01)
