@@ -52,7 +52,7 @@ class Caller:
         """
         Try `verb(call, …)` once: repeat the newest call if its reply is not known, else make the next.
 
-        Raises what `verb` raises. The next try repeats this one if it was cancelled, or failed in a way that leaves
+        Raises the errors of `verb`. The next try repeats this one if it was cancelled, or failed in a way that leaves
         its effect unknown.
         """
         was_doubtful = self.doubtful
