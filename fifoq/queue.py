@@ -126,7 +126,7 @@ class Declare(NamedTuple):
 
 
 class Override(NamedTuple):
-    """An operator's settings in place of the declared ones, all of the gate at once. They count until lifted by None."""
+    """An operator's settings in place of the declared ones, all at once. They count until lifted by None."""
 
     task: str | None
     settings: GateSettings | None
