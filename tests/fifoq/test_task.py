@@ -187,7 +187,7 @@ def test_a_context_as_first_parameter_is_no_part_of_the_call(function: Any) -> N
     [context_last, context_named, context_or_none, context_unresolvable_or_none, context_as_text_or_none],
 )
 def test_a_context_anywhere_else_or_optional_is_refused_at_registration(function: Any) -> None:
-    with pytest.raises(ConfigurationError, match="asks for the Context"):
+    with pytest.raises(ConfigurationError, match="takes the Context as"):
         task_of(function)
 
 
