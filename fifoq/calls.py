@@ -17,7 +17,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""
 
 NOTHING_HAPPENED = (BackendUnavailable, BackendBusy, BackendFull, BackendReadOnly)
-"""The errors of a backend for a try that certainly took no effect. They say nothing of earlier tries of the call."""
+"""The errors of a backend for a try that certainly took no effect. Earlier tries of the same call may have had one."""
 
 _call = fast_constructor(Call)
 

@@ -1,8 +1,8 @@
 """
 The coalescer of one queue: puts of one Fifoq enter in call order, with one put in flight at a time.
 
-Calls made during a put are collected and sent together by the next one. The coalescer knows no tasks: it takes batches
-of JobSpecs and returns receipts.
+Calls made during a put are collected and sent together by the next one. The coalescer takes batches of JobSpecs and
+returns receipts; it depends on no task.
 """
 
 import asyncio

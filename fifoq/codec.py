@@ -70,7 +70,7 @@ def check_size(payload: bytes, limit: int, what: str) -> bytes:
     if len(payload) > limit:
         raise PayloadTooLarge(
             f"{what} takes {len(payload):,} bytes; the limit is {limit:,}. "
-            "Store the data elsewhere and send where it is."
+            "Store the data elsewhere and send its location."
         )
     return payload
 

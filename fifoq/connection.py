@@ -1,7 +1,7 @@
 """
 A Fifoq's connection to its backend: opened on one event loop at a time, counted, and closed by its last user.
 
-It handles backends and queues. Of tasks it knows only the settings that the registry has written at open.
+It handles backends and queues. When it opens, it writes the settings that the registry has for them.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """
 Fork safety: a forked child lets go of the connections, files and threads that belong to its parent.
 
-This module knows nothing of them but that each has a method `forked`.
+This module depends on their method `forked` only.
 """
 
 import os

@@ -223,7 +223,7 @@ class Queue(Protocol):
         Enter jobs. One reply per batch, in order; the batches are applied one after another in one atomic step.
 
         Fires due timers first. A batch enters as a whole, in list order, or not at all. A spec whose `id` is already
-        in the queue (as long as that job is retained) or earlier in the batch enters nothing: its receipt says
+        in the queue (as long as that job is retained) or earlier in the batch enters nothing: its receipt has
         `created=False`; with another task or payload the batch is a `Conflict`. Else, a spec whose `unique` is held by
         a scheduled or live job, or by an earlier spec of the batch, enters nothing, and its receipt names that job.
         The rest must fit into the capacity of the queue, and of each task that has one: `scheduled + waiting +

@@ -1,4 +1,4 @@
-"""The registry of a Fifoq: its declared queues and tasks, by name. It knows no backend, only the settings for it."""
+"""The registry of a Fifoq: its declared queues and tasks, by name. It has the settings for a backend."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The retry policy of a task: whether and when a job that went wrong is tried again. It knows no clock and no queue."""
+"""The retry policy of a task: whether and when a job that went wrong is tried again. It needs no clock and no queue."""
 
 import random
 from dataclasses import dataclass

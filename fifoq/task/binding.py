@@ -146,7 +146,7 @@ class Shape:
     The form of all calls of one function.
 
     Arguments are sent by name, in the order of the definition, except those that can only go by position:
-    positional-only parameters, `*args`, and with `*args` all that stand before it. So equal calls make equal payloads.
+    positional-only parameters, `*args`, and with `*args` all parameters before it. So equal calls make equal payloads.
     """
 
     def __init__(self, name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ def check_function(function: object) -> None:
     if _is_method(function):
         raise ConfigurationError(
             f"{name} is a method; a worker in another process has no object to call it on. "
-            "Make the task a function, and pass what identifies the object."
+            "Make the task a function, and pass the object's id."
         )
 
 
@@ -85,7 +85,7 @@ def _resolve(function: Callable[..., Any], name: str, annotation: Any) -> Any:
     except Exception as error:
         raise ConfigurationError(
             f"The annotation of {name!r} in {function.__qualname__} cannot be resolved: {error}. "
-            "Import or define what it names at the top level of its module, before the Fifoq is opened."
+            "Import or define that name at the top level of its module, before the Fifoq is opened."
         ) from error
 
 

@@ -1,7 +1,7 @@
 """
 A task's signature: checks its arguments at enqueue, and rebuilds them with their types in the worker; likewise results.
 
-It knows functions, pydantic and the codec; no task, queue or job.
+It depends on functions, pydantic and the codec, not on tasks, queues or jobs.
 """
 
 from collections.abc import Callable, Mapping
@@ -176,7 +176,7 @@ class Signature:
                 result.rebuild(codec.unpack(data))
         except (ValidationError, NotSendable, ValueError) as error:
             raise InvalidArguments(
-                f"What {self.name} returned does not fit its return annotation, or cannot be sent: {describe(error)}.",
+                f"The return value of {self.name} does not fit its annotation, or cannot be sent: {describe(error)}.",
                 parameter=RETURN,
             ) from error
         return codec.check_size(data, self.limit, f"The result of {self.name}")
