@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import (
-    Fifoq,
-    GiveUp,
-)
+from fifoq import Fifoq, GiveUp
 
 
 def make(**settings: Any) -> Fifoq:

@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import (
-    Context,
-    Fifoq,
-    IdConflict,
-    InvalidArguments,
-    QueueFull,
-)
+from fifoq import Context, Fifoq, IdConflict, InvalidArguments, QueueFull
 from fifoq.errors import ConfigurationError
 from tests.fifoq.conftest import make
 

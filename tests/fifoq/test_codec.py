@@ -231,6 +231,11 @@ def test_an_error_with_lone_surrogates_is_stored_all_the_same() -> None:
     assert codec.decode_error(codec.encode_error("E", "\ud800"))[1] == "?"
 
 
+def test_the_note_of_a_progress_is_cut() -> None:
+    done, total, note = codec.decode_progress(codec.encode_progress(1, 2, "é" * 5_000))
+    assert (done, total, note) == (1, 2, "é" * (codec.MAX_TEXT // 2))
+
+
 def test_progress_and_meta_come_back() -> None:
     assert codec.decode_progress(codec.encode_progress(1, None, "n")) == (1, None, "n")
     assert codec.decode_meta(pack({"a": "b"})) == {"a": "b"}

@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import (
-    Fifoq,
-    PayloadTooLarge,
-    QueueFull,
-    State,
-)
+from fifoq import Fifoq, PayloadTooLarge, QueueFull, State
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq_memory import MemoryBackend

@@ -7,13 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from fifoq import (
-    Fifoq,
-    IdConflict,
-    InvalidArguments,
-    JobNotFound,
-    State,
-)
+from fifoq import Fifoq, IdConflict, InvalidArguments, JobNotFound, State
 from fifoq.testing.clock import ManualClock
 from tests.fifoq.conftest import make
 

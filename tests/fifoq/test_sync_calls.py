@@ -9,11 +9,7 @@ import threading
 
 import pytest
 
-from fifoq import (
-    Fifoq,
-    InvalidArguments,
-    State,
-)
+from fifoq import Fifoq, InvalidArguments, State
 from fifoq.errors import ConfigurationError
 from fifoq_memory import MemoryBackend
 from tests.fifoq.conftest import make

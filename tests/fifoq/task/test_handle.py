@@ -6,14 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from fifoq import (
-    Fifoq,
-    JobCancelled,
-    JobFailed,
-    JobNotFound,
-    ResultTimeout,
-    State,
-)
+from fifoq import Fifoq, JobCancelled, JobFailed, JobNotFound, ResultTimeout, State
 
 
 async def test_a_call_waits_for_the_result(tasks: Fifoq) -> None:
