@@ -1,4 +1,4 @@
-"""A task as a worker sees it: the function, how its arguments travel, and what to do when it goes wrong."""
+"""The definition of a task: its function and all its settings, checked when it is registered."""
 
 import inspect
 import math
@@ -17,6 +17,7 @@ from fifoq.task.options import check_priority
 from fifoq.task.parameters import check_function, takes_context
 from fifoq.task.signature import Signature
 
+DEFAULT_QUEUE = "default"
 RESULTS_KEPT = 3_600.0
 """Seconds for which a job is kept after it succeeded or was cancelled, by default."""
 FAILURES_KEPT = 604_800.0
@@ -25,7 +26,7 @@ FAILURES_KEPT = 604_800.0
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """What is fixed about a task when it is registered. Times are in seconds."""
+    """One registered task: all that a worker needs to run it, and a call to become a job. Times are in seconds."""
 
     name: str
     queue: str
@@ -41,7 +42,7 @@ class TaskDefinition:
     failures_kept: int = microseconds(FAILURES_KEPT)
     """Microseconds for which a job is kept after it failed."""
     run_in: Literal["loop", "thread", "process"] = "loop"
-    """Where it runs: `auto` is resolved at registration, by whether the function is async."""
+    """Where it runs. Registration resolves `auto`: to the loop for an async function, else to a thread."""
     takes_context: bool = False
     promise: str = ""
     """The order of its jobs, for the worker's banner: "in order per match_id", "in order, one line", "oldest first"."""
@@ -56,9 +57,6 @@ class TaskDefinition:
     """Its queue is one line, so no job has a key of its own."""
 
 
-DEFAULT_QUEUE = "default"
-
-
 class TaskSettings(TypedDict, total=False):
     """The keywords of `@tasks.task`. Times are in seconds."""
 
@@ -67,7 +65,7 @@ class TaskSettings(TypedDict, total=False):
     queue: str
     """Default: `default`."""
     key: KeyRule
-    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable of the arguments that it names."""
+    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable that takes arguments by their names."""
     priority: int
     """−9 to 9, higher first."""
     limit: int | Limit | Sequence[Limit] | None
@@ -75,17 +73,17 @@ class TaskSettings(TypedDict, total=False):
     rate: str | Rate | None
     """Starts in a time: `"100/s"`."""
     capacity: int | None
-    """Jobs scheduled, waiting or running; beyond it, `QueueFull`."""
+    """The most jobs scheduled, waiting or running; beyond it, `QueueFull`."""
     retry: int | Retry
-    """How often it is tried, the first time counted."""
+    """The number of tries, the first included."""
     timeout: float | None
-    """For how long it may run."""
+    """The longest time that one try may run."""
     max_crashes: int
-    """How often a worker may die, or lose its lease, under a job before it fails."""
+    """The number of times that a worker may die, or lose its lease, with a job before the job fails."""
     after_failure: Literal["continue", "halt"]
-    """Whether the next job of the key goes on after one failed for good, or waits until somebody decides."""
+    """Whether the next job of the key goes on after one failed for good, or waits until an operator decides."""
     retain: float | None
-    """For how long an ended job is kept. Default: an hour, or a week if it failed."""
+    """How long an ended job is kept. Default: an hour, or a week if it failed."""
     run_in: Literal["auto", "thread", "process"]
     """Where it runs. `auto`: an async function in the loop, any other in a thread."""
 
@@ -94,7 +92,7 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
     """
     Check a function and its settings, and return the definition of the task. `ordered`: its queue is one line.
 
-    Raises ConfigurationError, naming what is wrong. Types are not resolved yet: they may name what comes later.
+    Raises ConfigurationError, naming the fault. Types are not resolved yet: they may name classes defined later.
     """
     _check_names(settings)
     check_function(function)
@@ -116,7 +114,7 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         halt=settings.get("after_failure") == "halt",
         results_kept=microseconds(RESULTS_KEPT if retain is None else retain),
         failures_kept=microseconds(FAILURES_KEPT if retain is None else retain),
-        run_in=_place(function, settings.get("run_in", "auto")),
+        run_in=_resolve_run_in(function, settings.get("run_in", "auto")),
         takes_context=with_context,
         promise=_promise(rule, ordered=ordered),
         gates=GateSettings.of(settings.get("limit"), settings.get("rate"), settings.get("capacity")),
@@ -170,7 +168,7 @@ def _retry(retry: int | Retry | None) -> Retry:
     return retry if isinstance(retry, Retry) else Retry(attempts=_count("retry", retry))
 
 
-def _place(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
+def _resolve_run_in(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
     is_async = inspect.iscoroutinefunction(function)
     match run_in:
         case "auto":
@@ -206,7 +204,7 @@ def _duration(name: str, value: object, *, above: bool = False) -> float | None:
 
 
 def _checked(check: Callable[[Any], Any], value: object) -> Any:
-    """What is wrong with a declaration is the code's fault, not that of a caller."""
+    """Return `check(value)`. A wrong declaration is a ConfigurationError: the code is wrong, not a caller."""
     try:
         return check(value)
     except InvalidArguments as error:

@@ -1,4 +1,4 @@
-"""A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
+"""A task: a function that can be called here and now, or enqueued for a worker, with the same arguments."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
@@ -16,17 +16,18 @@ from fifoq.task.handle import Connection, JobHandle, Origin
 from fifoq.task.options import Options, TaskOptions, read_options, seconds_until
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True, default=Any)
 
 AWAITED = 60 * SECOND
-"""How long a job that somebody waits for is kept, at least: also one of a task with `retain=0`."""
+"""How long the job of a `call` is kept at least, in microseconds: also one of a task with `retain=0`."""
 _NO_OPTIONS = Options()
 _job_spec = fast_constructor(JobSpec)
 
 
 class NewJob(Generic[R_co]):
-    """A checked call that is not yet enqueued: what `bind` returns and `enqueue_many` takes. Its id is fixed."""
+    """A checked call that is not yet enqueued. `bind` makes it, `enqueue_many` takes it. Its id is fixed."""
 
     __slots__ = ("_at", "_spec", "origin", "wait")
 
@@ -43,7 +44,7 @@ class NewJob(Generic[R_co]):
         return self._spec.id
 
     def spec(self) -> JobSpec:
-        """Return what to put, as of now."""
+        """Return the job to put, its delay counted from now."""
         at = self._at
         return self._spec if at is None else self._spec._replace(delay=microseconds(seconds_until(at)))
 
@@ -52,7 +53,7 @@ class Task(Generic[P, R_co, T_co]):
     """
     A registered function. Made by `@tasks.task`, never directly.
 
-    `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue` and its like take the same
+    `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue`, `call` and `bind` take the same
     arguments, check them against the function's types, and leave the work to a worker.
     """
 
@@ -74,7 +75,7 @@ class Task(Generic[P, R_co, T_co]):
             setattr(self, attribute, getattr(definition.function, attribute))
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
-        """Run the function here and now. One that asks for the Context gets one without a worker behind it."""
+        """Run the function here and now. If it takes the Context, it gets a detached one, without a worker."""
         if self.definition.takes_context:
             context = DetachedContext(self.queue, self._spec(args, kwargs, 0))
             return cast("T_co", self.function(context, *args, **kwargs))
@@ -90,20 +91,20 @@ class Task(Generic[P, R_co, T_co]):
         if self._options.wait is not None:
             raise _needless_wait(self.name)
         spec = self._spec(args, kwargs, 0)
-        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        ((id, created),) = await self._connection.producer(self.queue).put((spec,), self._options.enqueue_timeout)
         return JobHandle(self._origin, id, created)
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """
         Enqueue a call, wait for it to end, and return its result.
 
-        `options(wait=…)` bounds the wait in seconds, `options(enqueue_timeout=…)` that for room. Raises what `enqueue`
-        and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
+        `options(wait=…)` bounds that wait in seconds, `options(enqueue_timeout=…)` the wait for room. Raises the errors
+        of `enqueue` and of `JobHandle.result`. The job goes on after a timeout, or when the caller is cancelled.
         """
         spec = self._spec(args, kwargs, AWAITED)
-        intake = self._connection.intake(self.queue)
-        intake.expect(spec.id)
-        ((id, created),) = await intake.put((spec,), self._options.enqueue_timeout)
+        producer = self._connection.producer(self.queue)
+        producer.expect(spec.id)
+        ((id, created),) = await producer.put((spec,), self._options.enqueue_timeout)
         return await JobHandle(self._origin, id, created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
@@ -126,7 +127,7 @@ class Task(Generic[P, R_co, T_co]):
 
             await save_stats.options(delay=10, priority=5).enqueue("m1", tick=3, goals=1)
 
-        Raises InvalidArguments, naming the option that is wrong.
+        Raises InvalidArguments, naming the wrong option.
         """
         if "key" in options and self.definition.ordered:
             raise ConfigurationError(
@@ -136,11 +137,11 @@ class Task(Generic[P, R_co, T_co]):
         return type(self)(self.definition, self._connection, given)
 
     def handle(self, id: str | UUID) -> JobHandle[R_co]:
-        """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
+        """Return the handle of a job of this task by its id, a str or a UUID. Any process may do so."""
         return JobHandle(self._origin, str(id), False)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
-        """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
+        """Check a call and return its job. `retain`: how long it is kept at least, in microseconds."""
         definition, options = self.definition, self._options
         payload, by_name = self._encode(args, kwargs)
         read_key, read_value = definition.read_key, definition.read_value
@@ -172,7 +173,7 @@ class Task(Generic[P, R_co, T_co]):
         )
 
     def __reduce__(self) -> str:
-        # By name, as a function: in a child process the module's own task stands for it.
+        # By name, as functions are pickled: a child process finds the task of that name in the module.
         return self.function.__qualname__
 
     def __repr__(self) -> str:
@@ -186,7 +187,7 @@ def _needless_wait(task: str) -> ConfigurationError:
     )
 
 
-R = TypeVar("R")
+# ---- batches ----
 
 
 async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
@@ -203,8 +204,11 @@ async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[J
     if foreign is not None:
         raise InvalidArguments(f"Task {foreign.origin.task!r} belongs to another Fifoq. Enqueue its calls there.")
     wait = max(job.wait for job in jobs)
-    receipts = await connection.intake(queues.pop()).put([job.spec() for job in jobs], wait)
+    receipts = await connection.producer(queues.pop()).put([job.spec() for job in jobs], wait)
     return [JobHandle(job.origin, receipt.id, receipt.created) for job, receipt in zip(jobs, receipts, strict=True)]
+
+
+# ---- types of the decorator ----
 
 
 class _Guard: ...
@@ -212,7 +216,7 @@ class _Guard: ...
 
 class First(Protocol[P, R_co]):
     """
-    A function whose first parameter takes anything: it does not ask for the Context.
+    A function whose first parameter accepts any type, so that it cannot be the Context.
 
     Without this guard, a first parameter typed Any or object would be taken for the Context and lost.
     """
@@ -224,7 +228,7 @@ class First(Protocol[P, R_co]):
 
 
 class TaskDecorator(Protocol):
-    """What `@tasks.task(...)` returns."""
+    """The decorator that `@tasks.task(...)` returns."""
 
     @overload
     def __call__(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...

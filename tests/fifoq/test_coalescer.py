@@ -1,13 +1,12 @@
-"""Puts of one Fifoq enter in call order, whatever is awaited together, cancelled, lost, or waiting for room."""
+"""Puts of one Fifoq enter in call order, even if some are awaited together, cancelled, lost, or wait for room."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
 
 import pytest
 
-from fifoq import coalescer as coalesce
-from fifoq import coalescer as room
-from fifoq.coalescer import Coalescer
+from fifoq.coalescer import RETRY_AFTER, Coalescer
 from fifoq.errors import BackendFull, BackendUnavailable, IdConflict, OutcomeUnknown, QueueFull
 from fifoq.limits import GateSettings
 from fifoq.queue import Call, Conflict, Declare, Full, PutReply, Receipt, Setting
@@ -15,7 +14,7 @@ from fifoq.record import JobSpec
 
 
 class FakeQueue:
-    """A queue of which only put and configure work, with a line, a capacity, repeats, and faults to order."""
+    """A queue with only put and configure: it has a line, a capacity, replies to repeats, and planted faults."""
 
     name = "fake"
 
@@ -26,13 +25,13 @@ class FakeQueue:
         self.settings: list[Setting] = []
         self.open = asyncio.Event()
         self.open.set()
-        """While it is not set, puts are in flight."""
+        """While it is not set, puts stay in flight."""
         self.slow = False
-        """A put takes a turn of the loop."""
+        """Whether a put takes a turn of the loop."""
         self.faults: list[Exception] = []
-        """Raised by the next puts, one each."""
+        """Errors that the next puts raise, one each."""
         self.lost_replies = 0
-        """So many puts take effect and never answer."""
+        """The number of next puts that take effect and send no reply."""
         self._replies: dict[Call, tuple[PutReply, ...]] = {}
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
@@ -71,7 +70,7 @@ def queue() -> FakeQueue:
 
 @pytest.fixture
 def coalescer(queue: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> Coalescer:
-    monkeypatch.setattr(room, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("fifoq.coalescer.FIRST_PAUSE", 0.001)
     return Coalescer(queue, patience=5.0)  # type: ignore[arg-type]
 
 
@@ -80,9 +79,42 @@ def job(id: str, key: str | None = None, payload: bytes = b"") -> JobSpec:
 
 
 async def turns(n: int = 10) -> None:
-    """Let the loop go round until whatever can go on has."""
+    """Let the loop turn until no task can go on by itself."""
     for _ in range(n):
         await asyncio.sleep(0)
+
+
+Put = asyncio.Task[tuple[Receipt, ...]]
+
+
+class Begin(Protocol):
+    """Begins to put a batch of these jobs, and returns the put once it is in flight, collected, or waits for room."""
+
+    def __call__(self, *batch: JobSpec, wait: float = 0.0) -> Awaitable[Put]: ...
+
+
+@pytest.fixture
+def begin(coalescer: Coalescer) -> Begin:
+    async def begin(*batch: JobSpec, wait: float = 0.0) -> Put:
+        put = asyncio.create_task(coalescer.put(batch, wait))
+        await turns()
+        return put
+
+    return begin
+
+
+@pytest.fixture
+async def in_flight(queue: FakeQueue, begin: Begin) -> Put:
+    """The put of job "a", which stays in flight until `queue.open` is set."""
+    queue.open.clear()
+    return await begin(job("a"))
+
+
+@pytest.fixture
+def no_retries(coalescer: Coalescer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that wait for room are only tried again after a change."""
+    monkeypatch.setattr("fifoq.coalescer.FIRST_PAUSE", 1_000)
+    monkeypatch.setattr("fifoq.coalescer.LONGEST_PAUSE", 1_000)
 
 
 async def test_an_idle_one_sends_in_the_callers_own_task_without_suspending(
@@ -151,8 +183,8 @@ async def test_batches_stay_separate(queue: FakeQueue, coalescer: Coalescer) -> 
 async def test_one_put_is_bounded_by_jobs_and_by_bytes(
     queue: FakeQueue, coalescer: Coalescer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coalesce, "MAX_JOBS", 3)
-    monkeypatch.setattr(coalesce, "MAX_BYTES", 10)
+    monkeypatch.setattr("fifoq.coalescer.MAX_JOBS", 3)
+    monkeypatch.setattr("fifoq.coalescer.MAX_BYTES", 10)
     queue.open.clear()
     batches = [[job("a")], [job("b")], [job("c"), job("d")], [job("e"), job("f"), job("g"), job("h")]]
     batches += [[job("i", payload=b"x" * 6)], [job("j", payload=b"x" * 5)], [job("k", payload=b"x" * 50)], [job("l")]]
@@ -165,16 +197,12 @@ async def test_one_put_is_bounded_by_jobs_and_by_bytes(
 
 
 async def test_a_put_whose_caller_was_cancelled_is_known_before_anything_later_is_sent(
-    queue: FakeQueue, coalescer: Coalescer
+    queue: FakeQueue, begin: Begin, in_flight: Put
 ) -> None:
-    queue.open.clear()
-    first = asyncio.create_task(coalescer.put([job("a")]))
+    later = await begin(job("b"))
+    in_flight.cancel()
     await turns()
-    later = asyncio.create_task(coalescer.put([job("b")]))
-    await turns()
-    first.cancel()
-    await turns()
-    assert first.cancelled()
+    assert in_flight.cancelled()
     assert not later.done()
     queue.open.set()
     assert await later == (Receipt("b", True),)
@@ -184,30 +212,22 @@ async def test_a_put_whose_caller_was_cancelled_is_known_before_anything_later_i
 
 
 async def test_a_caller_cancelled_before_its_batch_was_sent_enqueues_nothing(
-    queue: FakeQueue, coalescer: Coalescer
+    queue: FakeQueue, begin: Begin, in_flight: Put
 ) -> None:
-    queue.open.clear()
-    first = asyncio.create_task(coalescer.put([job("a")]))
-    await turns()
-    second, third = (asyncio.create_task(coalescer.put([job(id)])) for id in "bc")
-    await turns()
+    second, third = await begin(job("b")), await begin(job("c"))
     second.cancel()
     await turns()
     queue.open.set()
-    await asyncio.gather(first, third)
+    await asyncio.gather(in_flight, third)
     assert queue.line == ["a", "c"]
 
 
 async def test_a_collected_put_goes_on_when_its_caller_is_cancelled_in_flight(
-    queue: FakeQueue, coalescer: Coalescer
+    queue: FakeQueue, begin: Begin, in_flight: Put
 ) -> None:
-    queue.open.clear()
-    first = asyncio.create_task(coalescer.put([job("a")]))
-    await turns()
-    second, third = (asyncio.create_task(coalescer.put([job(id)])) for id in "bc")
-    await turns()
+    second, third = await begin(job("b")), await begin(job("c"))
     queue.open.set()
-    await first
+    await in_flight
     queue.open.clear()
     await turns()
     assert queue.line == ["a", "b", "c"]
@@ -218,7 +238,7 @@ async def test_a_collected_put_goes_on_when_its_caller_is_cancelled_in_flight(
     assert queue.line == ["a", "b", "c"]
 
 
-async def test_a_lost_reply_is_asked_for_again_before_anything_later_is_sent(
+async def test_a_call_whose_reply_was_lost_is_repeated_before_anything_later_is_sent(
     queue: FakeQueue, coalescer: Coalescer
 ) -> None:
     queue.lost_replies = 2
@@ -246,7 +266,7 @@ async def test_a_put_given_up_in_doubt_is_never_taken_for_a_later_one(queue: Fak
     assert [call.number for call, _ in queue.calls] == [1, 1, 2]
 
 
-async def test_another_error_is_raised_at_once_and_harms_nobody_behind(queue: FakeQueue, coalescer: Coalescer) -> None:
+async def test_another_error_is_raised_at_once_and_harms_no_later_put(queue: FakeQueue, coalescer: Coalescer) -> None:
     queue.faults = [BackendFull("disk")]
     first, second = await asyncio.gather(coalescer.put([job("a")]), coalescer.put([job("b")]), return_exceptions=True)
     assert isinstance(first, BackendFull)
@@ -270,12 +290,14 @@ async def test_a_conflict_names_the_id(coalescer: Coalescer) -> None:
     assert caught.value.id == "taken"
 
 
-async def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(queue: FakeQueue, coalescer: Coalescer) -> None:
+async def test_a_full_queue_refuses_at_once_and_suggests_when_to_try_again(
+    queue: FakeQueue, coalescer: Coalescer
+) -> None:
     queue.capacity = 1
     await coalescer.put([job("a")])
     with pytest.raises(QueueFull, match="is full: 1 of 1 jobs, and 1 more were to enter") as caught:
         await coalescer.put([job("b")])
-    assert caught.value.retry_after == room.RETRY_AFTER
+    assert caught.value.retry_after == RETRY_AFTER
 
 
 async def test_a_batch_larger_than_the_capacity_is_refused_at_once_even_if_it_may_wait(
@@ -316,15 +338,16 @@ async def test_a_put_whose_first_answer_comes_after_its_time_has_waited_all_the_
         await waiting
 
 
-async def test_a_put_that_waits_holds_back_later_ones_of_its_key_only(queue: FakeQueue, coalescer: Coalescer) -> None:
+async def test_a_put_that_waits_holds_back_later_ones_of_its_key_only(
+    queue: FakeQueue, coalescer: Coalescer, begin: Begin
+) -> None:
     queue.capacity = 1
     waiting = asyncio.create_task(coalescer.put([job("a1", "a"), job("a2", "a")], wait=1_000))
     with pytest.raises(QueueFull):
         await waiting
     queue.capacity = 2
     await coalescer.put([job("x")])
-    waiting = asyncio.create_task(coalescer.put([job("a1", "a"), job("a2", "a")], wait=1_000))
-    await turns()
+    waiting = await begin(job("a1", "a"), job("a2", "a"), wait=1_000)
     same_key = asyncio.create_task(coalescer.put([job("a3", "a")]))
     both_keys = asyncio.create_task(coalescer.put([job("a4", "a"), job("b1", "b")], wait=1_000))
     behind_that = asyncio.create_task(coalescer.put([job("b2", "b")]))
@@ -338,37 +361,30 @@ async def test_a_put_that_waits_holds_back_later_ones_of_its_key_only(queue: Fak
     assert queue.line == ["x", "c1", "a1", "a2", "a3", "a4", "b1", "b2"]
 
 
-async def test_those_collected_behind_one_that_has_to_wait_do_not_overtake_it(
-    queue: FakeQueue, coalescer: Coalescer
+async def test_batches_collected_behind_one_that_has_to_wait_do_not_overtake_it(
+    queue: FakeQueue, coalescer: Coalescer, in_flight: Put
 ) -> None:
     queue.capacity = 2
-    queue.open.clear()
-    first = asyncio.create_task(coalescer.put([job("x")]))
-    await turns()
     waiting = asyncio.create_task(coalescer.put([job("a1", "a"), job("a2", "a")], wait=1_000))
     behind = asyncio.create_task(coalescer.put([job("a3", "a")]))
     other = asyncio.create_task(coalescer.put([job("b1", "b")]))
     await turns()
     queue.open.set()
-    await asyncio.gather(first, other)
-    assert queue.line == ["x", "b1"]
+    await asyncio.gather(in_flight, other)
+    assert queue.line == ["a", "b1"]
     queue.capacity = 100
     await asyncio.gather(waiting, behind)
-    assert queue.line == ["x", "b1", "a1", "a2", "a3"]
+    assert queue.line == ["a", "b1", "a1", "a2", "a3"]
 
 
-async def test_who_gives_up_waiting_holds_nobody_back(
-    queue: FakeQueue, coalescer: Coalescer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_retries")
+async def test_a_put_that_is_cancelled_while_it_waits_holds_back_no_other(
+    queue: FakeQueue, coalescer: Coalescer, begin: Begin
 ) -> None:
-    monkeypatch.setattr(room, "FIRST_PAUSE", 1_000)
-    monkeypatch.setattr(room, "LONGEST_PAUSE", 1_000)
     queue.capacity = 1
-    waiting = asyncio.create_task(coalescer.put([job("x", "x")], wait=1_000))
-    await waiting
-    waiting = asyncio.create_task(coalescer.put([job("a1", "a")], wait=1_000))
-    await turns()
-    behind = asyncio.create_task(coalescer.put([job("a2", "a")], wait=1_000))
-    await turns()
+    await coalescer.put([job("x", "x")], wait=1_000)
+    waiting = await begin(job("a1", "a"), wait=1_000)
+    behind = await begin(job("a2", "a"), wait=1_000)
     waiting.cancel()
     queue.capacity = 2
     assert await behind == (Receipt("a2", True),)
@@ -384,23 +400,18 @@ async def test_settings_declared_later_are_written_before_the_next_put(queue: Fa
     assert queue.settings == [setting]
 
 
-async def test_closing_waits_for_what_is_in_flight_and_refuses_what_waits_for_room(
-    queue: FakeQueue, coalescer: Coalescer
+async def test_closing_waits_for_puts_in_flight_and_refuses_those_that_wait_for_room(
+    queue: FakeQueue, coalescer: Coalescer, begin: Begin
 ) -> None:
     queue.capacity = 2
-    waiting = asyncio.create_task(coalescer.put([job("a"), job("b")], wait=1_000))
-    await waiting
-    waiting = asyncio.create_task(coalescer.put([job("c")], wait=1_000))
-    await turns()
+    await coalescer.put([job("a"), job("b")], wait=1_000)
+    waiting = await begin(job("c"), wait=1_000)
     await coalescer.close()
     with pytest.raises(QueueFull):
         await waiting
     queue.capacity = 100
     queue.open.clear()
-    first = asyncio.create_task(coalescer.put([job("d")]))
-    await turns()
-    second = asyncio.create_task(coalescer.put([job("e")]))
-    await turns()
+    first, second = await begin(job("d")), await begin(job("e"))
     first.cancel()
     await turns()
     closing = asyncio.create_task(coalescer.close())
@@ -412,30 +423,27 @@ async def test_closing_waits_for_what_is_in_flight_and_refuses_what_waits_for_ro
     assert queue.line == ["a", "b", "d", "e"]
 
 
-async def test_closing_waits_for_a_put_in_its_callers_own_task(queue: FakeQueue, coalescer: Coalescer) -> None:
-    queue.open.clear()
-    putting = asyncio.create_task(coalescer.put([job("a")]))
-    await turns()
+async def test_closing_waits_for_a_put_in_its_callers_own_task(
+    queue: FakeQueue, coalescer: Coalescer, in_flight: Put
+) -> None:
     closing = asyncio.create_task(coalescer.close())
     await turns()
     assert not closing.done()
     queue.open.set()
     await closing
-    assert await putting == (Receipt("a", True),)
+    assert await in_flight == (Receipt("a", True),)
 
 
-async def test_a_change_of_another_key_lets_nobody_overtake(
-    queue: FakeQueue, coalescer: Coalescer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_retries")
+async def test_a_change_of_another_key_lets_no_put_overtake(
+    queue: FakeQueue, coalescer: Coalescer, begin: Begin
 ) -> None:
-    monkeypatch.setattr(room, "FIRST_PAUSE", 1_000)
-    monkeypatch.setattr(room, "LONGEST_PAUSE", 1_000)
     queue.capacity = 2
     await coalescer.put([job("x")])
     waiting = asyncio.create_task(coalescer.put([job("a1", "a"), job("a2", "a")], wait=10_000))
     other = asyncio.create_task(coalescer.put([job("b1", "b"), job("b2", "b")], wait=10_000))
     await turns()
-    behind = asyncio.create_task(coalescer.put([job("a3", "a")]))
-    await turns()
+    behind = await begin(job("a3", "a"))
     other.cancel()
     await turns()
     assert queue.line == ["x"]

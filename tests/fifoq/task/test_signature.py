@@ -151,7 +151,7 @@ def test_positional_and_keyword_forms_of_a_call_give_the_same_bytes() -> None:
     assert codec.decode_call(forms[0].payload) == ((), {"match_id": "m", "tick": 1, "goals": 3, "note": ""})
 
 
-def test_what_can_only_go_by_position_does() -> None:
+def test_arguments_that_can_only_go_by_position_do() -> None:
     def positional(a: int, /, b: int, *, c: int = 3): ...
     def variadic(a: int, b: int = 2, *rest: Point, c: int = 3, **extra: Colour): ...
 
@@ -292,7 +292,7 @@ cyclic.append(cyclic)
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_sent_is_refused_with_its_parameter(annotation: Any, value: Any) -> None:
+def test_a_value_that_cannot_be_sent_is_refused_with_its_parameter(annotation: Any, value: Any) -> None:
     def task(first: int, value): ...
 
     task.__annotations__["value"] = annotation
@@ -319,7 +319,7 @@ def shout(value: str) -> str:
         (dict, {"a": Move("g", datetime.now(UTC), Point(x=1))}, "a Move would arrive as a dict"),
     ],
 )
-def test_what_could_not_be_rebuilt_is_refused_at_enqueue(annotation: Any, value: Any, message: str) -> None:
+def test_a_value_that_could_not_be_rebuilt_is_refused_at_enqueue(annotation: Any, value: Any, message: str) -> None:
     with pytest.raises(InvalidArguments, match=message) as caught:
         round_trip(annotation, value)
     assert caught.value.parameter == "value"
@@ -361,7 +361,7 @@ def later(value: "Later", other: "list[Later]") -> "Later":  # noqa: F821
     return value
 
 
-def test_annotations_may_name_what_is_defined_later() -> None:
+def test_annotations_may_name_classes_defined_later() -> None:
     signature = Signature(later)
     globals()["Later"] = Point
     try:
