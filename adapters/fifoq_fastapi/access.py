@@ -1,4 +1,4 @@
-"""Who may call a router, and whose jobs they see there. What an owner does not own does not exist for them."""
+"""Access to a router: which callers it admits, and whose jobs they see. Jobs of other owners do not exist for them."""
 
 import base64
 import hashlib
@@ -13,41 +13,41 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.names import MAX_NAME, check_name
 
 Authenticate = Callable[..., Any]
-"""A dependency: it raises an HTTPException, or returns whatever stands for the caller."""
+"""A dependency: it raises an HTTPException, or returns a value that stands for the caller."""
 OwnerOf = Callable[[Any], str | Awaitable[str]]
-"""From what the dependency returned to the text that the caller's jobs are stored with."""
+"""A function from the value of `auth` to the owner's name, which is stored with the caller's jobs."""
 Scope = Literal["fifoq:read", "fifoq:write"]
 
 
 class Access(NamedTuple):
-    """How a router was told to treat its callers."""
+    """The access settings of one router."""
 
     auth: Authenticate | None
     owner: OwnerOf | None
 
     @classmethod
     def of(cls, auth: Authenticate | None, public: bool, owner: OwnerOf | None) -> "Access":
-        """Return the access that `router` was asked for. Raises ConfigurationError if it was not made clear."""
+        """Check the arguments of `router`. Raises ConfigurationError if they do not say which callers it admits."""
         if auth is None and not public:
             raise ConfigurationError(
                 "router() lets callers enqueue and read jobs: say who may, with auth=<dependency>, "
-                "or public=True if everybody may."
+                "or public=True if all callers may."
             )
         if auth is not None and public:
             raise ConfigurationError("router() got auth= and public=True: a router is either guarded or public.")
         if auth is None and owner is not None:
-            raise ConfigurationError("owner= is asked about what auth returned: a public router has no owners.")
+            raise ConfigurationError("owner= takes the value that auth returned: a public router has no owners.")
         return cls(auth, owner)
 
     @property
     def longest_id(self) -> int:
-        """How many characters an id may have that a caller chooses."""
+        """The number of characters that an id of a caller may have at most."""
         return MAX_NAME if self.owner is None else MAX_NAME - _MARK - 1
 
     def caller(self, scope: Scope) -> Dependency:
-        """Return a dependency on the owner that the caller stands for: a text, or None if nobody is told apart."""
+        """Return a dependency that admits callers, and yields the caller's owner; None if the router has no owners."""
         if self.auth is None:
-            return Depends(_everybody)
+            return Depends(_no_owner)
         return Depends(self._guard(self.auth, scope))
 
     def _guard(self, auth: Authenticate, scope: Scope) -> Callable[..., Awaitable[str | None]]:
@@ -62,12 +62,12 @@ class Access(NamedTuple):
         return guard
 
 
-async def _everybody() -> None:
+async def _no_owner() -> None:
     return None
 
 
 def _owner_name(owner: object) -> str:
-    """Check what `owner` returned: falling back to nobody would show one owner's jobs to another."""
+    """Check the value of `owner`: taking a wrong one for no owner would show one owner's jobs to another."""
     try:
         return check_name("owner", owner if isinstance(owner, str) else "")
     except InvalidArguments as error:

@@ -1,4 +1,4 @@
-"""Dependencies for a user's own routes: `Jobs`, which stands in for BackgroundTasks, and `RateLimit`, which sheds."""
+"""Dependencies for a user's own routes: `Jobs` instead of BackgroundTasks, and `RateLimit`, which sheds floods."""
 
 import math
 import time
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class JobAdder:
-    """What a route gets that asks for `Jobs`."""
+    """The value of the dependency `Jobs`: enqueues calls of tasks."""
 
     async def add_task(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """
@@ -30,7 +30,7 @@ class JobAdder:
             async def signup(email: str, jobs: Jobs) -> None:
                 await jobs.add_task(send_welcome, email)
         """
-        # Types are not checked when the app runs, and what used to be given here is a plain function.
+        # Types are not checked when the app runs, and BackgroundTasks takes plain functions here.
         if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(_not_a_task(task))
         return await task.enqueue(*args, **kwargs)
@@ -60,7 +60,7 @@ class RateLimit:
         app = FastAPI(dependencies=[Depends(RateLimit(burst=5000, per_second=1000))])
 
     `burst` requests may come at once; `per_second` refill it. One instance is one bucket, shared by all routes that
-    depend on it. It costs a look at the clock (`clock` in nanoseconds), and nobody waits.
+    depend on it. It costs a look at the clock (`clock` in nanoseconds), and no request waits.
     """
 
     def __init__(

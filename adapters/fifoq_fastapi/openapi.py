@@ -1,4 +1,4 @@
-"""How the routes are shown in the OpenAPI document: their names, what they answer, and examples. Declarations only."""
+"""The routes in the OpenAPI document: names, answers and examples. Declarations only."""
 
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ _LOCATION = {"Location": {"description": "The job's address.", "schema": {"type"
 
 
 def problem(status: int, type: str, description: str, **members: Any) -> dict[int | str, Any]:
-    """A documented answer with problem details, with an example of them."""
+    """Return a documented answer with problem details and an example of them."""
     example = {"type": f"urn:fifoq:{type}", "title": description.rstrip("."), "status": status, "detail": description}
     content = {MEDIA_TYPE: {"schema": _PROBLEM, "example": example | members}}
     return {status: {"description": description, "content": content} | ({"headers": _RETRY} if status == 503 else {})}
@@ -36,7 +36,7 @@ _NOT_ALLOWED: dict[int | str, Any] = {
 }
 
 
-class Documents:
+class RouteDocs:
     """The documents of one router, under its name."""
 
     def __init__(self, name: str, guarded: bool) -> None:

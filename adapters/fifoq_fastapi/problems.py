@@ -1,7 +1,7 @@
 """
-Errors as HTTP answers: RFC 9457 problem details, one kind for each error of the tree.
+Errors as HTTP answers: RFC 9457 problem details, one kind for each FifoqError; and the route class that sends them.
 
-What a store says of itself (addresses, paths, versions) goes to the log, never to the caller.
+Details of the store (addresses, paths, versions) go to the log, never to the caller.
 """
 
 import json
@@ -40,12 +40,14 @@ log = logging.getLogger("fifoq.fastapi")
 
 MEDIA_TYPE = "application/problem+json"
 SOON = 1.0
-"""Seconds after which to try again when nothing better is known."""
+"""Seconds of a `Retry-After` when the error has no better number."""
+_EXPANSION = 8
+"""How much longer arguments may be as JSON than encoded: an escaped control character takes six bytes, not one."""
 
 
 class RateExceeded(FifoqError, HTTPException):
     """
-    More requests came than the rate allows; this one was shed. Try again after `retry_after` seconds.
+    The rate of requests is exceeded; this one was shed. Try again after `retry_after` seconds.
 
     It is an HTTPException too, so that an app without `install_errors` answers 429 as well.
     """
@@ -74,16 +76,19 @@ class ProblemResponse(JSONResponse):
 
 
 class Kind(NamedTuple):
-    """What is the same for all problems of one kind."""
+    """The part that all problems of one kind share."""
 
     status: int
     type: str
-    """The last part of the type's URI, which names the kind to programs."""
+    """The last part of the type's URI, by which programs tell kinds apart."""
     title: str
     detail: str | None = None
-    """Told instead of the error's own words, where those are for the log only."""
+    """Sent instead of the error's own text, where that is for the log only."""
 
 
+INVALID_REQUEST = Kind(422, "invalid-request", "The request is not valid")
+NOT_ALLOWED = Kind(405, "method-not-allowed", "Method not allowed")
+TOO_LARGE = Kind(413, "body-too-large", "The request's body is too large")
 _INTERNAL = Kind(500, "internal-error", "Internal error", "Something is wrong on the server. It was logged there.")
 _KINDS: dict[type[BaseException], Kind] = {
     QueueFull: Kind(503, "queue-full", "The queue is full"),
@@ -113,7 +118,7 @@ _KINDS: dict[type[BaseException], Kind] = {
 
 
 def problem(error: FifoqError) -> ProblemResponse:
-    """Return the answer for `error`. What the caller is not told is logged."""
+    """Return the answer for `error`. A text that the caller does not get is logged."""
     kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
     if kind.detail is not None:
         log.error("%s: %s", type(error).__name__, error, exc_info=error if kind is _INTERNAL else None)
@@ -152,7 +157,7 @@ async def _handle(request: Request, error: Exception) -> ProblemResponse:
 
 
 def _detail(error: FifoqError) -> str:
-    """What the caller is told. Of a failed job the kind of its error, but not the words: those may hold anything."""
+    """The text for the caller. For a failed job the class of its error without its message, which may hold secrets."""
     match error:
         case JobFailed():
             return f"Job {error.id} of task {error.task!r} failed with {error.type}."
@@ -176,7 +181,7 @@ def _members(error: FifoqError) -> dict[str, Any]:
 
 def _headers(kind: Kind, error: FifoqError) -> dict[str, str]:
     if isinstance(error, QueueFull | RateExceeded):
-        # A batch larger than the capacity never fits: there is no time after which to try again.
+        # A batch larger than the capacity never fits, so there is no `Retry-After`.
         return {} if error.retry_after is None else {"Retry-After": _whole_seconds(error.retry_after)}
     return {"Retry-After": _whole_seconds(SOON)} if kind.status == 503 else {}
 
@@ -185,13 +190,7 @@ def _whole_seconds(seconds: float) -> str:
     return str(max(1, math.ceil(seconds)))
 
 
-INVALID_REQUEST = Kind(422, "invalid-request", "The request is not valid")
-NOT_ALLOWED = Kind(405, "method-not-allowed", "Method not allowed")
-TOO_LARGE = Kind(413, "body-too-large", "The request's body is too large")
-
-
-_EXPANSION = 8
-"""How much longer arguments may be as JSON than encoded: an escaped control character takes six bytes, not one."""
+# ---- the route ----
 
 
 class BodyTooLarge(HTTPException):
@@ -205,10 +204,10 @@ class ProblemRoute(APIRoute):
     """A route that reads a bounded body and answers its errors with problem details."""
 
     max_payload: Callable[[], int] = staticmethod(lambda: MAX_PAYLOAD)
-    """Of how many bytes the arguments in the body may be once they are encoded."""
+    """Returns the number of bytes that the encoded arguments in the body may have."""
 
     allowed: Set[str] = frozenset()
-    """The methods that its path knows, if those are more than its own."""
+    """The methods of all routes at its path, for the answer to other methods."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -219,7 +218,7 @@ class ProblemRoute(APIRoute):
             except RequestValidationError as error:
                 return _invalid(error)
             except HTTPException as error:
-                # Also the app's own limit of a body, if it has one.
+                # This includes the app's own limit of a body, if it has one.
                 if error.status_code != TOO_LARGE.status:
                     raise
                 return respond(TOO_LARGE, error.detail)
@@ -257,7 +256,7 @@ class _BoundedRequest(Request):
             yield chunk
 
     async def json(self) -> Any:
-        """Read the body as JSON. FastAPI answers 400 to errors other than JSONDecodeError: here all are the same."""
+        """Read the body as JSON. Any error becomes a JSONDecodeError: FastAPI answers 400 to others."""
         try:
             return await super().json()
         except (UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What the routes of jobs do: show one or a page of them, follow one, cancel, requeue, skip."""
+"""The endpoints of all routes: enqueue; show, follow and steer jobs; queues and keys; health."""
 
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature
@@ -18,43 +18,28 @@ from fifoq.record import State
 from fifoq.task.task import Task
 from fifoq_fastapi import schemas
 from fifoq_fastapi.access import Access, Scope, shown_id
-from fifoq_fastapi.events import EventStream, Streams, Subject, event_id
-from fifoq_fastapi.lifecycle import running
+from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
+from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import Kind, respond
 from fifoq_fastapi.schemas import blocked_key_of, job_of
 from fifoq_fastapi.service import JobService, WaitLimit
 
-
-async def health() -> dict[str, str]:
-    """Answer as long as the process does."""
-    return {"status": "alive"}
-
-
-def ready_endpoint(tasks: Fifoq) -> Callable[[Request], Awaitable[dict[str, str]]]:
-    """Return the route that answers 503 when `tasks` cannot be used."""
-
-    async def ready(request: Request) -> dict[str, str]:
-        held = running(request, tasks)
-        if not tasks.is_open:
-            raise BackendUnavailable("The Fifoq is not open.")
-        await tasks.check()
-        if held is not None and held.worker is not None and not held.worker.ready:
-            raise BackendUnavailable("The embedded worker does not claim.")
-        return {"status": "ready"}
-
-    return ready
-
-
 LONGEST_WAIT = 30.0
-"""Seconds for which a request waits at most, whatever it asks for."""
+"""Seconds for which a request waits at most, also with a larger `?wait=`."""
 LONGEST_PAGE = 100
-"""Jobs on a page at most: each may have its arguments and its result, 256 KiB each by default."""
+"""Jobs on a page at most: each may have arguments and a result of 256 KiB each by default."""
 EVENTS = "/events"
-"""What follows an id in the path of a job's stream: so an id that callers choose does not end so."""
+"""The end of the path of a job's stream, behind the id: an id that a caller chooses must not end so."""
+
+UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
+NOT_FAILED = Kind(409, "not-failed", "The job is not failed")
+HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
 
 Endpoint = Callable[..., Awaitable[Response]]
 Declaration = tuple[Any, Any]
 """The annotation and the default of one parameter of an endpoint."""
+
+# ---- parameters ----
 
 REQUEST: Declaration = (Request, Parameter.empty)
 ID: Declaration = (Annotated[str, InPath(description="The job's id.")], Parameter.empty)
@@ -91,17 +76,17 @@ LAST_EVENT_ID: Declaration = (
 
 
 def name_filter(description: str) -> Declaration:
-    """A query parameter that is a name: of a queue, a task or a key."""
+    """Return a query parameter that is the name of a queue, a task or a key."""
     return Annotated[str | None, Query(min_length=1, max_length=MAX_NAME, description=description)], None
 
 
 def owner_of(access: Access, scope: Scope) -> Declaration:
-    """The owner whom the caller stands for; asking for it is what guards a route."""
+    """Return the parameter that is the caller's owner. It guards the route: its dependency refuses other callers."""
     return Annotated[str | None, access.caller(scope)], Parameter.empty
 
 
 def idempotency_key(access: Access) -> Declaration:
-    """The id that the caller chooses for the job."""
+    """Return the header with the id that the caller chooses for the job."""
     header = Header(
         alias="Idempotency-Key",
         min_length=1,
@@ -112,40 +97,35 @@ def idempotency_key(access: Access) -> Declaration:
 
 
 def declared(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
-    """Return `endpoint` with the parameters that FastAPI is to see: they depend on the task and on who may call."""
-
-    async def route(**given: Any) -> Response:
-        return await endpoint(**given)
-
-    vars(route)["__signature__"] = Signature(
+    """Give `endpoint` the parameters that FastAPI reads: they depend on the task and on the router's access."""
+    vars(endpoint)["__signature__"] = Signature(
         [
             Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
             for name, (annotation, default) in parameters.items()
         ]
     )
-    return route
+    return endpoint
 
 
-NOT_FAILED = Kind(409, "not-failed", "The job is not failed")
-HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
+# ---- jobs ----
 
 
 class JobRoutes:
-    """The endpoints of jobs, as those see them who may call."""
+    """The endpoints of jobs; each shows a caller the jobs of its owner only."""
 
-    def __init__(self, counter: JobService, access: Access, streams: Streams) -> None:
-        self._counter = counter
-        self._tasks = counter.tasks
+    def __init__(self, service: JobService, access: Access, streams: Streams) -> None:
+        self._service = service
+        self._tasks = service.tasks
         self._streams = streams
         self._reads = owner_of(access, "fifoq:read")
         self._writes = owner_of(access, "fifoq:write")
 
     def page(self) -> Endpoint:
-        """Jobs in order of entry, by filters."""
+        """Return the endpoint of a page of jobs in order of entry, by filters."""
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
             owner = filter.get("owner")
-            page = await self._counter.page(cursor, limit, filter)
+            page = await self._service.page(cursor, limit, filter)
             jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
             return as_json(schemas.JobPage(jobs=jobs, cursor=page.cursor))
 
@@ -161,32 +141,32 @@ class JobRoutes:
         )
 
     def one(self) -> Endpoint:
-        """One job, at once or when it has ended."""
+        """Return the endpoint of one job, at once or when it has ended."""
 
         async def get_job(request: Request, id: str, owner: str | None, wait: float) -> Response:
-            job = await self._counter.find(id, owner=owner, patience=patience(request, self._tasks, wait))
+            job = await self._service.find(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
             return answer(job, owner)
 
         return declared(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
 
     def events(self) -> Endpoint:
-        """One job's state and progress, as they change."""
+        """Return the endpoint of the stream of a job's state and progress."""
 
         async def follow_job(request: Request, id: str, owner: str | None, last_event_id: str | None) -> Response:
-            job = await self._counter.find(id, owner=owner)
+            job = await self._service.find(id, owner=owner)
             if job.state.ended and last_event_id == event_id(job):
-                return Response(status_code=204)  # which tells an EventSource not to come back
-            held = running(request, self._tasks)
-            ending = None if held is None else held.ending
-            return EventStream(self._streams, Subject(job, shown_id(owner, job.id), last_event_id, ending))
+                return Response(status_code=204)  # an EventSource then does not reconnect
+            app = open_app(request, self._tasks)
+            shutdown = None if app is None else app.shutdown
+            return EventStream(self._streams, StreamTarget(job, shown_id(owner, job.id), last_event_id, shutdown))
 
         return declared(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
 
     def cancel(self) -> Endpoint:
-        """Cancel a job, or ask for it if it runs."""
+        """Return the endpoint that cancels a job, or requests it of a running one."""
 
         async def cancel_job(id: str, owner: str | None) -> Response:
-            job = await self._counter.cancel(id, owner=owner)
+            job = await self._service.cancel(id, owner=owner)
             if job is None:
                 return Response(status_code=204)
             return answer(job, owner, 202 if job.state is State.RUNNING else 200)
@@ -194,10 +174,10 @@ class JobRoutes:
         return declared(cancel_job, id=ID, owner=self._writes)
 
     def requeue(self) -> Endpoint:
-        """Put a failed job back."""
+        """Return the endpoint that requeues a failed job."""
 
         async def requeue_job(id: str, owner: str | None) -> Response:
-            job, changed = await self._counter.requeue(id, owner=owner)
+            job, changed = await self._service.requeue(id, owner=owner)
             if not changed:
                 return respond(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
             return answer(job, owner)
@@ -205,10 +185,10 @@ class JobRoutes:
         return declared(requeue_job, id=ID, owner=self._writes)
 
     def skip(self) -> Endpoint:
-        """Let the key of a halted job go on without it."""
+        """Return the endpoint that lets the key of a halted job go on without it."""
 
         async def skip_job(id: str, owner: str | None) -> Response:
-            job, changed = await self._counter.skip(id, owner=owner)
+            job, changed = await self._service.skip(id, owner=owner)
             if not changed:
                 return respond(HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip.")
             return answer(job, owner)
@@ -216,10 +196,10 @@ class JobRoutes:
         return declared(skip_job, id=ID, owner=self._writes)
 
 
-def patience(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
-    """Return how long a request waits that asked for `wait` seconds."""
-    held = running(request, tasks) if wait else None
-    return WaitLimit(min(wait, LONGEST_WAIT), None if held is None else held.ending)
+def wait_limit(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
+    """Return how long a request with `?wait=` waits."""
+    app = open_app(request, tasks) if wait else None
+    return WaitLimit(min(wait, LONGEST_WAIT), None if app is None else app.shutdown)
 
 
 def answer(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -228,26 +208,26 @@ def answer(job: Job, owner: str | None, status: int = 200, headers: dict[str, st
 
 
 def as_json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a model as the answer. Made by pydantic, and not checked again by FastAPI."""
+    """Return a model as the answer, made by pydantic; FastAPI does not check it again."""
     return Response(model.model_dump_json(), status, headers, "application/json")
 
 
-UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
+# ---- enqueueing ----
 
 
-def enqueue_endpoint(counter: JobService, task: Task[..., Any, Any], access: Access) -> Endpoint:
-    """Return the route that enqueues `task`; its body is the parameters of `task`."""
+def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Access) -> Endpoint:
+    """Return the endpoint that enqueues `task`; its body has the parameters of `task`."""
     signature = task.signature
     model = signature.arguments_model()
 
     async def enqueue(
         request: Request, body: BaseModel, owner: str | None, idempotency_key: str | None, wait: float
     ) -> Response:
-        waits = patience(request, counter.tasks, wait)
+        limit = wait_limit(request, service.tasks, wait)
         id = None if idempotency_key is None else _checked(idempotency_key)
-        job, created = await counter.place(task, signature.call_of(body), owner=owner, id=id, patience=waits)
+        job, created = await service.enqueue(task, signature.call_of(body), owner=owner, id=id, wait=limit)
         shown = shown_id(owner, job.id)
-        ended_in_time = waits.seconds > 0 and job.state.ended
+        ended_in_time = limit.seconds > 0 and job.state.ended
         if ended_in_time:
             _raise_unless_succeeded(job, shown)
         status = 202 if created and not ended_in_time else 200
@@ -264,7 +244,7 @@ def enqueue_endpoint(counter: JobService, task: Task[..., Any, Any], access: Acc
 
 
 def unknown_task_endpoint(access: Access) -> Endpoint:
-    """Return the route behind all tasks: whatever comes here is none."""
+    """Return the endpoint behind those of all tasks: it answers 404."""
 
     async def unknown_task(name: str, owner: str | None) -> Response:
         return respond(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
@@ -282,7 +262,7 @@ def _checked(key: str) -> str:
 
 
 def _empty(model: type[BaseModel]) -> Any:
-    """What stands for a missing body: nothing at all, unless every argument has a default."""
+    """Return the default of the body: an empty model if every argument has a default, else none."""
     required = any(field.is_required() for field in model.model_fields.values())
     return Parameter.empty if required else model()
 
@@ -296,24 +276,27 @@ def _raise_unless_succeeded(job: Job, id: str) -> None:
 
 
 def _location(request: Request, path: str, id: str) -> str:
-    """The job's path, beside the one that was asked for: wherever the router was included, or its app mounted."""
+    """Return the job's path, found from the request's: a router may be included, and its app mounted, anywhere."""
     asked, root = request.scope["path"], request.scope.get("root_path", "").rstrip("/")
-    # A mounted app is asked by its whole path; behind a proxy that strips a prefix, only `root_path` knows that one.
+    # A mounted app gets the whole path; behind a proxy that strips a prefix, only `root_path` has that prefix.
     prefix = (asked if asked.startswith(f"{root}/") else root + asked).removesuffix(path)
     return f"{quote(prefix)}/jobs/{quote(id, safe='')}"
+
+
+# ---- queues and keys ----
 
 
 class QueueRoutes:
     """The endpoints of queues and keys. Queues belong to no owner: a router with owners has `blocked_keys` only."""
 
-    def __init__(self, counter: JobService, access: Access) -> None:
-        self._counter = counter
-        self._tasks = counter.tasks
+    def __init__(self, service: JobService, access: Access) -> None:
+        self._service = service
+        self._tasks = service.tasks
         self._reads = owner_of(access, "fifoq:read")
         self._writes = owner_of(access, "fifoq:write")
 
     def all(self) -> Endpoint:
-        """Every queue, with the counts of its jobs."""
+        """Return the endpoint of all queues, with the counts of their jobs."""
 
         async def list_queues(owner: str | None) -> Response:
             stats = await self._tasks.stats()
@@ -323,16 +306,16 @@ class QueueRoutes:
         return declared(list_queues, owner=self._reads)
 
     def pause(self) -> Endpoint:
-        """Begin nothing of a queue, a task or a key."""
+        """Return the endpoint that pauses a queue, a task or a key."""
         return self._switch(self._tasks.pause)
 
     def resume(self) -> Endpoint:
-        """Lift a pause."""
+        """Return the endpoint that lifts a pause."""
         return self._switch(self._tasks.resume)
 
     def _switch(self, switch: Callable[..., Awaitable[None]]) -> Endpoint:
         async def switch_queue(name: str, owner: str | None, **part: Any) -> Response:
-            self._counter.check_queue(name)
+            self._service.check_queue(name)
             await switch(name, **part)
             return Response(status_code=204)
 
@@ -345,13 +328,36 @@ class QueueRoutes:
         )
 
     def blocked_keys(self) -> Endpoint:
-        """The keys that are halted, paused or backing off."""
+        """Return the endpoint of the keys that are halted, paused or backing off."""
 
         async def list_blocked_keys(owner: str | None, queue: str | None, cursor: str | None, limit: int) -> Response:
-            page = await self._counter.blocked_keys(queue, cursor, limit, owner)
+            page = await self._service.blocked_keys(queue, cursor, limit, owner)
             keys = [blocked_key_of(key, key.job_id and shown_id(owner, key.job_id)) for key in page.keys]
             return as_json(schemas.KeyPage(keys=keys, cursor=page.cursor))
 
         return declared(
             list_blocked_keys, owner=self._reads, queue=name_filter("Only of this queue."), cursor=CURSOR, limit=LIMIT
         )
+
+
+# ---- health ----
+
+
+async def health() -> dict[str, str]:
+    """Answer as long as the process does."""
+    return {"status": "alive"}
+
+
+def ready_endpoint(tasks: Fifoq) -> Callable[[Request], Awaitable[dict[str, str]]]:
+    """Return the endpoint that answers 503 when `tasks` cannot be used."""
+
+    async def ready(request: Request) -> dict[str, str]:
+        app = open_app(request, tasks)
+        if not tasks.is_open:
+            raise BackendUnavailable("The Fifoq is not open.")
+        await tasks.check()
+        if app is not None and app.worker is not None and not app.worker.ready:
+            raise BackendUnavailable("The embedded worker does not claim.")
+        return {"status": "ready"}
+
+    return ready

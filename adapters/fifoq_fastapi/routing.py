@@ -1,7 +1,7 @@
 """
-The routes of a Fifoq: enqueue, look, follow and steer jobs, queues, and whether the service is up.
+The router of a Fifoq: which route is at which path.
 
-Which route is where. What they do is in enqueue.py, jobs.py and queues.py; how they are documented, in documents.py.
+Their endpoints are in routes.py, their documentation in openapi.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,19 @@ from starlette.types import Scope
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
 from fifoq.task.task import Task
-from fifoq_fastapi import routes as health
 from fifoq_fastapi.access import Access, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
-from fifoq_fastapi.openapi import Documents
+from fifoq_fastapi.openapi import RouteDocs
 from fifoq_fastapi.problems import ProblemRoute
-from fifoq_fastapi.routes import EVENTS, JobRoutes, QueueRoutes, enqueue_endpoint, unknown_task_endpoint
+from fifoq_fastapi.routes import (
+    EVENTS,
+    JobRoutes,
+    QueueRoutes,
+    enqueue_endpoint,
+    health,
+    ready_endpoint,
+    unknown_task_endpoint,
+)
 from fifoq_fastapi.service import JobService
 
 
@@ -42,7 +49,6 @@ JOB = "/jobs/{id:fifoq_name}"
 QUEUE = "/queues/{name:fifoq_name}"
 ANY_TASK = "/tasks/{name:fifoq_name}"
 
-
 AnyTask = Task[..., Any, Any]
 
 
@@ -60,24 +66,24 @@ def router(
     Return routes for `app.include_router(…, prefix="/queue")`.
 
     `expose` lists the tasks that may be enqueued over HTTP; `"all"` includes those registered later. `auth` is a
-    dependency, asked with the scope `fifoq:read` or `fifoq:write`; `owner` is given what it returned, and returns the
-    text that the caller's jobs are kept under: nobody else sees them. Queues belong to all owners, so such a router
-    does not count, pause or resume them; make another one, for operators. A router for everybody says `public=True`.
+    dependency, called with the scope `fifoq:read` or `fifoq:write`; `owner` takes its value and returns the text that
+    is stored with the caller's jobs: no other owner sees them. Queues belong to all owners, so such a router does not
+    count, pause or resume them; make another one, for operators. A router for all callers says `public=True`.
 
     `name` begins the operation ids and the names of the routes (`fifoq_get_job`, `fifoq:get_job`), for apps with
     several routers. At most `streams` streams of events are open at a time.
 
-    Raises ConfigurationError if it is not said who may call, or if a task of another Fifoq is exposed.
+    Raises ConfigurationError without `auth` or `public=True`, or if a task of another Fifoq is exposed.
     """
     return TaskRouter(tasks, expose, Access.of(auth, public, owner), name, streams)
 
 
 class TaskRouter(APIRouter):
     """
-    A router with one route per exposed task, made when routes are first asked for.
+    A router with one route per exposed task, made when FastAPI first reads the routes.
 
-    By then the annotations of the tasks can be resolved, and tasks registered after the router was included are there:
-    FastAPI keeps included routers as they are, and asks them again when they have changed.
+    By then the annotations of the tasks can be resolved. Tasks registered later get their routes as well: FastAPI keeps
+    the routers that it includes, and reads their routes again when they have changed.
     """
 
     def __init__(
@@ -85,63 +91,63 @@ class TaskRouter(APIRouter):
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._tasks, self._access = tasks, access
-        self._counter = JobService(tasks)
-        self._documents = Documents(name, access.auth is not None)
+        self._service = JobService(tasks)
+        self._docs = RouteDocs(name, access.auth is not None)
         self._exposed = None if expose == "all" else _own(tasks, expose)
         self._routed = set[str]()
-        self._add_jobs(JobRoutes(self._counter, access, Streams(JobFollower(tasks), streams)))
-        self._add_queues(QueueRoutes(self._counter, access))
-        self.add_api_route("/health", health.health, **self._documents.health())
-        self.add_api_route("/ready", health.ready_endpoint(tasks), **self._documents.ready())
+        self._add_jobs(JobRoutes(self._service, access, Streams(JobFollower(tasks), streams)))
+        self._add_queues(QueueRoutes(self._service, access))
+        self.add_api_route("/health", health, **self._docs.health())
+        self.add_api_route("/ready", ready_endpoint(tasks), **self._docs.ready())
         unknown = unknown_task_endpoint(access)
         self.add_api_route(ANY_TASK, unknown, methods=["POST"], include_in_schema=False)
-        _tell_methods(self.routes)
+        _share_methods(self.routes)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         self._add_new_tasks()
         return super().matches(scope)
 
     def _get_routes_version(self, seen: set[int] | None = None) -> int:
-        # Asked by FastAPI before it makes the OpenAPI document. Should the name change, then a task that was registered
-        # late is documented from the first request on, and a test says so.
+        # FastAPI calls this before it makes the OpenAPI document. Should the name change, then a task that was
+        # registered late is documented from the first request on, and a test fails.
         self._add_new_tasks()
         return super()._get_routes_version(seen)
 
     def _add_jobs(self, jobs: JobRoutes) -> None:
         # The longer paths first: an id may hold slashes.
-        documents = self._documents
-        self.add_api_route("/jobs", jobs.page(), **documents.jobs())
-        self.add_api_route(f"{JOB}{EVENTS}", jobs.events(), **documents.events())
-        self.add_api_route(f"{JOB}/requeue", jobs.requeue(), **documents.requeue())
-        self.add_api_route(f"{JOB}/skip", jobs.skip(), **documents.skip())
-        self.add_api_route(JOB, jobs.one(), **documents.job())
-        self.add_api_route(JOB, jobs.cancel(), **documents.cancel())
+        docs = self._docs
+        self.add_api_route("/jobs", jobs.page(), **docs.jobs())
+        self.add_api_route(f"{JOB}{EVENTS}", jobs.events(), **docs.events())
+        self.add_api_route(f"{JOB}/requeue", jobs.requeue(), **docs.requeue())
+        self.add_api_route(f"{JOB}/skip", jobs.skip(), **docs.skip())
+        self.add_api_route(JOB, jobs.one(), **docs.job())
+        self.add_api_route(JOB, jobs.cancel(), **docs.cancel())
 
     def _add_queues(self, queues: QueueRoutes) -> None:
-        documents = self._documents
-        self.add_api_route("/keys/blocked", queues.blocked_keys(), **documents.blocked_keys())
+        docs = self._docs
+        self.add_api_route("/keys/blocked", queues.blocked_keys(), **docs.blocked_keys())
         if self._access.owner is None:
-            self.add_api_route("/queues", queues.all(), **documents.queues())
-            self.add_api_route(f"{QUEUE}/pause", queues.pause(), **documents.switch("pause"))
-            self.add_api_route(f"{QUEUE}/resume", queues.resume(), **documents.switch("resume"))
+            self.add_api_route("/queues", queues.all(), **docs.queues())
+            self.add_api_route(f"{QUEUE}/pause", queues.pause(), **docs.switch("pause"))
+            self.add_api_route(f"{QUEUE}/resume", queues.resume(), **docs.switch("resume"))
 
     def _add_new_tasks(self) -> None:
-        """Add the routes of tasks that have none yet, before the route that knows no task."""
+        """Add the routes of tasks that have none yet, before the route of unknown tasks."""
         exposed = self._tasks.tasks.values() if self._exposed is None else self._exposed
         if len(exposed) == len(self._routed):
             return
         for task in [each for each in exposed if each.name not in self._routed]:
             self._routed.add(task.name)
-            endpoint = enqueue_endpoint(self._counter, task, self._access)
-            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **self._documents.enqueue(task))
+            endpoint = enqueue_endpoint(self._service, task, self._access)
+            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **self._docs.enqueue(task))
             route = self.routes.pop()
             assert isinstance(route, ProblemRoute)
             route.max_payload = partial(getattr, task.signature, "limit")
             self.routes.insert(0, route)
 
 
-def _tell_methods(routes: Iterable[BaseRoute]) -> None:
-    """Let each route know the methods of all routes at its path, for the answer to others."""
+def _share_methods(routes: Iterable[BaseRoute]) -> None:
+    """Give each route the methods of all routes at its path, for the answer to other methods."""
     allowed: dict[str, set[str]] = {}
     problem_routes = [route for route in routes if isinstance(route, ProblemRoute)]
     for route in problem_routes:

@@ -1,4 +1,4 @@
-"""What the routes answer, as models: they make the OpenAPI document, and turn jobs into JSON."""
+"""The models of the routes' answers: they make the OpenAPI document, and turn jobs into JSON."""
 
 from datetime import datetime
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Where jobs are handed in, asked for and steered: owners, the ids that they choose, and waiting. It knows no HTTP."""
+"""The jobs of one Fifoq as one caller may see them: enqueueing, looking, waiting, steering. It knows no HTTP."""
 
 import asyncio
 from contextlib import nullcontext, suppress
@@ -21,26 +21,26 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class WaitLimit(NamedTuple):
-    """How long somebody waits for a job to end: so many seconds, but not beyond the end of the server."""
+    """How long a caller waits for a job to end: so many seconds, but not beyond the end of the server."""
 
     seconds: float
-    ending: ServerShutdown | None = None
+    shutdown: ServerShutdown | None = None
 
 
 class Enqueued(NamedTuple):
-    """A job that was handed in, as it is now."""
+    """A job that a caller enqueued, as it is now."""
 
     job: Job
     created: bool
-    """False: it was there before, under the id that the caller chose."""
+    """False: the queue had it before, under the id that the caller chose."""
 
 
 class Changed(NamedTuple):
-    """A job after somebody steered it."""
+    """A job after a caller requeued or skipped it."""
 
     job: Job
     changed: bool
-    """Whether that changed anything."""
+    """False: the job was in no state for that, and is as it was."""
 
 
 NONE = WaitLimit(0.0)
@@ -49,16 +49,16 @@ KEPT = 60.0
 
 
 class JobService:
-    """The jobs of one Fifoq as the callers of a router see them: by their own ids, and only their own."""
+    """The jobs of one Fifoq as the callers of a router see them: by the ids that they chose, and only their own."""
 
     def __init__(self, tasks: Fifoq) -> None:
         self.tasks = tasks
 
-    async def place(
-        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, patience: WaitLimit = NONE
+    async def enqueue(
+        self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, wait: WaitLimit = NONE
     ) -> Enqueued:
         """
-        Enqueue a call of `task` for `owner`, under the `id` that they chose, and wait for its end.
+        Enqueue a call of `task` for `owner`, under the `id` that the caller chose, and wait for its end.
 
         Raises what `task.enqueue` does; an id that is in use for another task or other arguments is an IdConflict.
         """
@@ -78,21 +78,21 @@ class JobService:
             raise IdConflict(
                 f"The id {shown!r} is taken by a job with another task or other arguments.", id=shown
             ) from error
-        job = await self._ended(stored, task.queue, patience) or await self.tasks.get(stored, queue=task.queue)
+        job = await self._ended(stored, task.queue, wait) or await self.tasks.get(stored, queue=task.queue)
         return Enqueued(job, handle.created)
 
-    async def find(self, id: str, *, owner: str | None, patience: WaitLimit = NONE) -> Job:
+    async def find(self, id: str, *, owner: str | None, wait: WaitLimit = NONE) -> Job:
         """
-        Return the job that `owner` knows as `id`, once it has ended or they have lost patience.
+        Return the job that `owner` knows as `id`, once it has ended or `wait` is over.
 
-        Raises JobNotFound, also for a job of somebody else's.
+        Raises JobNotFound, also for the job of another owner.
         """
-        # The second candidate: the app itself may enqueue for an owner, and chooses other ids than the routes do.
+        # The second candidate: the app itself may enqueue for an owner, with ids of another form than the routes use.
         for candidate in (id,) if owner is None else (stored_id(owner, id), id):
             with suppress(JobNotFound):
                 job = await self._get(candidate)
                 if owner is None or job.owner == owner:
-                    return job if job.state.ended else await self._ended(job.id, job.queue, patience) or job
+                    return job if job.state.ended else await self._ended(job.id, job.queue, wait) or job
         raise JobNotFound(id)
 
     async def cancel(self, id: str, *, owner: str | None) -> Job | None:
@@ -110,7 +110,7 @@ class JobService:
         except IdConflict as error:
             if owner is None:
                 raise
-            # The other job may be somebody else's: it is not named.
+            # The other job may belong to another owner, so its id is not shown.
             raise IdConflict(f"Job {id!r} cannot be requeued: another one now holds its unique text.", id=id) from error
         return Changed(await self.tasks.get(job.id, queue=job.queue), changed)
 
@@ -139,14 +139,14 @@ class JobService:
         (job,) = await self.tasks.get_many([key.job_id], queue=key.queue)
         return job is not None and job.owner == owner
 
-    async def _ended(self, id: str, queue: str, patience: WaitLimit) -> Job | None:
-        """Return a job once it has ended, or None if patience ran out, or the server ends."""
-        seconds, ending = patience
-        if seconds <= 0 or (ending is not None and ending.told):
+    async def _ended(self, id: str, queue: str, wait: WaitLimit) -> Job | None:
+        """Return a job once it has ended; None if `wait` is over before, or the server shuts down."""
+        seconds, shutdown = wait
+        if seconds <= 0 or (shutdown is not None and shutdown.begun):
             return None
         try:
             async with asyncio.timeout(None) as limit:
-                with nullcontext() if ending is None else ending.cuts(limit):
+                with nullcontext() if shutdown is None else shutdown.cuts(limit):
                     return await self.tasks.finished(id, queue=queue, timeout=seconds)
         except TimeoutError:
             return None
@@ -166,7 +166,7 @@ class JobService:
         return await self.tasks.get(id)
 
     async def _refuse_in_other_queues(self, queue: str, id: str) -> None:
-        """A queue knows the ids of its own jobs only, but callers know nothing of queues."""
+        """Raise IdConflict if another queue has a job `id`: ids are unique in a queue, but callers see no queues."""
         for other in self.tasks.queues:
             if other != queue:
                 with suppress(JobNotFound):

@@ -1,4 +1,4 @@
-"""What pages are read from: the register of numbers, the blocked keys, and the search for the oldest waiting job."""
+"""What pages are read from: the index of numbers, the blocked keys, and the search for the oldest waiting job."""
 
 import random
 
@@ -18,28 +18,28 @@ def job(number: int) -> Job:
 
 def test_a_register_is_read_from_any_number_on() -> None:
     random.seed(1)
-    register, plain = EntryIndex(), dict[int, Job]()
+    index, plain = EntryIndex(), dict[int, Job]()
     for number in range(1, 5_000):
         if random.random() < 0.7:
             plain[number] = job(number)
-            register.add(number, plain[number])
+            index.add(number, plain[number])
     for number in random.sample(sorted(plain), 2_000):
-        register.remove(number)
+        index.remove(number)
         del plain[number]
     for start in (0, 1, 511, 512, 513, 1_023, 4_000, 4_998, 4_999, 10_000):
-        assert list(register.after(start)) == [(number, one) for number, one in plain.items() if number > start]
-        assert register.get(start) is plain.get(start)
+        assert list(index.after(start)) == [(number, one) for number, one in plain.items() if number > start]
+        assert index.get(start) is plain.get(start)
 
 
 def test_a_register_keeps_nothing_of_what_left() -> None:
-    register = EntryIndex()
+    index = EntryIndex()
     for number in range(1, 2_000):
-        register.add(number, job(number))
+        index.add(number, job(number))
         if number > 1:
-            register.remove(number)
-    assert register.order == [0]
-    assert list(register.pages) == [0]
-    assert list(register.pages[0]) == [1]
+            index.remove(number)
+    assert index.order == [0]
+    assert list(index.pages) == [0]
+    assert list(index.pages[0]) == [1]
 
 
 def test_blocked_keys_are_in_order_from_any_place_on() -> None:
@@ -64,10 +64,10 @@ def test_blocked_keys_are_in_order_from_any_place_on() -> None:
 
 def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
     random.seed(3)
-    register, oldest = EntryIndex(), OldestWaiting()
+    index, oldest = EntryIndex(), OldestWaiting()
     jobs = [job(number) for number in range(1, 400)]
     for one in jobs:
-        register.add(one.entry, one)
+        index.add(one.entry, one)
     for step in range(3_000):
         one = random.choice(jobs)
         if one.state is State.WAITING:
@@ -77,15 +77,15 @@ def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
             oldest.came_back(one)
         if step % 3 == 0:
             expected = min((each for each in jobs if each.state is State.WAITING), key=lambda each: each.entry)
-            assert oldest.find(register) is expected
+            assert oldest.find(index) is expected
 
 
 def test_a_job_that_retries_for_ever_fills_nothing() -> None:
-    register, oldest = EntryIndex(), OldestWaiting()
+    index, oldest = EntryIndex(), OldestWaiting()
     one = job(1)
-    register.add(1, one)
+    index.add(1, one)
     one.state = State.RUNNING
-    assert oldest.find(register) is None
+    assert oldest.find(index) is None
     for _ in range(100):
         oldest.came_back(one)
     assert len(oldest.returned) == 1

@@ -46,9 +46,9 @@ async def line() -> AsyncIterator[Line]:
     line = Line(MemoryBackend("memory://", clock=ManualClock()).queue("queue"))
     yield line
     assert (await line.queue.audit()).differences == ()
-    assert not line.queue._bell.waiters, "a waiter was left behind"
-    assert not line.queue._watchers, "a watcher was left behind"
-    assert not line.queue._book.watched, "an id is still watched"
+    assert not line.queue._wake_up.waiters, "a waiter was left behind"
+    assert not line.queue._waiters, "a watcher was left behind"
+    assert not line.queue._state.awaited, "an id is still watched"
 
 
 async def test_a_put_ends_a_wait(line: Line) -> None:
@@ -128,10 +128,10 @@ async def test_a_waiter_whose_loop_is_gone_harms_nobody(line: Line) -> None:
 
     await asyncio.to_thread(begin_and_go)
     here = line.queue.wait(LONG)
-    assert len(line.queue._bell.waiters) == 1
+    assert len(line.queue._wake_up.waiters) == 1
     await line.put(spec())
     assert await here is True
-    assert not line.queue._bell.waiters
+    assert not line.queue._wake_up.waiters
 
 
 async def test_an_abandoned_wait_may_end_in_the_middle_of_another_call(line: Line) -> None:

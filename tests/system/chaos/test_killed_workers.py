@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fifoq.testing.history import Report
-from tests.chaos.conductor import Conductor
-from tests.chaos.points import INNER, OUTER
+from tests.system.chaos.controller import Controller
+from tests.system.chaos.programs.kill_points import INNER, OUTER
 
 KILLS = int(os.environ.get("FIFOQ_KILLS", "220"))
 SEED = int(os.environ.get("FIFOQ_SEED", "7"))
@@ -19,8 +19,8 @@ WORKERS, KEYS, BATCH = 4, 60, 200
 class Stream:
     """Workers that are replaced as they die, and enough jobs for them."""
 
-    def __init__(self, conductor: Conductor, points: tuple[str, ...], **order: Any) -> None:
-        self.conductor = conductor
+    def __init__(self, controller: Controller, points: tuple[str, ...], **order: Any) -> None:
+        self.controller = controller
         self.dice = random.Random(SEED)
         self.points = points
         self.order = order
@@ -38,9 +38,9 @@ class Stream:
     async def run(self, kills: int) -> None:
         tick = 0
         while True:
-            self.conductor.look()
+            self.controller.look()
             self._bury()
-            if self.conductor.killed >= kills:
+            if self.controller.killed >= kills:
                 break
             self._replace()
             self._doom()
@@ -48,70 +48,70 @@ class Stream:
                 await self._feed()
             tick += 1
             await asyncio.sleep(0.01)
-        for name in self.conductor.running("w"):
-            self.conductor.signal(name, signal.SIGKILL)
+        for name in self.controller.running("w"):
+            self.controller.signal(name, signal.SIGKILL)
 
     async def prove(self, kills: int) -> Report:
         """Run, let others finish the work, and check the history of all."""
-        conductor = self.conductor
+        controller = self.controller
         await self.run(kills)
         for number in range(2):
-            conductor.start("worker", f"last{number}", concurrency=20)
-        await conductor.until(lambda: not conductor.running("p"))
-        await conductor.until(conductor.all_done, "the end of all jobs")
-        await conductor.stop("last0", "last1")
-        report = await conductor.prove(self.jobs)
-        print(f"{conductor.killed} kills {self.struck}: {report}")
-        assert conductor.killed >= kills
+            controller.start("worker", f"last{number}", concurrency=20)
+        await controller.until(lambda: not controller.running("p"))
+        await controller.until(controller.all_done, "the end of all jobs")
+        await controller.stop("last0", "last1")
+        report = await controller.prove(self.jobs)
+        print(f"{controller.killed} kills {self.struck}: {report}")
+        assert controller.killed >= kills
         return report
 
     def _replace(self) -> None:
-        for _ in range(WORKERS - len(self.conductor.running("w"))):
+        for _ in range(WORKERS - len(self.controller.running("w"))):
             # In turn, so that each has its share, but not in step with anything.
             number = next(self.names)
             name, point = f"w{number}", self.points[number % len(self.points)]
             self._plans[name] = point
             slowly = point.endswith("extend")
             nth = 1 if slowly else self.dice.randint(1, 5)
-            self.conductor.start("worker", name, point=point, nth=nth, **self.worker)
+            self.controller.start("worker", name, point=point, nth=nth, **self.worker)
             if point == "anywhere":
                 self._doomed.append(name)
 
     def _doom(self) -> None:
         """Those who are to die anywhere do so some time after they are ripe, however long that took."""
-        for name in [name for name in self._doomed if self.conductor.pids.get(name) and self.is_ripe(name)]:
+        for name in [name for name in self._doomed if self.controller.pids.get(name) and self.is_ripe(name)]:
             self._doomed.remove(name)
             after = self.dice.uniform(0.01, 0.6)
-            asyncio.get_running_loop().call_later(after, self.conductor.signal, name, signal.SIGKILL)
+            asyncio.get_running_loop().call_later(after, self.controller.signal, name, signal.SIGKILL)
 
     def _bury(self) -> None:
-        for name in [name for name in self._plans if name in self.conductor.codes]:
-            assert self.conductor.codes[name] == -signal.SIGKILL, (name, self.conductor.codes[name])
+        for name in [name for name in self._plans if name in self.controller.codes]:
+            assert self.controller.codes[name] == -signal.SIGKILL, (name, self.controller.codes[name])
             point = self._plans.pop(name)
             self.struck[point] = self.struck.get(point, 0) + 1
 
     async def _feed(self) -> None:
-        if self.conductor.running("p"):
+        if self.controller.running("p"):
             return
-        stats = await self.conductor.stats()
+        stats = await self.controller.stats()
         if stats.waiting < BATCH:
             for number in range(2):
                 name = f"p{self.jobs}.{number}"
-                self.conductor.start("producer", name, count=BATCH // 2, keys=KEYS, **self.order)
+                self.controller.start("producer", name, count=BATCH // 2, keys=KEYS, **self.order)
             self.jobs += BATCH
 
 
-async def test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing(conductor: Conductor, url: str) -> None:
-    stream = Stream(conductor, (*OUTER, *INNER.get(url.partition(":")[0], ())), slow=0.1)
+async def test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing(controller: Controller, url: str) -> None:
+    stream = Stream(controller, (*OUTER, *INNER.get(url.partition(":")[0], ())), slow=0.1)
     report = await stream.prove(KILLS)
     assert min(stream.struck.get(point, 0) for point in stream.points) >= KILLS // len(stream.points) // 2
     assert report.in_doubt > KILLS // 2, "leases were to be cut"
 
 
 async def test_killed_workers_that_had_claimed_ahead_of_short_jobs_lose_nothing_and_mix_up_nothing(
-    conductor: Conductor,
+    controller: Controller,
 ) -> None:
-    stream = Stream(conductor, ("anywhere",), quick=True)
+    stream = Stream(controller, ("anywhere",), quick=True)
     stream.worker = {"concurrency": 1, "ahead": 0.05}
-    stream.is_ripe = lambda name: conductor.heard(name, "claimed ahead")
+    stream.is_ripe = lambda name: controller.heard(name, "claimed ahead")
     await stream.prove(KILLS // 4)

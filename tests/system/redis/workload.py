@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -11,7 +11,7 @@ from fifoq import Context, Fifoq, Retry
 from fifoq.backends import connect
 from fifoq.errors import BackendError
 from fifoq.queue import Backend, Queue
-from fifoq.record import Filter, Record
+from fifoq.record import Filter, Record, State
 from fifoq.testing.history import (
     Answer,
     Answered,
@@ -25,6 +25,9 @@ from fifoq.testing.history import (
     check,
     write_finals,
 )
+from fifoq.testing.history.events import Event
+from fifoq_redis.functions import library
+from tests.servers.proxy import Command, Match
 
 QUEUE = "league"
 LONG = 60.0
@@ -214,3 +217,65 @@ class Load:
                 await asyncio.sleep(0.02)
             else:
                 return
+
+
+# ---- a store that was set back ----
+
+
+def assert_survivors_in_order(records: list[Record], events: list[Event]) -> None:
+    """
+    Each key's jobs entered, and last began, in the order in which they were enqueued, and all of them ended.
+
+    The rules of the history are not for this: the store was set back, so fences come twice, and jobs run again.
+    """
+    began: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Started):
+            began[event.job] = max(event.at, began.get(event.job, 0))
+    lines: dict[str | None, list[tuple[int, int, int]]] = defaultdict(list)
+    for record in records:
+        assert record.state is State.SUCCEEDED, record
+        lines[record.spec.key].append((record.entry, number_of(record), began[record.spec.id]))
+    assert len(lines) == KEYS
+    for key, line in lines.items():
+        _, numbers, starts = zip(*sorted(line), strict=True)
+        assert list(numbers) == sorted(numbers), f"the jobs of key {key} entered in another order: {numbers}"
+        assert list(starts) == sorted(starts), f"the jobs of key {key} last began in another order"
+
+
+def number_of(record: Record) -> int:
+    return int(record.spec.id.removeprefix("job-"))
+
+
+# ---- measuring ----
+
+
+@asynccontextmanager
+async def ticking() -> AsyncGenerator[list[float]]:
+    """Yield a list that grows by the seconds by which each timer of 10 ms was late."""
+    late: list[float] = [0.0]
+
+    async def tick() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            late.append(time.monotonic() - before - 0.01)
+
+    task = asyncio.create_task(tick())
+    try:
+        yield late
+    finally:
+        task.cancel()
+
+
+# ---- commands on the wire ----
+
+
+def verb(name: str) -> Match:
+    """Match the calls of one function of fifoq: `put`, `claim`, `settle`, `extend` and so on."""
+    function = library().functions[name]
+
+    def match(command: Command) -> bool:
+        return command[0].upper() == b"FCALL" and command[1] == function
+
+    return match

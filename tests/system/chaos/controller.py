@@ -19,11 +19,16 @@ from fifoq.record import Filter, Record, State
 from fifoq.testing.history import Bounds, Doubted, FileLog, Final, Report, check, read_logs
 
 QUEUE = "chaos"
-PROGRAMS = Path(__file__).parent / "programs"
-HOLD = Path(__file__).parents[1] / "fifoq_sqlite" / "programs" / "hold.py"
+ROOT = Path(__file__).parents[3]
+HOLD = ROOT / "tests" / "fifoq_sqlite" / "programs" / "hold.py"
 LONG = 120.0
 """Seconds: a test that waits in vain fails instead of hanging."""
 BOUNDS: Bounds = {(QUEUE, "play"): GateSettings.of([Limit(60), Limit(20, by="tenant")])}
+
+
+def program(name: str, *arguments: object) -> list[str]:
+    """Return the command that runs a program of `programs/`, with the root of the checkout as working directory."""
+    return [sys.executable, "-m", f"tests.system.chaos.programs.{name}", *map(str, arguments)]
 
 
 @asynccontextmanager
@@ -40,8 +45,8 @@ async def held(path: Path, kind: str) -> AsyncGenerator[None, None]:
     await process.wait()
 
 
-class Conductor:
-    """The nursery of a test's processes, a look at their store, and their history."""
+class Controller:
+    """The server of a test's processes, a look at their store, and their history."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder = url, folder
@@ -53,7 +58,7 @@ class Conductor:
         self.killed = 0
         self._rest = b""
         self._log = FileLog(folder)
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
         self.store: Backend = connect(url)
 
     async def __aenter__(self) -> Self:
@@ -65,21 +70,21 @@ class Conductor:
         for pid in self.pids.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self._nursery is not None:
-            with self._nursery as nursery:
-                assert nursery.stdin
-                nursery.stdin.close()
+        if self._server is not None:
+            with self._server as server:
+                assert server.stdin
+                server.stdin.close()
         self._log.close()
         await self.store.close()
 
     # ---- processes
 
     def start(self, kind: str, name: str, **order: Any) -> None:
-        """Start a process; see `programs/scene.py` for what it may be told."""
-        nursery = self._nursery = self._nursery or self._found_nursery()
-        assert nursery.stdin
-        nursery.stdin.write(json.dumps({"kind": kind, "name": name, **order}).encode() + b"\n")
-        nursery.stdin.flush()
+        """Start a process; see `programs/workload.py` for what it may be told."""
+        server = self._server = self._server or self._start_server()
+        assert server.stdin
+        server.stdin.write(json.dumps({"kind": kind, "name": name, **order}).encode() + b"\n")
+        server.stdin.flush()
         self.pids[name] = 0
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -96,7 +101,7 @@ class Conductor:
                 case "started":
                     self.pids[name] = message["child"]
                 case "died":
-                    self._buried(name, message["code"], message["at"])
+                    self._record_death(name, message["code"], message["at"])
                 case _:
                     self.said.append(message)
 
@@ -136,28 +141,29 @@ class Conductor:
         await self.until(lambda: not set(names) & self.pids.keys(), f"the end of {names}")
         assert [self.codes[name] for name in names] == [0] * len(names)
 
-    def _buried(self, name: str, code: int, at: int) -> None:
+    def _record_death(self, name: str, code: int, at: int) -> None:
         del self.pids[name]
         self.codes[name] = code
         if code < 0:
             self.killed += 1
             self._log.write(Doubted(at, name))
 
-    def _found_nursery(self) -> "subprocess.Popen[bytes]":
-        nursery = subprocess.Popen(
-            [sys.executable, PROGRAMS / "nursery.py", self.url, self.folder],
+    def _start_server(self) -> "subprocess.Popen[bytes]":
+        server = subprocess.Popen(
+            program("fork_server", self.url, self.folder),
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert nursery.stdout
-        os.set_blocking(nursery.stdout.fileno(), False)
-        return nursery
+        assert server.stdout
+        os.set_blocking(server.stdout.fileno(), False)
+        return server
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        if self._nursery is None or self._nursery.stdout is None:
+        if self._server is None or self._server.stdout is None:
             return
         with contextlib.suppress(BlockingIOError):
-            self._rest += os.read(self._nursery.stdout.fileno(), 1 << 20)
+            self._rest += os.read(self._server.stdout.fileno(), 1 << 20)
         *lines, self._rest = self._rest.split(b"\n")
         yield from map(json.loads, lines)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fifoq import BackendBusy, Fifoq
-from tests.chaos.conductor import LONG, Conductor, held
+from tests.system.chaos.controller import LONG, Controller, held
 
 
 @pytest.fixture
@@ -18,25 +18,25 @@ def url(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("kind", ["sqlite", "lock", "turn"])
 async def test_a_lock_shorter_than_the_lease_costs_nobody_a_lease(
-    conductor: Conductor, url: str, tmp_path: Path, kind: str
+    controller: Controller, url: str, tmp_path: Path, kind: str
 ) -> None:
     """A worker runs into it with its hands full, and a user with a call; when it is over both go on."""
-    conductor.start("worker", "w", lease=10.0)
-    conductor.start("producer", "p", count=100, keys=5, lease=0.5, slow=0.3)
+    controller.start("worker", "w", lease=10.0)
+    controller.start("producer", "p", count=100, keys=5, lease=0.5, slow=0.3)
     async with Fifoq(url, patience=0.2) as tasks:
 
         @tasks.task(queue="chaos")
         async def anything() -> None: ...
 
-        await conductor.until(lambda: not conductor.running("p"))
-        await conductor.until(conductor.any_done)
+        await controller.until(lambda: not controller.running("p"))
+        await controller.until(controller.any_done)
         async with held(tmp_path / "jobs.db", kind):
             with pytest.raises(BackendBusy, match="locked by others"):
                 await anything.enqueue()
             await asyncio.sleep(1.5)
-    await conductor.until(conductor.all_done)
-    await conductor.stop("w")
-    assert (await conductor.prove(100)).attempts == 100
+    await controller.until(controller.all_done)
+    await controller.stop("w")
+    assert (await controller.prove(100)).attempts == 100
 
 
 # ---- for thirty seconds, as long as issue 3 says

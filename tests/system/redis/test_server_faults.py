@@ -11,9 +11,7 @@ import pytest
 from fifoq.errors import BackendFull, BackendReadOnly
 from fifoq.testing.history import MemoryLog, Started, stamp
 from tests.servers import Server, Servers, Vendor
-from tests.system_redis.load import Load
-from tests.system_redis.survivors import assert_survivors_in_order, number_of
-from tests.system_redis.ticking import ticking
+from tests.system.redis.workload import Load, assert_survivors_in_order, number_of, ticking
 
 RESUMES = 2.0
 """Seconds after its server's return in which a worker is at work again, by itself."""

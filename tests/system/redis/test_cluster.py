@@ -5,7 +5,7 @@ import threading
 
 from fifoq.testing.history import MemoryLog
 from tests.servers import Cluster
-from tests.system_redis.load import QUEUE, Load
+from tests.system.redis.workload import QUEUE, Load
 
 
 def slot_of(cluster: Cluster) -> int:

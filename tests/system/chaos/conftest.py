@@ -1,13 +1,12 @@
 """Where the chaos tests run: each once on every store that more than one process can reach."""
 
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.conductor import PROGRAMS, Conductor
+from tests.system.chaos.controller import ROOT, Controller, program
 
 URLS: dict[str, Callable[[Path], str]] = {
     # Without flushes: no test here pulls a plug, and two hundred processes need not wait for a disk.
@@ -30,9 +29,9 @@ def history(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def conductor(url: str, history: Path) -> AsyncIterator[Conductor]:
-    async with Conductor(url, history) as conductor:
-        yield conductor
+async def controller(url: str, history: Path) -> AsyncIterator[Controller]:
+    async with Controller(url, history) as controller:
+        yield controller
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +39,8 @@ def thirty_seconds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     """What happens while a foreign lock is kept for so long, by kind of lock: see `programs/locked.py`."""
     running = {
         kind: subprocess.Popen(
-            [sys.executable, PROGRAMS / "locked.py", tmp_path_factory.mktemp(kind), kind, "30"],
+            program("locked", tmp_path_factory.mktemp(kind), kind, 30),
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )

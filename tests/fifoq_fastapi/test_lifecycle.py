@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fifoq_fastapi.lifecycle import SIGNALS, Ending
+from fifoq_fastapi.lifecycle import SIGNALS, ServerShutdown
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ async def send(*numbers: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.Signals) -> None:
-    with Ending().listening() as ending:
-        assert not ending.told
+    with ServerShutdown().listening() as shutdown:
+        assert not shutdown.begun
         await send(number)
-        assert (ending.told, heard) == (True, [number])
+        assert (shutdown.begun, heard) == (True, [number])
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.S
 )
 async def test_only_a_second_ctrl_c_is_impatient(heard: list[int], numbers: list[signal.Signals], hurries: int) -> None:
     calls: list[str] = []
-    with Ending().listening() as ending:
-        ending.hurry = lambda: calls.append("hurry")
+    with ServerShutdown().listening() as shutdown:
+        shutdown.hurry = lambda: calls.append("hurry")
         await send(*numbers)
     assert (heard, len(calls)) == (numbers, hurries)
 
 
 async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: list[int]) -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    with Ending().listening(), Ending().listening():
+    with ServerShutdown().listening(), ServerShutdown().listening():
         assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
         signal.signal(signal.SIGTERM, other := lambda number, frame: None)
     assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
@@ -66,7 +66,7 @@ async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: l
 async def test_without_a_server_that_listens_signals_are_left_alone() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        with Ending().listening():
+        with ServerShutdown().listening():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -76,7 +76,7 @@ def test_in_another_thread_nothing_is_touched() -> None:
     before, after = signal.getsignal(signal.SIGINT), list[object]()
 
     async def listen() -> None:
-        with Ending().listening():
+        with ServerShutdown().listening():
             after.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
@@ -86,12 +86,12 @@ def test_in_another_thread_nothing_is_touched() -> None:
 
 
 async def test_limits_are_cut_once_it_is_told_and_after() -> None:
-    ending = Ending()
+    shutdown = ServerShutdown()
 
     async def wait() -> str:
         try:
             async with asyncio.timeout(30) as limit:
-                with ending.cuts(limit):
+                with shutdown.cuts(limit):
                     await asyncio.Event().wait()
         except TimeoutError:
             return "cut"
@@ -99,12 +99,12 @@ async def test_limits_are_cut_once_it_is_told_and_after() -> None:
 
     waits = [asyncio.create_task(wait()) for _ in range(3)]
     await asyncio.sleep(0)
-    ending.tell()
+    shutdown.begin()
     assert await asyncio.gather(*waits, wait()) == ["cut"] * 4
 
 
 async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_fastapi.lifecycle.GLANCE", 0.001)
+    monkeypatch.setattr("fifoq_fastapi.lifecycle.SERVER_POLL", 0.001)
 
     class Server(SimpleNamespace):
         def handle_exit(self, number: int, frame: object) -> None: ...
@@ -113,11 +113,11 @@ async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], mo
         listening = SimpleNamespace(is_serving=lambda stop=stop: stop == "flag")
         server = Server(should_exit=False, servers=[])
         signal.signal(signal.SIGINT, server.handle_exit)
-        with Ending().listening() as ending:
+        with ServerShutdown().listening() as shutdown:
             await asyncio.sleep(0.01)
-            assert not ending.told, "it has not begun to listen"
+            assert not shutdown.begun, "it has not begun to listen"
             server.servers = [listening]
             server.should_exit = stop == "flag"
             async with asyncio.timeout(10):
-                while not ending.told:  # noqa: ASYNC110
+                while not shutdown.begun:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)

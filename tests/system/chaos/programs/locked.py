@@ -15,13 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-from scene import Pulse
-
 from fifoq import Fifoq, FifoqError
 from fifoq.record import State
-from tests.chaos.conductor import Conductor, held
+from tests.system.chaos.controller import Controller, held
+from tests.system.chaos.programs.workload import LoopLag
 
 
 class User:
@@ -50,46 +47,46 @@ class User:
             await asyncio.sleep(0.2)
 
 
-async def scene(folder: Path, kind: str, seconds: float) -> dict[str, Any]:
+async def measure(folder: Path, kind: str, seconds: float) -> dict[str, Any]:
     url, history = f"sqlite:///{folder}/jobs.db", folder / "history"
     history.mkdir()
-    async with Conductor(url, history) as conductor:
-        conductor.start("worker", "w", lease=15.0, concurrency=10)
-        conductor.start("producer", "p", count=1, task="stay", seconds=600.0)
-        conductor.start("producer", "q", count=1, task="play", seconds=2.0)
-        await conductor.until(lambda: conductor.heard("w", "in"))
+    async with Controller(url, history) as controller:
+        controller.start("worker", "w", lease=15.0, concurrency=10)
+        controller.start("producer", "p", count=1, task="stay", seconds=600.0)
+        controller.start("producer", "q", count=1, task="play", seconds=2.0)
+        await controller.until(lambda: controller.heard("w", "in"))
         await asyncio.sleep(0.5)
-        user, pulse = User(url), Pulse()
+        user, lag = User(url), LoopLag()
         async with user.tasks:
             going = asyncio.create_task(user.go_on())
             await asyncio.sleep(0.5)
             async with held(folder / "jobs.db", kind):
                 await asyncio.sleep(seconds)
             before = user.put
-            await conductor.until(lambda: user.put > before + 2)
+            await controller.until(lambda: user.put > before + 2)
             (history / "go").touch()
             going.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await going
-        await conductor.until(conductor.all_done)
-        await conductor.stop("w")
-        audit = await conductor.queue.audit()
-        records = {record.spec.id: record async for record in conductor.records()}
+        await controller.until(controller.all_done)
+        await controller.stop("w")
+        audit = await controller.queue.audit()
+        records = {record.spec.id: record async for record in controller.records()}
         # The user's jobs are in no history: what the store says of them has to do.
         mine = [one for id, one in records.items() if id.startswith("user")]
         return {
             "errors": user.errors,
             "longest_call": user.longest,
-            "gap": pulse.stop(),
-            "worker_gap": conductor.heard("w", "gap")[0]["seconds"],
+            "gap": lag.stop(),
+            "worker_gap": controller.heard("w", "gap")[0]["seconds"],
             "acknowledged": user.put,
             "stored": sum(one.state is State.SUCCEEDED for one in mine),
             "attempts": {
                 id: [one.attempt, one.crashes, str(one.state)] for id, one in records.items() if one not in mine
             },
-            "cancelled": [one["why"] for one in conductor.heard("w", "cancelled")],
+            "cancelled": [one["why"] for one in controller.heard("w", "cancelled")],
             "differences": audit.differences,
         }
 
 
-print(json.dumps(asyncio.run(scene(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])))))
+print(json.dumps(asyncio.run(measure(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])))))

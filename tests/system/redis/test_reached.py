@@ -11,7 +11,7 @@ from fifoq.testing.history import MemoryLog
 from tests.servers import Cluster, Sentinel, Server
 from tests.servers.server import password
 from tests.servers.tls import TlsServer
-from tests.system_redis.load import Load
+from tests.system.redis.workload import Load
 
 LEAST = ("~shop:*", "&shop:*", "+@all", "-@admin", "-@dangerous", "+info")
 """What a user of fifoq needs, and no more: keys and channels of its prefix."""

@@ -10,9 +10,7 @@ import pytest
 from fifoq.testing.history import MemoryLog, Started
 from tests.servers import Server, Servers
 from tests.servers.proxy import Command, Proxy
-from tests.system_redis.load import QUEUE, Load
-from tests.system_redis.ticking import ticking
-from tests.system_redis.verbs import verb
+from tests.system.redis.workload import QUEUE, Load, ticking, verb
 
 FLOOR = 1.0
 """Seconds in which an idle worker finds a job that nobody tells it of."""

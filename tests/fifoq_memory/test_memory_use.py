@@ -10,25 +10,25 @@ from fifoq_memory.queue import MemoryQueue
 from fifoq_memory.queue_state import QueueState
 
 
-def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, book: QueueState) -> None:
+def test_nothing_is_left_of_jobs_that_are_not_kept(driver: Driver, state: QueueState) -> None:
     driver.declare("task", limit=[Limit(50), Limit(1, by="tenant")])
     for number in range(200):
         driver.put(spec(f"k{number}", value=f"v{number % 7}", unique=f"u{number}", expires=60))
         driver.put(spec(f"k{number}", value=f"v{number % 7}", delay=60))
-        driver.cancel(*(id for id in list(book.jobs) if book.jobs[id].spec.delay))
+        driver.cancel(*(id for id in list(state.jobs) if state.jobs[id].spec.delay))
         for lease in driver.leases(5):
             driver.succeed(lease, retain=0)
-    assert (book.jobs, book.lines, book.uniques, book.register.pages) == ({}, {}, {}, {})
-    assert (book.tasks["task"].values, book.tasks["task"].ready.members) == ({}, {})
-    assert (book.timers.times, book.purges.times, book.blocked.chunks) == ({}, {}, [])
-    assert not [one for one in gc.get_objects() if isinstance(one, Job) and one.task is book.tasks["task"]]
+    assert (state.jobs, state.lines, state.uniques, state.numbers.pages) == ({}, {}, {}, {})
+    assert (state.tasks["task"].values, state.tasks["task"].ready.members) == ({}, {})
+    assert (state.timers.times, state.purges.times, state.blocked.chunks) == ({}, {}, [])
+    assert not [one for one in gc.get_objects() if isinstance(one, Job) and one.task is state.tasks["task"]]
 
 
-def test_a_paused_key_keeps_its_line_until_it_is_resumed(driver: Driver, book: QueueState) -> None:
+def test_a_paused_key_keeps_its_line_until_it_is_resumed(driver: Driver, state: QueueState) -> None:
     driver.pause(key="k")
-    assert list(book.lines) == ["k"]
+    assert list(state.lines) == ["k"]
     driver.resume(key="k")
-    assert book.lines == {}
+    assert state.lines == {}
 
 
 def test_replies_are_forgotten_after_an_hour(driver: Driver, queue: MemoryQueue, clock: ManualClock) -> None:
@@ -37,10 +37,10 @@ def test_replies_are_forgotten_after_an_hour(driver: Driver, queue: MemoryQueue,
     replies = queue._puts, queue._claims
     clock.advance(KEEP_REPLY / 1e6 - 1)
     driver.purge()
-    assert [len(one._told) for one in replies] == [1, 1]
+    assert [len(one._last) for one in replies] == [1, 1]
     clock.advance(1)
     driver.purge()
-    assert [len(one._told) for one in replies] == [0, 0]
+    assert [len(one._last) for one in replies] == [0, 0]
 
 
 def test_a_waiting_job_that_was_passed_is_counted_from_its_own_put(driver: Driver, clock: ManualClock) -> None:

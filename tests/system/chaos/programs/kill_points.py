@@ -19,9 +19,16 @@ from fifoq.queue import Backend
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 VERBS = ("put", "claim", "extend", "settle")
+OUTER = (
+    "before claim", "in claim", "after claim", "in task", "after effect", "before settle", "in settle", "after settle",
+    "before extend", "in extend", "after extend", "anywhere",
+)  # fmt: skip
+"""A worker's, on any store. Anywhere: the controller kills it at a random moment."""
+INNER = {"sqlite": ("before commit", "after commit", "before reply")}
+"""Within a store's write, by the scheme of its URL."""
 
 
-class Points:
+class KillPoints:
     """Strikes its own process with a signal when it gets to a point for the nth time, and calls `before` first."""
 
     def __init__(self, point: str, nth: int, strike: signal.Signals, before: Callable[[], None] = lambda: None) -> None:
@@ -51,21 +58,21 @@ class Points:
             time.sleep(0.01)
 
 
-def pointed(backend: Backend, points: Points) -> WrappedBackend:
+def intercept(backend: Backend, points: KillPoints) -> WrappedBackend:
     """A backend whose calls pass the points `before VERB`, `in VERB` and `after VERB`. All else goes through."""
-    return WrappedBackend(backend, lambda queue: _PointedQueue(queue, points))
+    return WrappedBackend(backend, lambda queue: _InterceptedQueue(queue, points))
 
 
-class _PointedQueue(WrappedQueue):
-    def __init__(self, queue: Any, points: Points) -> None:
+class _InterceptedQueue(WrappedQueue):
+    def __init__(self, queue: Any, points: KillPoints) -> None:
         super().__init__(queue)
         self._points = points
 
     def __getattr__(self, name: str) -> Any:
         method = super().__getattr__(name)
-        return self._pointed(name, method) if name in VERBS else method
+        return self._intercepted(name, method) if name in VERBS else method
 
-    def _pointed(self, verb: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _intercepted(self, verb: str, method: Callable[..., Any]) -> Callable[..., Any]:
         points = self._points
 
         async def call(*args: Any) -> Any:
@@ -89,13 +96,13 @@ class _PointedQueue(WrappedQueue):
         return await flying
 
 
-def plant_inner(scheme: str, points: Points) -> None:
+def plant_inner(scheme: str, points: KillPoints) -> None:
     """Let the store's writes pass its inner points."""
     if scheme == "sqlite":
         _plant_sqlite(points)
 
 
-def _plant_sqlite(points: Points) -> None:
+def _plant_sqlite(points: KillPoints) -> None:
     from fifoq_sqlite.session import Session
     from fifoq_sqlite.transactions import Writer
 

@@ -12,20 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faults
-from points import Points, plant_inner, pointed
-
-from fifoq import Context, Fifoq, Limit, Retry
-from fifoq import backends as connect
+from fifoq import Context, Fifoq, Limit, Retry, backends
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
-from fifoq.worker import executor as pace
+from fifoq.worker import executor
 from fifoq.worker.executor import Executor
+from tests.planted import break_promise
+from tests.system.chaos.programs.kill_points import KillPoints, intercept, plant_inner
 
 QUEUE = "chaos"
 TENANTS = 7
 
 
-class Order(NamedTuple):
+class ProcessSpec(NamedTuple):
     """What one process is told to do."""
 
     kind: str
@@ -82,8 +80,8 @@ class OuterStore:
             os.close(file)
 
 
-class Teller(logging.Handler):
-    """Tells the conductor what is logged as an error."""
+class ErrorReporter(logging.Handler):
+    """Tells the controller what is logged as an error."""
 
     def __init__(self, say: Callable[..., None]) -> None:
         super().__init__(logging.ERROR)
@@ -93,7 +91,7 @@ class Teller(logging.Handler):
         self._say("logged", text=record.getMessage()[:1_000])
 
 
-class Pulse:
+class LoopLag:
     """Measures for how long the loop was held up at most."""
 
     def __init__(self) -> None:
@@ -112,16 +110,16 @@ class Pulse:
             self._longest = max(self._longest, time.monotonic() - before - 0.02)
 
 
-class Scene:
+class Workload:
     """The app. It is made once, before the forks; what is a process's own is set after."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder = url, folder
         self.scheme = url.partition(":")[0]
         self.outer = OuterStore(folder)
-        self.order = Order("", "")
+        self.spec = ProcessSpec("", "")
         self.log: Any = None
-        self.points = Points("nowhere", 1, signal.SIGKILL)
+        self.points = KillPoints("nowhere", 1, signal.SIGKILL)
         self.tasks = Fifoq(url)
         settings: dict[str, Any] = {
             "queue": QUEUE, "key": "match", "retry": Retry(attempts=1_000, backoff=0.001), "max_crashes": 1_000,
@@ -175,52 +173,52 @@ class Scene:
         return stay
 
     def say(self, what: str, **more: Any) -> None:
-        """Tell the conductor."""
-        self.tell({"event": "said", "name": self.order.name, "what": what, **more})
+        """Tell the controller."""
+        self.report({"event": "said", "name": self.spec.name, "what": what, **more})
 
-    tell: Callable[[dict[str, Any]], None]
+    report: Callable[[dict[str, Any]], None]
 
     # ---- in a child
 
-    def become(self, order: Order) -> None:
-        """Be the process that does `order`."""
-        self.order = order
+    def become(self, spec: ProcessSpec) -> None:
+        """Be the process that does `spec`."""
+        self.spec = spec
         self.log = FileLog(self.folder)
-        logging.basicConfig(level=logging.WARNING, format=f"{order.name} %(asctime)s %(name)s: %(message)s")
-        logging.getLogger().addHandler(Teller(self.say))
-        strike = signal.Signals[order.strike]
-        self.points = Points(order.point, order.nth, strike, lambda: self.say("struck"))
+        logging.basicConfig(level=logging.WARNING, format=f"{spec.name} %(asctime)s %(name)s: %(message)s")
+        logging.getLogger().addHandler(ErrorReporter(self.say))
+        strike = signal.Signals[spec.strike]
+        self.points = KillPoints(spec.point, spec.nth, strike, lambda: self.say("struck"))
         plant_inner(self.scheme, self.points)
         self._wrap_stores()
         self._watch_the_line()
-        if order.ahead:
-            pace.AHEAD, pace.UNKNOWN = order.ahead, 0.0
-        os.environ["FIFOQ_LEASE"] = str(order.lease)
-        if order.room:
-            self._limit_room(order.room)
+        if spec.ahead:
+            executor.AHEAD, executor.UNKNOWN = spec.ahead, 0.0
+        os.environ["FIFOQ_LEASE"] = str(spec.lease)
+        if spec.room:
+            self._limit_room(spec.room)
 
     def _wrap_stores(self) -> None:
-        find: Any = connect._load  # pyright: ignore[reportPrivateUsage]
+        find: Any = backends._load  # pyright: ignore[reportPrivateUsage]
 
         def load(*found: Any) -> Any:
             def make(*args: Any, **more: Any) -> Any:
-                store = faults.break_promise(self.order.fault, find(*found)(*args, **more))
-                return pointed(WatchedBackend(store, self.log), self.points)
+                store = break_promise(self.spec.fault, find(*found)(*args, **more))
+                return intercept(WatchedBackend(store, self.log), self.points)
 
             return make
 
-        connect._load = load  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
+        backends._load = load  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
 
     def _watch_the_line(self) -> None:
-        """Tell the conductor, once, that more was claimed than may run."""
+        """Tell the controller, once, that more was claimed than may run."""
         start, told = Executor.start, False
 
-        def watched(executor: Executor, runs: Any) -> None:
+        def watched(running: Executor, runs: Any) -> None:
             nonlocal told
-            if len(runs) > self.order.concurrency and not told:
+            if len(runs) > self.spec.concurrency and not told:
                 told = True
                 self.say("claimed ahead")
-            start(executor, runs)
+            start(running, runs)
 
         Executor.start = watched  # type: ignore[method-assign]
 
@@ -231,27 +229,27 @@ class Scene:
 
     async def work(self) -> None:
         """Work until a signal."""
-        worker = self.tasks.worker(concurrency=self.order.concurrency, threads=4, grace=5.0)
-        worker.settings = dataclasses.replace(worker.settings, name=self.order.name)
-        pulse = Pulse()
+        worker = self.tasks.worker(concurrency=self.spec.concurrency, threads=4, grace=5.0)
+        worker.settings = dataclasses.replace(worker.settings, name=self.spec.name)
+        lag = LoopLag()
         await worker.run()
-        self.say("gap", seconds=pulse.stop())
+        self.say("gap", seconds=lag.stop())
 
     async def produce(self) -> None:
-        """Enqueue the jobs in order, some at a time."""
-        order, producer = self.order, Producer(self.log, self.order.name)
+        """Enqueue the jobs in spec, some at a time."""
+        spec, producer = self.spec, Producer(self.log, self.spec.name)
         async with self.tasks:
-            for first in range(order.first, order.first + order.count, order.flight):
-                numbers = range(first, min(first + order.flight, order.first + order.count))
+            for first in range(spec.first, spec.first + spec.count, spec.flight):
+                numbers = range(first, min(first + spec.flight, spec.first + spec.count))
                 await asyncio.gather(*(self._put(producer, number) for number in numbers))
 
     async def _put(self, producer: Producer, number: int) -> None:
-        order = self.order
-        id, key = f"{order.prefix or order.name}-{number}", f"k{number % order.keys}"
+        spec = self.spec
+        id, key = f"{spec.prefix or spec.name}-{number}", f"k{number % spec.keys}"
         # The same for each repeat of the number: an id stands for one task with one set of arguments.
-        slow = number * 0.618 % 1 < order.slow
-        seconds = order.seconds or (order.lease * 0.5 if slow else 0.0 if order.quick else number % 4 * 0.002)
-        task = order.task or ("play" if number % 3 else "grind")
+        slow = number * 0.618 % 1 < spec.slow
+        seconds = spec.seconds or (spec.lease * 0.5 if slow else 0.0 if spec.quick else number % 4 * 0.002)
+        task = spec.task or ("play" if number % 3 else "grind")
         match task:
             case "play":
                 call = lambda: self.play.options(id=id).enqueue(key, number % TENANTS, seconds)  # noqa: E731

@@ -1,7 +1,7 @@
 """
 Starts the processes of a chaos test, quickly: it imports all once, and forks one for each line it reads.
 
-    python nursery.py URL FOLDER
+    python -m tests.system.chaos.programs.fork_server URL FOLDER
 
 It reads orders as JSON, and prints as JSON what became of them: `started`, `died`, and what the children `said`. The
 histories are written to FOLDER.
@@ -21,26 +21,26 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scene import Order, Scene
-
-from fifoq import Fifoq
-from fifoq import backends as connect
+from fifoq import Fifoq, backends
+from tests.system.chaos.programs.workload import ProcessSpec, Workload
 
 
-def tell(message: dict[str, Any]) -> None:
+def report(message: dict[str, Any]) -> None:
     # One write of less than a pipe takes at once: children's lines do not mix.
     os.write(1, json.dumps({**message, "pid": os.getpid(), "at": time.monotonic_ns()}).encode() + b"\n")
 
 
-def live(scene: Scene, order: Order) -> int:
+def live(workload: Workload, spec: ProcessSpec) -> int:
     """In a child: do what was ordered; return the exit status."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        scene.become(order)
-        asyncio.run(scene.work() if order.kind == "worker" else scene.produce())
+        workload.become(spec)
+        asyncio.run(workload.work() if spec.kind == "worker" else workload.produce())
     except BaseException as error:
-        tell({"event": "said", "name": order.name, "what": "raised", "error": type(error).__name__, "text": str(error)})
+        report(
+            {"event": "said", "name": spec.name, "what": "raised", "error": type(error).__name__, "text": str(error)}
+        )
         traceback.print_exc()
         return 1
     return 0
@@ -52,25 +52,25 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-class Nursery:
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+class ForkServer:
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
         self._names: dict[int, str] = {}
 
-    def start(self, order: Order) -> None:
+    def start(self, spec: ProcessSpec) -> None:
         pid = os.fork()
         if not pid:
             os.setpgid(0, 0)
-            os._exit(live(self._scene, order))
-        self._names[pid] = order.name
-        tell({"event": "started", "name": order.name, "child": pid})
+            os._exit(live(self._workload, spec))
+        self._names[pid] = spec.name
+        report({"event": "started", "name": spec.name, "child": pid})
 
     def look(self) -> None:
         while self._names:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            tell({"event": "died", "name": self._names.pop(pid), "code": os.waitstatus_to_exitcode(status)})
+            report({"event": "died", "name": self._names.pop(pid), "code": os.waitstatus_to_exitcode(status)})
 
     def end(self) -> None:
         for pid in self._names:
@@ -90,23 +90,23 @@ def warm_up(url: str) -> None:
             await tasks.worker().drain()
 
     asyncio.run(main())
-    connect.connect(url)
+    backends.connect(url)
     gc.collect()
     gc.freeze()
 
 
 def main() -> None:
     url, folder = sys.argv[1], Path(sys.argv[2])
-    scene = Scene(url, folder)
-    scene.tell = tell
+    workload = Workload(url, folder)
+    workload.report = report
     warm_up(url)
-    nursery = Nursery(scene)
+    server = ForkServer(workload)
     with contextlib.suppress(BrokenPipeError):
-        serve(nursery)
-    nursery.end()
+        serve(server)
+    server.end()
 
 
-def serve(nursery: Nursery) -> None:
+def serve(server: ForkServer) -> None:
     rest = b""
     while True:
         if select.select([0], [], [], 0.002)[0]:
@@ -115,8 +115,8 @@ def serve(nursery: Nursery) -> None:
                 return
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                nursery.start(Order(**json.loads(line)))
-        nursery.look()
+                server.start(ProcessSpec(**json.loads(line)))
+        server.look()
 
 
 main()

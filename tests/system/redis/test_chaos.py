@@ -2,23 +2,23 @@
 
 import pytest
 
-from tests.chaos.conftest import conductor, history
-from tests.chaos.test_frozen_workers import (
+from tests.servers import Server
+from tests.system.chaos.conftest import controller, history
+from tests.system.chaos.test_frozen_workers import (
     test_workers_frozen_at_any_moment_and_any_number_of_times_mix_up_nothing as test_frozen_workers,
 )
-from tests.chaos.test_killed_producers import (
+from tests.system.chaos.test_killed_producers import (
     test_a_killed_producer_loses_nothing_acknowledged_and_repeats_without_a_trace as test_killed_producers,
 )
-from tests.chaos.test_killed_workers import (
+from tests.system.chaos.test_killed_workers import (
     test_killed_workers_that_had_claimed_ahead_of_short_jobs_lose_nothing_and_mix_up_nothing as test_killed_ahead,
 )
-from tests.chaos.test_killed_workers import (
+from tests.system.chaos.test_killed_workers import (
     test_two_hundred_killed_workers_lose_nothing_and_mix_up_nothing as test_killed_workers,
 )
-from tests.servers import Server
 
 __all__ = [
-    "conductor",
+    "controller",
     "history",
     "test_frozen_workers",
     "test_killed_ahead",

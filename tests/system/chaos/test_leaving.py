@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from fifoq.queue import Queue
 from fifoq.record import Filter, State
-from tests.chaos.conductor import PROGRAMS, Conductor, held
+from tests.system.chaos.controller import ROOT, Controller, held, program
 
 PATIENCE = 30.0
 
@@ -20,9 +19,7 @@ class Leaver:
     """A process of `programs/leave.py`."""
 
     def __init__(self, url: str, how: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, PROGRAMS / "leave.py", url, how], stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(program("leave", url, how), cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         """What it has printed."""
 
@@ -53,10 +50,10 @@ async def states(queue: Queue) -> dict[str, State]:
     return {record.spec.id: record.state for record in page.records}
 
 
-async def sound(conductor: Conductor, ids: list[str]) -> dict[str, State]:
+async def sound(controller: Controller, ids: list[str]) -> dict[str, State]:
     """The store is sound and has these jobs, in this order; return their states."""
-    assert (await conductor.queue.audit()).differences == ()
-    found = await states(conductor.queue)
+    assert (await controller.queue.audit()).differences == ()
+    found = await states(controller.queue)
     assert list(found)[: len(ids)] == ids
     assert len(found) <= len(ids) + 1, "of one the process was not told any more"
     return found
@@ -65,17 +62,17 @@ async def sound(conductor: Conductor, ids: list[str]) -> dict[str, State]:
 @pytest.mark.parametrize(
     ("how", "code"), [("never closed", 0), ("worker never closed", 0), ("sync", 0), ("exits", 3), ("raises", 1)]
 )
-async def test_a_process_ends_that_never_closed(conductor: Conductor, url: str, how: str, code: int) -> None:
+async def test_a_process_ends_that_never_closed(controller: Controller, url: str, how: str, code: int) -> None:
     process = Leaver(url, how)
     assert await asyncio.to_thread(process.end) == code
     assert len(process.lines) == 1
-    await sound(conductor, process.lines)
+    await sound(controller, process.lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("how", "times"), [("idle", 1), ("in a job", 1), ("in a thread", 1), ("stopping", 2)])
 async def test_a_worker_ends_at_a_signal_and_puts_its_job_back(
-    conductor: Conductor, url: str, how: str, times: int, number: signal.Signals
+    controller: Controller, url: str, how: str, times: int, number: signal.Signals
 ) -> None:
     process = Leaver(url, how)
     await asyncio.to_thread(process.ready)
@@ -83,20 +80,20 @@ async def test_a_worker_ends_at_a_signal_and_puts_its_job_back(
         process.send(number)
         await asyncio.sleep(0.1)
     assert await asyncio.to_thread(process.end) == 0
-    found = await sound(conductor, process.lines)
+    found = await sound(controller, process.lines)
     assert set(found.values()) <= {State.WAITING}
     assert len(found) == (how != "idle")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, -signal.SIGTERM)])
 async def test_a_client_ends_at_a_signal_and_what_it_was_told_is_there(
-    conductor: Conductor, url: str, number: signal.Signals, code: int
+    controller: Controller, url: str, number: signal.Signals, code: int
 ) -> None:
     process = Leaver(url, "client")
     await asyncio.to_thread(process.ready)
     process.send(number)
     assert await asyncio.to_thread(process.end) == code
-    await sound(conductor, process.lines)
+    await sound(controller, process.lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -113,7 +110,7 @@ async def test_a_worker_that_cannot_open_its_store_ends_at_a_signal(tmp_path: Pa
 
 
 async def test_a_child_of_an_open_fifoq_is_refused_or_opens_it_again_and_harms_nobody(
-    conductor: Conductor, url: str
+    controller: Controller, url: str
 ) -> None:
     process = Leaver(url, "forks")
     assert await asyncio.to_thread(process.end) == 0
@@ -125,5 +122,5 @@ async def test_a_child_of_an_open_fifoq_is_refused_or_opens_it_again_and_harms_n
         assert all("SQLite's locks do not work" in line for line in (second, third))
     else:
         mine[1:1] = second, third
-    found = await sound(conductor, mine)
+    found = await sound(controller, mine)
     assert set(found.values()) <= {State.SUCCEEDED}

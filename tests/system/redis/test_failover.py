@@ -14,8 +14,7 @@ from fifoq.queue import Call, Queue
 from fifoq.record import Claimed, JobSpec, Settlement, Succeed
 from fifoq.testing.history import MemoryLog
 from tests.servers import Sentinel
-from tests.system_redis.load import Load
-from tests.system_redis.survivors import assert_survivors_in_order, number_of
+from tests.system.redis.workload import Load, assert_survivors_in_order, number_of
 
 
 async def assert_carried_on(load: Load, log: MemoryLog) -> None:

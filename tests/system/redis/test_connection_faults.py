@@ -7,8 +7,7 @@ import pytest
 from fifoq.testing.history import MemoryLog
 from tests.servers import Server, Servers
 from tests.servers.proxy import Proxy, scripts
-from tests.system_redis.load import Load
-from tests.system_redis.verbs import verb
+from tests.system.redis.workload import Load, verb
 
 
 @pytest.fixture
