@@ -1,4 +1,4 @@
-"""Looking and steering: find, stats, blocked keys; cancel, requeue, skip, configure, purge."""
+"""Reading and operators' verbs: find, stats, blocked keys; cancel, requeue, skip, purge, configure."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 _GONE = Changed(None, False)
 
 
-# ---- looking ----
+# ---- reading ----
 
 
 def find(state: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
@@ -99,11 +99,11 @@ def _blocked_key(line: Line) -> BlockedKey:
     return BlockedKey(line.key, None if line.head is None else line.head.spec.id, *blocked)
 
 
-# ---- steering ----
+# ---- operators ----
 
 
 def cancel(state: QueueState, now: int, id: str, reason: str) -> Changed:
-    """Cancel a job that waits; request it of one that runs."""
+    """Cancel a job that is scheduled or waits; request the cancellation of one that runs."""
     job = state.jobs.get(id)
     if job is None:
         return _GONE
@@ -153,7 +153,7 @@ def _forget_tries(job: Job) -> None:
 
 
 def skip(state: QueueState, now: int, id: str) -> Changed:
-    """Let the key of a halted job go on without it."""
+    """Free the key of a halted job for its successors."""
     job = state.jobs.get(id)
     if job is None:
         return _GONE
@@ -230,7 +230,7 @@ def _pause(state: QueueState, key: str, now: int) -> None:
         line.paused_since = now
         if line.head is not None and line.head.state is WAITING:
             line.head.task.withdraw(line.head)
-        state.mark(line)
+        state.update_blocked(line)
 
 
 def _resume(state: QueueState, key: str) -> None:

@@ -188,7 +188,7 @@ def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
 def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
     def then(state: QueueState, key: str, now: int) -> None:
         state.lines[key].paused_since = now
-        state.mark(state.lines[key])
+        state.update_blocked(state.lines[key])
 
     after(patch, operating, "_pause", then)
 

@@ -1,4 +1,4 @@
-"""A ready set gives its smallest, whatever came and went, and keeps no more than twice what is in it."""
+"""A ready set returns its smallest score after any additions and removals, and stays below twice its members."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +11,10 @@ STEPS = st.lists(st.tuples(st.sampled_from(["add", "add", "discard", "pop", "bou
 
 
 @given(STEPS)
-def test_it_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
+def test_a_ready_set_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
     ready, plain = ReadySet(), set[int]()
-    for what, score in steps:
-        match what:
+    for step, score in steps:
+        match step:
             case "add":
                 ready.add(score, JOB)
                 plain.add(score)
@@ -22,7 +22,7 @@ def test_it_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
                 ready.discard(score)
                 plain.discard(score)
             case _:
-                bound = END if what == "pop" else score
+                bound = END if step == "pop" else score
                 expected = min((one for one in plain if one < bound and one == min(plain)), default=None)
                 assert (ready.pop(bound) is None) == (expected is None)
                 plain -= {expected}
@@ -30,7 +30,7 @@ def test_it_is_a_sorted_set(steps: list[tuple[str, int]]) -> None:
         assert ready.members.keys() == plain
 
 
-def test_what_was_discarded_does_not_pile_up() -> None:
+def test_discarded_scores_do_not_pile_up() -> None:
     ready = ReadySet()
     for score in range(10_000, 0, -1):
         ready.add(score, JOB)
@@ -41,7 +41,7 @@ def test_what_was_discarded_does_not_pile_up() -> None:
     assert ready.size() <= 2 + SLACK
 
 
-def test_one_that_comes_and_goes_does_not_pile_up() -> None:
+def test_a_score_that_comes_and_goes_does_not_pile_up() -> None:
     ready = ReadySet()
     ready.add(1, JOB)
     for _ in range(10_000):
