@@ -12,7 +12,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Override, Queue
 from fifoq.record import Claimed, Lease, Release, Retry, Settlement, State
 from fifoq.testing.clock import ManualClock
-from fifoq_redis.claims import Watch
+from fifoq_redis import pubsub
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 from tests.servers import Server
 
@@ -120,7 +120,7 @@ async def test_who_fetches_what_was_claimed_ahead_is_among_those_who_wait(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or he asks once more: a repeated reply comes from before its call, and nothing of what that said was noted."""
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     await waiter.leave_claim()
     with monkeypatch.context() as patch:
         waiter.deafen(patch)
@@ -138,7 +138,7 @@ async def test_who_fetches_what_was_claimed_ahead_is_among_those_who_wait(
 async def test_who_listens_anew_after_such_a_loss_is_told_to_claim(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Watch, "floor", 0.1)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 0.1)
     await waiter.leave_claim()
     waiter.deafen(monkeypatch)
     await line.put(job("a"))
@@ -150,8 +150,8 @@ async def test_nothing_is_claimed_for_who_is_gone(any_redis_server: Server, line
     gone = Waiter(any_redis_server.url)
     await gone.open()
     await gone.leave_claim()
-    opened: Any = gone.backend._opened
-    await asyncio.gather(*[bell.close() for bell in opened._bells.values()])
+    opened: Any = gone.backend._store
+    await asyncio.gather(*[subscription.close() for subscription in opened._subscriptions.values()])
     await waiter.leave_claim()
     await line.put(job("a"))
     await waiter.told()
@@ -245,7 +245,9 @@ async def test_a_claim_that_was_used_up_is_not_made_again(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await waiter.leave_claim()
-    monkeypatch.setattr(waiter.backend, "hears", lambda keys: False)  # so that it does not say who waits
+    monkeypatch.setattr(
+        waiter.backend._open_store(), "is_subscribed", lambda key: False
+    )  # so that it does not say who waits
     assert ids(await waiter.claim()) == []
     await line.put(job("a"))
     assert await running(line.queue) == 0
@@ -268,10 +270,10 @@ async def test_nobody_is_given_ahead_what_his_own_claim_has_left(any_redis_serve
 async def test_a_claim_whose_reply_was_lost_lets_no_other_be_made_ahead(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Watch, "floor", 0.02)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 0.02)
     await waiter.leave_claim()
     with monkeypatch.context() as patch:
-        patch.setattr(waiter.backend, "run", lost)
+        patch.setattr(waiter.backend._open_store().caller, "call", lost)
         with pytest.raises(OutcomeUnknown):
             await waiter.claim(ahead=2)
     await asyncio.sleep(0.1)  # he listens anew meanwhile
@@ -303,7 +305,7 @@ async def test_what_is_told_before_the_reply_that_it_will_be_does_not_make_anybo
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """They come on two connections."""
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     await waiter.claim(ahead=2)
     if verb == "listen":
         go = hold(waiter, monkeypatch, verb)
@@ -331,35 +333,36 @@ async def test_what_is_told_before_the_reply_that_it_will_be_does_not_make_anybo
 
 def hold(waiter: Waiter, monkeypatch: pytest.MonkeyPatch, verb: str) -> asyncio.Event:
     """Have the replies of a verb come only once the event is set."""
-    go, run = asyncio.Event(), waiter.backend.run
+    caller = waiter.backend._open_store().caller
+    go, call = asyncio.Event(), caller.call
 
     async def slow(keys: Any, called: str, *values: Any, **rest: Any) -> Any:
-        reply = await run(keys, called, *values, **rest)
+        reply = await call(keys, called, *values, **rest)
         if called == verb:
             await go.wait()
         return reply
 
-    monkeypatch.setattr(waiter.backend, "run", slow)
+    monkeypatch.setattr(caller, "call", slow)
     return go
 
 
 async def test_the_channel_is_listened_to_where_the_calls_go(waiter: Waiter) -> None:
     """After a failover, the old server may still be there: on its connection nothing is told any more."""
-    opened, queue = waiter.backend._opened, waiter.queue
+    opened, queue = waiter.backend._store, waiter.queue
     keys: Any = getattr(queue, "_keys")  # noqa: B009
-    assert waiter.backend.hears(keys)
+    assert waiter.backend._open_store().is_subscribed(keys.state)
     assert opened
-    for place in opened.route.places():
-        place.moves += 1
-    assert not waiter.backend.hears(keys)
-    assert await waiter.backend.hear(keys, LONG)
+    for node in opened.topology.nodes():
+        node.moves += 1
+    assert not waiter.backend._open_store().is_subscribed(keys.state)
+    assert await waiter.backend._open_store().subscribe(keys.state, LONG)
 
 
 async def test_who_was_given_a_job_hears_of_the_next(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the pause: who has a reply at hand does not ask, and must be among those who wait all the same."""
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     begun = time.monotonic()
     for number in range(60):
         await waiter.leave_claim()

@@ -14,9 +14,9 @@ from fifoq.queue import Declare, Pause, Receipt, Resume
 from fifoq.record import Extension, Fail, Filter, Hold, Release, Retry, Settlement, State, Succeed
 from fifoq_redis import RedisBackend
 from fifoq_redis.encoding import encode
-from fifoq_redis.functions import VERBS, Runner, library
+from fifoq_redis.functions import VERBS, FunctionCaller, library
 from fifoq_redis.keys import Keys
-from fifoq_redis.topology import DirectTopology, Place
+from fifoq_redis.topology import DirectTopology, Node
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -105,7 +105,7 @@ async def test_a_put_whose_end_is_awaited_brings_them_along_too(
     backend: RedisBackend, line: Line, client: redis.Redis
 ) -> None:
     """More than one command goes out for it. Only the reply to the last counts."""
-    await backend.hear(Keys.of("fifoq", "queue"), LONG)
+    await backend._open_store().subscribe(Keys.of("fifoq", "queue").state, LONG)
     for id in ("a", "b", "c"):
         if id != "b":
             client.function_flush()
@@ -180,7 +180,7 @@ async def test_a_library_is_named_by_its_text_so_that_two_versions_live_side_by_
     client.function_load(other.decode())
     (lease,) = await line.leases()
     assert await line.succeed(lease) is State.SUCCEEDED
-    assert library().looks == {"get", "find", "stats", "blocked", "audit"}
+    assert library().reads == {"get", "find", "stats", "blocked", "audit"}
 
 
 async def test_who_may_not_load_functions_is_told_what_to_grant(redis_server: Server) -> None:
@@ -200,7 +200,7 @@ async def test_functions_that_vanish_as_fast_as_they_are_loaded_are_an_error_and
     client.function_flush()
     backend = RedisBackend(any_redis_server.url)
     await backend.open()
-    runner = backend._opened_now().runner
+    runner = backend._open_store().caller
     monkeypatch.setattr(runner, "_load", encode("FUNCTION", "FLUSH"))
     with pytest.raises(BackendUnavailable, match="FUNCTION FLUSH"):
         await backend.queue("queue").stats()
@@ -211,9 +211,9 @@ class Demoted(DirectTopology):
     """A way to a server that has become a replica, and from there to the new primary."""
 
     def __init__(self, old: RedisBackend, new: RedisBackend) -> None:
-        (self._place,), (self._new,) = [backend._opened_now().route.places() for backend in (old, new)]
+        (self._node,), (self._new,) = [backend._open_store().topology.nodes() for backend in (old, new)]
 
-    def follow(self, place: Place, code: str, rest: str) -> Place | None:
+    def redirect(self, node: Node, code: str, rest: str) -> Node | None:
         return self._new if code == "READONLY" else None
 
 
@@ -226,7 +226,7 @@ async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_prim
         await backend.open()
     with replica.client() as client:
         client.replicaof("127.0.0.1", "1")
-    runner = Runner(Demoted(old, new), "here")
-    assert await runner.verb(Keys.of("fifoq", "queue"), "purge", ("", 1), (), late=False) == 0
+    runner = FunctionCaller(Demoted(old, new), "here")
+    assert await runner.call(Keys.of("fifoq", "queue"), "purge", "", 1) == 0
     for backend in (old, new):
         await backend.close()

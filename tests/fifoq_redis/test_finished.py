@@ -10,7 +10,7 @@ from fifoq.errors import JobNotFound
 from fifoq.limits import GateSettings
 from fifoq.queue import Declare, Full
 from fifoq.record import State
-from fifoq_redis.claims import Watch
+from fifoq_redis import pubsub
 from tests.fifoq_redis.conftest import LONG, Line, Waiter, job
 
 
@@ -32,7 +32,7 @@ async def test_the_end_of_an_expected_job_is_told_without_a_call(line: Line, wai
 async def test_an_end_that_is_not_heard_is_asked_for(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Watch, "floor", 0.1)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 0.1)
     await waiter.leave_claim()
     waiter.queue.expect("a")
     await waiter.line.put(job("a", retain=SECOND, task="other"))
@@ -46,7 +46,7 @@ async def test_an_end_that_is_not_heard_is_asked_for(
 async def test_a_job_that_was_there_before_or_refused_is_asked_for_at_once(
     line: Line, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     await line.put(job("a", retain=SECOND))
     await line.succeed_all(*await line.leases())
     waiter.queue.expect("a")
@@ -66,4 +66,4 @@ async def test_who_expects_jobs_and_never_comes_is_forgotten(line: Line, monkeyp
     for number in range(10):
         line.queue.expect(f"{number}")
     queue: Any = line.queue
-    assert list(queue.ends._expected) == ["7", "8", "9"]
+    assert list(queue.finished_waiters._expected) == ["7", "8", "9"]
