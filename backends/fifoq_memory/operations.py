@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fifoq.errors import InvalidArguments
 from fifoq.queue import (
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -66,7 +66,7 @@ def _shown_gate(task: str | None, gate: AnyGate, live: int) -> Gate:
 
 def blocked_keys(book: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """A page of blocked keys, oldest first."""
-    keys: list[BlockedKey] = []
+    keys: list[BlockedKeyRecord] = []
     last: Since | None = _read_cursor(cursor)
     for since, key in book.blocked.after(last):
         if len(keys) == min(limit, MAX_PAGE):
@@ -88,10 +88,10 @@ def _read_cursor(cursor: str | None) -> Since | None:
     return int(since), key
 
 
-def _blocked_key(line: Line) -> BlockedKey:
+def _blocked_key(line: Line) -> BlockedKeyRecord:
     blocked = line.blocked()
     assert blocked is not None, f"the key {line.key!r} is in the index of blocked keys and is not blocked"
-    return BlockedKey(line.key, None if line.head is None else line.head.spec.id, *blocked)
+    return BlockedKeyRecord(line.key, None if line.head is None else line.head.spec.id, *blocked)
 
 
 _GONE = Changed(None, False)
