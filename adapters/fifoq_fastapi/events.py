@@ -15,7 +15,7 @@ from fifoq import Fifoq
 from fifoq.errors import BackendError, FifoqError, JobNotFound
 from fifoq.job import Job
 from fifoq_fastapi.lifecycle import ServerShutdown
-from fifoq_fastapi.problems import Kind, ProblemResponse, respond
+from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
 from fifoq_fastapi.schemas import job_of, progress_of
 
 log = logging.getLogger("fifoq.fastapi")
@@ -26,7 +26,7 @@ KEEP_ALIVE = 15.0
 """Seconds without an event after which a comment is sent: proxies close connections that are idle for longer."""
 RECONNECT = 1000
 """Milliseconds after which a client that lost its stream reconnects."""
-TOO_MANY = Kind(503, "too-many-streams", "Too many streams")
+TOO_MANY = ProblemType(503, "too-many-streams", "Too many streams")
 
 
 # ---- following jobs ----
@@ -237,4 +237,4 @@ def _stage(job: Job) -> tuple[Any, ...]:
 
 def _refusal(limit: int) -> ProblemResponse:
     detail = f"This server has {limit:,} streams open. Poll the job instead, or come back later."
-    return respond(TOO_MANY, detail, headers={"Retry-After": "5"})
+    return problem_response(TOO_MANY, detail, headers={"Retry-After": "5"})

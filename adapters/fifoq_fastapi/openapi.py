@@ -18,18 +18,18 @@ _RETRY = {"Retry-After": {"description": "Seconds after which to try again.", "s
 _LOCATION = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
 
 
-def problem(status: int, type: str, description: str, **members: Any) -> dict[int | str, Any]:
+def _problem(status: int, type: str, description: str, **members: Any) -> dict[int | str, Any]:
     """Return a documented answer with problem details and an example of them."""
     example = {"type": f"urn:fifoq:{type}", "title": description.rstrip("."), "status": status, "detail": description}
     content = {MEDIA_TYPE: {"schema": _PROBLEM, "example": example | members}}
     return {status: {"description": description, "content": content} | ({"headers": _RETRY} if status == 503 else {})}
 
 
-_INVALID = problem(422, "invalid-request", "The request is not valid.", parameter="wait")
-_DOWN = problem(503, "backend-unavailable", "The queue cannot be reached, or did not answer.")
-_NO_JOB = problem(404, "job-not-found", "There is no such job.", job_id="018f6c1e")
-_NO_QUEUE = problem(404, "unknown-queue", "There is no such queue.")
-_NO_ROOM = problem(507, "backend-full", "The queue's store has no room, or takes no writes.")
+_INVALID = _problem(422, "invalid-request", "The request is not valid.", parameter="wait")
+_DOWN = _problem(503, "backend-unavailable", "The queue cannot be reached, or did not answer.")
+_NO_JOB = _problem(404, "job-not-found", "There is no such job.", job_id="018f6c1e")
+_NO_QUEUE = _problem(404, "unknown-queue", "There is no such queue.")
+_NO_ROOM = _problem(507, "backend-full", "The queue's store has no room, or takes no writes.")
 _NOT_ALLOWED: dict[int | str, Any] = {
     401: {"description": "Who calls is not known: answered by the app's own authentication."},
     403: {"description": "Who calls may not do this: answered by the app's own authentication."},
@@ -53,11 +53,11 @@ class RouteDocs:
             },
             202: {"headers": _LOCATION},
             **self._common,
-            **problem(409, "job-cancelled", "The awaited job was cancelled.", job_id="018f6c1e", task=task.name),
-            **problem(413, "payload-too-large", "The arguments are too large."),
-            **problem(422, "invalid-arguments", "The arguments do not fit, or the id is taken.", parameter="tick"),
-            **problem(502, "job-failed", "The awaited job failed.", job_id="018f6c1e", task=task.name),
-            **problem(503, "queue-full", "The queue is full, or cannot be reached."),
+            **_problem(409, "job-cancelled", "The awaited job was cancelled.", job_id="018f6c1e", task=task.name),
+            **_problem(413, "payload-too-large", "The arguments are too large."),
+            **_problem(422, "invalid-arguments", "The arguments do not fit, or the id is taken.", parameter="tick"),
+            **_problem(502, "job-failed", "The awaited job failed.", job_id="018f6c1e", task=task.name),
+            **_problem(503, "queue-full", "The queue is full, or cannot be reached."),
             **_NO_ROOM,
         }
         return self._route(f"enqueue_{task.name}", f"Enqueue {task.name}", responses, method="POST") | {
@@ -84,7 +84,7 @@ class RouteDocs:
             204: {"description": "The job has ended, and `Last-Event-ID` says that its end was seen."},
             **self._common,
             **_NO_JOB,
-            **problem(503, "too-many-streams", "Too many streams are open, or the queue cannot be reached."),
+            **_problem(503, "too-many-streams", "Too many streams are open, or the queue cannot be reached."),
         }
         return self._route("follow_job", "A job's state and progress, as server-sent events", responses) | {
             "description": _EVENTS,
@@ -112,8 +112,8 @@ class RouteDocs:
         responses = {
             **self._common,
             **_NO_JOB,
-            **problem(409, "not-failed", "The job is not failed."),
-            **problem(422, "id-conflict", "The request is not valid, or another job holds the job's unique text."),
+            **_problem(409, "not-failed", "The job is not failed."),
+            **_problem(422, "id-conflict", "The request is not valid, or another job holds the job's unique text."),
             **_NO_ROOM,
         }
         return self._route("requeue_job", "Put a failed job back", responses, method="POST") | {
@@ -122,7 +122,7 @@ class RouteDocs:
 
     def skip(self) -> Document:
         """Of skipping."""
-        conflict = problem(409, "holds-no-key", "The job does not keep its key closed.")
+        conflict = _problem(409, "holds-no-key", "The job does not keep its key closed.")
         responses = {**self._common, **_NO_JOB, **conflict, **_NO_ROOM}
         summary = "Let the key of a halted job go on without it"
         return self._route("skip_job", summary, responses, method="POST") | {"response_model": schemas.Job}

@@ -20,7 +20,7 @@ from fifoq_fastapi import schemas
 from fifoq_fastapi.access import Access, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
-from fifoq_fastapi.problems import Kind, respond
+from fifoq_fastapi.problems import ProblemType, problem_response
 from fifoq_fastapi.schemas import blocked_key_of, job_of
 from fifoq_fastapi.service import JobService, WaitLimit
 
@@ -31,9 +31,9 @@ LONGEST_PAGE = 100
 EVENTS = "/events"
 """The end of the path of a job's stream, behind the id: an id that a caller chooses must not end so."""
 
-UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
-NOT_FAILED = Kind(409, "not-failed", "The job is not failed")
-HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
+UNKNOWN_TASK = ProblemType(404, "unknown-task", "No such task")
+NOT_FAILED = ProblemType(409, "not-failed", "The job is not failed")
+HOLDS_NO_KEY = ProblemType(409, "holds-no-key", "The job holds no key")
 
 Endpoint = Callable[..., Awaitable[Response]]
 Declaration = tuple[Any, Any]
@@ -179,7 +179,7 @@ class JobRoutes:
         async def requeue_job(id: str, owner: str | None) -> Response:
             job, changed = await self._service.requeue(id, owner=owner)
             if not changed:
-                return respond(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
+                return problem_response(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
             return answer(job, owner)
 
         return declared(requeue_job, id=ID, owner=self._writes)
@@ -190,7 +190,9 @@ class JobRoutes:
         async def skip_job(id: str, owner: str | None) -> Response:
             job, changed = await self._service.skip(id, owner=owner)
             if not changed:
-                return respond(HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip.")
+                return problem_response(
+                    HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip."
+                )
             return answer(job, owner)
 
         return declared(skip_job, id=ID, owner=self._writes)
@@ -247,7 +249,7 @@ def unknown_task_endpoint(access: Access) -> Endpoint:
     """Return the endpoint behind those of all tasks: it answers 404."""
 
     async def unknown_task(name: str, owner: str | None) -> Response:
-        return respond(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
+        return problem_response(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
 
     return declared(unknown_task, name=(str, Parameter.empty), owner=owner_of(access, "fifoq:write"))
 

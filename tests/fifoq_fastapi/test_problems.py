@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fifoq import errors
 from fifoq.errors import FifoqError
 from fifoq_fastapi import install_errors
-from fifoq_fastapi.problems import problem
+from fifoq_fastapi.problems import error_response
 
 SAMPLES: list[tuple[FifoqError, int, str | None]] = [
     (errors.QueueFull("queue 'q' is full", retry_after=2.2), 503, "3"),
@@ -65,12 +65,12 @@ async def test_an_error_of_a_route_is_told_with_its_status(
 
 def test_what_the_caller_is_not_told_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "fifoq.fastapi"):
-        problem(errors.BackendUnavailable("no route to 10.0.0.7"))
+        error_response(errors.BackendUnavailable("no route to 10.0.0.7"))
     assert "no route to 10.0.0.7" in caplog.text
 
 
 def test_invalid_arguments_name_the_parameter() -> None:
-    answer = problem(errors.InvalidArguments("tick must be an int", parameter="tick"))
+    answer = error_response(errors.InvalidArguments("tick must be an int", parameter="tick"))
     assert b'"parameter":"tick"' in answer.body
 
 
