@@ -172,7 +172,7 @@ async def _handle(request: Request, error: Exception) -> ProblemResponse:
 
 
 def _detail(error: FifoqError) -> str:
-    """Return the text for the caller. That of a failed job has the error's class, not its message: it may hold secrets."""
+    """Return the text for the caller. The error of a failed job may hold secrets, so only its class is sent."""
     match error:
         case JobFailed():
             return f"Job {error.id} of task {error.task!r} failed with {error.type}."

@@ -17,7 +17,7 @@ from fifoq.operations import JobFilter
 from fifoq.record import State
 from fifoq.task.task import Task
 from fifoq_fastapi import schemas
-from fifoq_fastapi.access import Access, Scope, shown_id
+from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import ProblemType, problem_response
@@ -80,12 +80,12 @@ def name_filter(description: str) -> Declaration:
     return Annotated[str | None, Query(min_length=1, max_length=MAX_NAME, description=description)], None
 
 
-def owner_of(access: Access, scope: Scope) -> Declaration:
+def owner_of(access: AccessRules, scope: Scope) -> Declaration:
     """Return the parameter that is the caller's owner. It guards the route: its dependency refuses other callers."""
     return Annotated[str | None, access.caller(scope)], Parameter.empty
 
 
-def idempotency_key(access: Access) -> Declaration:
+def idempotency_key(access: AccessRules) -> Declaration:
     """Return the header with the id that the caller chooses for the job."""
     header = Header(
         alias="Idempotency-Key",
@@ -113,7 +113,7 @@ def declared(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
 class JobRoutes:
     """The endpoints of jobs; each shows a caller the jobs of its owner only."""
 
-    def __init__(self, service: JobService, access: Access, streams: Streams) -> None:
+    def __init__(self, service: JobService, access: AccessRules, streams: Streams) -> None:
         self._service = service
         self._tasks = service.tasks
         self._streams = streams
@@ -125,7 +125,7 @@ class JobRoutes:
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
             owner = filter.get("owner")
-            page = await self._service.page(cursor, limit, filter)
+            page = await self._service.find(cursor, limit, filter)
             jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
             return as_json(schemas.JobPage(jobs=jobs, cursor=page.cursor))
 
@@ -144,7 +144,7 @@ class JobRoutes:
         """Return the endpoint of one job, at once or when it has ended."""
 
         async def get_job(request: Request, id: str, owner: str | None, wait: float) -> Response:
-            job = await self._service.find(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
+            job = await self._service.get(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
             return answer(job, owner)
 
         return declared(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
@@ -153,7 +153,7 @@ class JobRoutes:
         """Return the endpoint of the stream of a job's state and progress."""
 
         async def follow_job(request: Request, id: str, owner: str | None, last_event_id: str | None) -> Response:
-            job = await self._service.find(id, owner=owner)
+            job = await self._service.get(id, owner=owner)
             if job.state.ended and last_event_id == event_id(job):
                 return Response(status_code=204)  # an EventSource then does not reconnect
             app = open_app(request, self._tasks)
@@ -217,7 +217,7 @@ def as_json(model: BaseModel, status: int = 200, headers: dict[str, str] | None 
 # ---- enqueueing ----
 
 
-def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Access) -> Endpoint:
+def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: AccessRules) -> Endpoint:
     """Return the endpoint that enqueues `task`; its body has the parameters of `task`."""
     signature = task.signature
     model = signature.arguments_model()
@@ -245,7 +245,7 @@ def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Acc
     )
 
 
-def unknown_task_endpoint(access: Access) -> Endpoint:
+def unknown_task_endpoint(access: AccessRules) -> Endpoint:
     """Return the endpoint behind those of all tasks: it answers 404."""
 
     async def unknown_task(name: str, owner: str | None) -> Response:
@@ -291,7 +291,7 @@ def _location(request: Request, path: str, id: str) -> str:
 class QueueRoutes:
     """The endpoints of queues and keys. Queues belong to no owner: a router with owners has `blocked_keys` only."""
 
-    def __init__(self, service: JobService, access: Access) -> None:
+    def __init__(self, service: JobService, access: AccessRules) -> None:
         self._service = service
         self._tasks = service.tasks
         self._reads = owner_of(access, "fifoq:read")

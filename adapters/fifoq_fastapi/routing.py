@@ -16,7 +16,7 @@ from starlette.types import Scope
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
 from fifoq.task.task import Task
-from fifoq_fastapi.access import Access, Authenticate, OwnerOf
+from fifoq_fastapi.access import AccessRules, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
 from fifoq_fastapi.openapi import RouteDocs
 from fifoq_fastapi.problems import ProblemRoute
@@ -75,7 +75,7 @@ def router(
 
     Raises ConfigurationError without `auth` or `public=True`, or if a task of another Fifoq is exposed.
     """
-    return TaskRouter(tasks, expose, Access.of(auth, public, owner), name, streams)
+    return TaskRouter(tasks, expose, AccessRules.of(auth, public, owner), name, streams)
 
 
 class TaskRouter(APIRouter):
@@ -87,7 +87,7 @@ class TaskRouter(APIRouter):
     """
 
     def __init__(
-        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access, name: str, streams: int
+        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: AccessRules, name: str, streams: int
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._tasks, self._access = tasks, access

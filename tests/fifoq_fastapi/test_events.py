@@ -69,7 +69,7 @@ async def events_of(answer: httpx.Response) -> AsyncIterator[Event]:
 
 @pytest.fixture
 def show(serve, url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fifoq_fastapi.events.TICK", 0.02)
+    monkeypatch.setattr("fifoq_fastapi.events.POLL_INTERVAL", 0.02)
 
     @asynccontextmanager
     async def opening(streams: int = 10) -> AsyncIterator[Show]:
@@ -113,7 +113,7 @@ async def test_a_stream_of_a_waiting_job_begins_with_its_wait(show) -> None:
 
 async def test_the_end_is_told_at_once_not_with_the_next_look(show, monkeypatch: pytest.MonkeyPatch) -> None:
     async with show() as it:
-        monkeypatch.setattr("fifoq_fastapi.events.TICK", 3600)
+        monkeypatch.setattr("fifoq_fastapi.events.POLL_INTERVAL", 3600)
         await it.begin("j")
         async with asyncio.timeout(20), it.follow("j") as events:
             await anext(events)

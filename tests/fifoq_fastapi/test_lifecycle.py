@@ -30,7 +30,7 @@ async def send(*numbers: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.Signals) -> None:
-    with ServerShutdown().listening() as shutdown:
+    with ServerShutdown().handling_signals() as shutdown:
         assert not shutdown.begun
         await send(number)
         assert (shutdown.begun, heard) == (True, [number])
@@ -48,7 +48,7 @@ async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.S
 )
 async def test_only_a_second_ctrl_c_is_impatient(heard: list[int], numbers: list[signal.Signals], hurries: int) -> None:
     calls: list[str] = []
-    with ServerShutdown().listening() as shutdown:
+    with ServerShutdown().handling_signals() as shutdown:
         shutdown.hurry = lambda: calls.append("hurry")
         await send(*numbers)
     assert (heard, len(calls)) == (numbers, hurries)
@@ -56,7 +56,7 @@ async def test_only_a_second_ctrl_c_is_impatient(heard: list[int], numbers: list
 
 async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: list[int]) -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    with ServerShutdown().listening(), ServerShutdown().listening():
+    with ServerShutdown().handling_signals(), ServerShutdown().handling_signals():
         assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
         signal.signal(signal.SIGTERM, other := lambda number, frame: None)
     assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
@@ -66,7 +66,7 @@ async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: l
 async def test_without_a_server_that_listens_signals_are_left_alone() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        with ServerShutdown().listening():
+        with ServerShutdown().handling_signals():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -76,7 +76,7 @@ def test_in_another_thread_nothing_is_touched() -> None:
     before, after = signal.getsignal(signal.SIGINT), list[object]()
 
     async def listen() -> None:
-        with ServerShutdown().listening():
+        with ServerShutdown().handling_signals():
             after.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
@@ -104,7 +104,7 @@ async def test_limits_are_cut_once_it_is_told_and_after() -> None:
 
 
 async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_fastapi.lifecycle.SERVER_POLL", 0.001)
+    monkeypatch.setattr("fifoq_fastapi.lifecycle.SERVER_POLL_INTERVAL", 0.001)
 
     class Server(SimpleNamespace):
         def handle_exit(self, number: int, frame: object) -> None: ...
@@ -113,7 +113,7 @@ async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], mo
         listening = SimpleNamespace(is_serving=lambda stop=stop: stop == "flag")
         server = Server(should_exit=False, servers=[])
         signal.signal(signal.SIGINT, server.handle_exit)
-        with ServerShutdown().listening() as shutdown:
+        with ServerShutdown().handling_signals() as shutdown:
             await asyncio.sleep(0.01)
             assert not shutdown.begun, "it has not begun to listen"
             server.servers = [listening]

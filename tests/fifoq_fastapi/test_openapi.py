@@ -78,7 +78,7 @@ async def test_no_request_made_from_the_document_gets_an_answer_that_it_does_not
     serve, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fifoq_fastapi.routes.LONGEST_WAIT", 0.05)
-    monkeypatch.setattr("fifoq_fastapi.events.FollowedJob.other_than", gone)
+    monkeypatch.setattr("fifoq_fastapi.events.FollowedJob.changed_from", gone)
     tasks, app = make_app(url)
     (tmp_path / "schemathesis.toml").write_text(EXPECTED)
     async with serve(app) as client:
