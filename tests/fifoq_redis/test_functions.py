@@ -73,7 +73,7 @@ def test_nothing_makes_up_a_key() -> None:
     text = library().text.decode()
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
     declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
-    assert declared >= {"BOOK", "JOBS", "WATCHED"}
+    assert declared >= {"STATE", "JOBS", "AWAITED"}
     through_values = {"key", "unpack(KEYS", "channel", "channels[index]", "'NUMSUB'"}
     assert called - declared <= through_values
 
@@ -230,3 +230,18 @@ async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_prim
     assert await runner.call(Keys.of("fifoq", "queue"), "purge", "", 1) == 0
     for backend in (old, new):
         await backend.close()
+
+
+def test_no_name_of_the_shared_files_is_defined_twice_or_unused() -> None:
+    """All files of lib/ are one chunk: a second definition would hide the first from the files behind it."""
+    shared = [path.read_text() for path in sorted(LUA.joinpath("lib").iterdir())]
+    every = "\n".join([*shared, *(path.read_text() for path in sorted(LUA.joinpath("verbs").iterdir()))])
+    code = re.sub(r"--[^\n]*", "", every)
+    defined = [name for text in shared for name in re.findall(r"^local function (\w+)", text, re.MULTILINE)]
+    assert sorted(defined) == sorted(set(defined))
+    assert [name for name in defined if len(re.findall(rf"\b{name}\b", code)) < 2] == []
+
+
+def test_every_verb_is_registered_once() -> None:
+    text = "\n".join(path.read_text() for path in LUA.joinpath("verbs").iterdir())
+    assert sorted(re.findall(r"^verb\('(\w+)'", text, re.MULTILINE)) == sorted(VERBS)
