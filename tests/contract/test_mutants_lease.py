@@ -129,7 +129,7 @@ def a_retry_counts_no_attempt(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(SettleCases.test_a_requeued_job_is_as_if_never_tried)
-def a_requeue_keeps_what_was_tried(patch: pytest.MonkeyPatch) -> None:
+def a_requeue_keeps_the_attempts(patch: pytest.MonkeyPatch) -> None:
     def forget(job: Job) -> None:
         job.state, job.halted, job.kept_until, job.finished_at = WAITING, False, None, None
 

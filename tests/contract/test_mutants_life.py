@@ -56,7 +56,7 @@ def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(IdentityCases.test_an_id_with_another_payload_is_a_conflict)
-def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
+def a_conflict_enters_the_jobs_before_it(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
     def put_batch(state: QueueState, now: int, batch: Any) -> Any:
@@ -130,7 +130,7 @@ def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> N
 
 
 @bugs.caught_by(RetentionCases.test_accepted_is_the_sum_of_all_the_others_at_every_instant)
-def what_is_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+def a_job_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     after(patch, QueueState, "leave", lambda state, job, _: setattr(state, "purged", state.purged - (job.retain == 0)))
 
 
@@ -158,7 +158,7 @@ def time_goes_back_with_the_clock(patch: pytest.MonkeyPatch) -> None:
     ClockCases.test_set_back_it_runs_on_from_the_last_time_used,
     ClockCases.test_set_back_it_neither_ends_leases_early_nor_keeps_them,
 )
-def time_stands_still_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -> None:
+def time_stops_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -> None:
     def tick(queue: MemoryQueue) -> int:
         queue._last = max(queue._last, queue._clock.now())
         return queue._last
@@ -193,14 +193,14 @@ def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
     after(patch, operating, "_pause", then)
 
 
-@bugs.caught_by(WaitCases.test_a_put_wakes_who_waits, WaitCases.test_a_raised_limit_wakes_who_waits)
-def nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
+@bugs.caught_by(WaitCases.test_a_put_wakes_a_waiter, WaitCases.test_a_raised_limit_wakes_a_waiter)
+def no_waiter_is_woken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
     patch.setattr(WakeUp, "notify", lambda _: None)
 
 
-@bugs.caught_by(WaitCases.test_each_put_wakes_who_waits_again)
-def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
+@bugs.caught_by(WaitCases.test_each_put_wakes_a_waiter_again)
+def a_waiter_is_woken_once(patch: pytest.MonkeyPatch) -> None:
     """Lost wake-ups: a marker that is set already, a future that is resolved already."""
     patch.setattr(wait, "PATIENCE", 0.05)
     woken: set[int] = set()
@@ -214,20 +214,20 @@ def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WakeUp, "notify", notify)
 
 
-@bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_who_waits)
-def only_a_put_wakes_who_waits(patch: pytest.MonkeyPatch) -> None:
+@bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_a_waiter)
+def only_a_put_wakes_a_waiter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
     after(patch, settling, "settle", lambda state, *_: setattr(state, "notify", False))
 
 
-@bugs.caught_by(FinishedCases.test_who_waits_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
-def the_end_of_a_job_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
+@bugs.caught_by(FinishedCases.test_a_waiter_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
+def the_end_of_a_job_wakes_no_waiter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
     after(patch, QueueState, "end", lambda state, *_: state.ended_records.clear())
 
 
 @bugs.caught_by(FinishedCases.test_a_retry_is_no_end)
-def any_end_of_a_lease_is_told_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
+def any_end_of_a_lease_is_reported_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
     after(patch, QueueState, "free", lambda state, job: state.ended_records.append(job.record()))
 
 

@@ -102,7 +102,7 @@ def a_value_has_no_limit(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(LimitCases.test_limits_nest, LimitCases.test_each_value_runs_no_more_than_the_value_limit)
-def nobody_is_woken_when_a_value_has_room_again(patch: pytest.MonkeyPatch) -> None:
+def no_job_is_offered_when_a_value_has_room_again(patch: pytest.MonkeyPatch) -> None:
     """What was parked on a full limit stays parked."""
     real = ValueGate.show
 
@@ -141,7 +141,7 @@ def a_batch_looks_at_the_limit_once(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(LimitCases.test_a_value_limit_counts_the_leases_taken_before_it_was_declared)
-def a_value_counts_only_what_it_let_through(patch: pytest.MonkeyPatch) -> None:
+def a_value_counts_only_the_leases_since_its_declaration(patch: pytest.MonkeyPatch) -> None:
     def then(gate: Gate) -> None:
         for value in gate.values.values() if isinstance(gate, TaskGate) and hasattr(gate, "values") else ():
             value.running = 0
@@ -163,7 +163,7 @@ def a_declaration_lifts_the_override(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(LimitCases.test_an_override_is_of_all_settings_at_once)
-def an_override_changes_only_what_it_names(patch: pytest.MonkeyPatch) -> None:
+def an_override_changes_only_the_settings_it_names(patch: pytest.MonkeyPatch) -> None:
     def then(gate: Gate) -> None:
         if gate.override and gate.declared and gate.limit is None:
             gate.limit = gate.declared.limit

@@ -80,9 +80,9 @@ def a_claim_fires_all_timers(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(
-    DelayCases.test_the_next_timer_is_told_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
+    DelayCases.test_the_next_timer_is_returned_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
 )
-def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
+def a_claim_returns_no_timer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(claiming, "_next_timer", lambda *_: None)
 
 
@@ -159,12 +159,12 @@ def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
     RemovalCases.test_a_retry_of_a_job_asked_to_cancel_ends_it_cancelled,
     RemovalCases.test_a_release_of_a_job_asked_to_cancel_ends_it_cancelled,
 )
-def a_retry_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+def a_retry_forgets_a_requested_cancellation(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settling, "_put_back", lambda state, now, job, wait, _: state.put_back(job, now, wait))
 
 
 @bugs.caught_by(RemovalCases.test_the_end_of_the_lease_of_a_job_asked_to_cancel_ends_it)
-def a_crash_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
+def a_crash_forgets_a_requested_cancellation(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(firing, "_end_lease", lambda state, job, now: state.put_back(job, now, 0))
 
 

@@ -138,8 +138,8 @@ def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> 
 
 
 @bugs.caught_by(
-    OrderCases.test_a_blocked_key_hides_nobody_else,
-    LimitCases.test_what_is_over_a_limit_does_not_hide_what_is_not,
+    OrderCases.test_a_blocked_key_hides_no_other,
+    LimitCases.test_jobs_over_a_limit_do_not_hide_others,
 )
 def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> None:
     """SQS (120,000), groupmq (20): what is blocked stands in the structure that is scanned."""

@@ -141,7 +141,7 @@ def ended_jobs_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(QueueState, "live", property(lambda state: len(state.jobs)))
 
 
-@bugs.caught_by(CapacityCases.test_what_expires_makes_room_in_the_same_put)
+@bugs.caught_by(CapacityCases.test_a_job_that_expires_makes_room_in_the_same_put)
 def a_put_fires_no_timers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(putting, "fire", lambda *_: None)
 

@@ -51,7 +51,7 @@ def test_work_may_be_done_again_only_where_a_fault_put_it_in_doubt(story: Any) -
     assert report.in_doubt == 1
 
 
-def test_what_was_settled_before_the_fault_is_not_in_doubt(story: Any) -> None:
+def test_an_attempt_settled_before_the_fault_is_not_in_doubt(story: Any) -> None:
     story.put("a")
     story.run("a", 1, worker="killed")
     story.settle("a", 1, State.SUCCEEDED)
@@ -61,7 +61,7 @@ def test_what_was_settled_before_the_fault_is_not_in_doubt(story: Any) -> None:
     assert_only(story.check(), Rule.DUPLICATED)
 
 
-def test_what_began_after_the_fault_is_not_in_doubt(story: Any) -> None:
+def test_an_attempt_begun_after_the_fault_is_not_in_doubt(story: Any) -> None:
     story.put("a")
     story.add(Doubted(story.tick(), "w", until=story.tick()))
     story.run("a", 1)
@@ -127,7 +127,7 @@ def test_a_job_that_ended_twice_is_reported(story: Any) -> None:
     assert_only(story.check(), Rule.SETTLE)
 
 
-def test_a_store_that_says_otherwise_than_it_told_is_reported(story: Any) -> None:
+def test_a_store_that_differs_from_the_reply_is_reported(story: Any) -> None:
     story.put("a")
     story.run("a", 1)
     story.settle("a", 1, State.SUCCEEDED)

@@ -93,7 +93,7 @@ def test_a_job_that_only_failed_attempts_are_known_of_is_lost(story: Any) -> Non
     assert_only(story.check(), Rule.LOST)
 
 
-def test_a_job_that_nobody_enqueued_is_unexpected(story: Any) -> None:
+def test_a_job_that_was_not_enqueued_is_unexpected(story: Any) -> None:
     story.run("ghost", 1)
     story.final("ghost")
     assert_only(story.check(), Rule.UNEXPECTED)

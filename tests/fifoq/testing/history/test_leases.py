@@ -54,7 +54,7 @@ def test_an_extension_counts(story: Any) -> None:
 
 
 @pytest.mark.parametrize("until", [100, 1_000])
-def test_who_runs_on_beyond_its_lease_overlaps_only_while_the_lease_is_good(story: Any, until: int) -> None:
+def test_a_worker_that_runs_on_beyond_its_lease_overlaps_only_while_the_lease_is_good(story: Any, until: int) -> None:
     story.put("a")
     claim(story, "a", 1, until)
     story.start("a", 1)
@@ -94,7 +94,7 @@ def test_a_job_that_was_put_back_may_run_again_at_once(story: Any, how: How) -> 
     assert story.check().ok, str(story.check())
 
 
-def test_who_begins_beyond_its_lease_overlaps_with_nobody(story: Any) -> None:
+def test_a_worker_that_begins_beyond_its_lease_overlaps_with_no_other(story: Any) -> None:
     story.put("a", "b")
     claim(story, "a", 1, until=100)
     story.now = 150
