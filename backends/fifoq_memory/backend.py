@@ -39,7 +39,7 @@ class Store:
         with self._lock:
             queue = self._queues.get(name)
             if queue is None:
-                queue = self._queues[name] = MemoryQueue(name, self.clock)
+                queue = self._queues[name] = MemoryQueue(check_queue_name(name), self.clock)
             return queue
 
     def names(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class MemoryBackend:
         return copy.copy(self)
 
     def queue(self, name: str) -> MemoryQueue:
-        return self._store.queue(check_queue_name(name))
+        return self._store.queue(name)
 
     async def queues(self) -> tuple[str, ...]:
         return self._store.names()

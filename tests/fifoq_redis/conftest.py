@@ -39,7 +39,7 @@ class Waiter:
         await self.backend.open()
         self.line = AsyncDriver(self.backend.queue("queue"), retain=0)
         queue: Any = self.queue
-        assert await self.backend.hear(queue._keys, LONG)
+        assert await self.backend._open_store().subscribe(queue._keys.state, LONG)
 
     async def leave_claim(self, n: int = 2, lease: float = 15.0, tasks: Any = ("task",)) -> Claimed:
         """Wait, and claim: what there is now, and what comes."""
@@ -63,14 +63,14 @@ class Waiter:
 
     def calls(self) -> int:
         """How often something was sent to the server."""
-        opened: Any = self.backend._opened
-        return sum(place.wire.turns for place in opened.route.places())
+        opened: Any = self.backend._store
+        return sum(node.connection.sends for node in opened.topology.nodes())
 
     def deafen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Lose all that it is told from now on, though it listens."""
-        opened: Any = self.backend._opened
-        for bell in opened._bells.values():
-            monkeypatch.setattr(bell, "_heard", lambda message: None)
+        opened: Any = self.backend._store
+        for subscription in opened._subscriptions.values():
+            monkeypatch.setattr(subscription, "_received", lambda message: None)
 
     async def close(self) -> None:
         if self._wait:
