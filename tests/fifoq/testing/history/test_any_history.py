@@ -1,4 +1,4 @@
-"""Any valid history passes, however it was shuffled; any fault planted in one is found."""
+"""Any valid history passes, however its events are shuffled; any fault planted in one is found."""
 
 import random
 from collections.abc import Callable
