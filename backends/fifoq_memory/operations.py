@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fifoq.errors import InvalidArguments
 from fifoq.queue import (
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -71,7 +71,7 @@ def _shown_gate(task: str | None, gate: jobs.Gate, live: int) -> Gate:
 
 def blocked_keys(state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """Return a page of blocked keys, oldest first."""
-    keys: list[BlockedKey] = []
+    keys: list[BlockedKeyRecord] = []
     last: Since | None = _read_cursor(cursor)
     for since, key in state.blocked.after(last):
         if len(keys) == min(limit, MAX_PAGE):
@@ -93,10 +93,10 @@ def _read_cursor(cursor: str | None) -> Since | None:
     return int(since), key
 
 
-def _blocked_key(line: Line) -> BlockedKey:
+def _blocked_key(line: Line) -> BlockedKeyRecord:
     blocked = line.blocked()
     assert blocked is not None, f"the key {line.key!r} is in the index of blocked keys and is not blocked"
-    return BlockedKey(line.key, None if line.head is None else line.head.spec.id, *blocked)
+    return BlockedKeyRecord(line.key, None if line.head is None else line.head.spec.id, *blocked)
 
 
 # ---- operators ----

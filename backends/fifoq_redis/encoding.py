@@ -12,7 +12,7 @@ import msgpack
 
 from fifoq.limits import GateSettings
 from fifoq.queue import (
-    BlockedKey,
+    BlockedKeyRecord,
     Call,
     Changed,
     Conflict,
@@ -256,10 +256,10 @@ def _read_settings(values: list[int | bool] | bool) -> GateSettings:
     return GateSettings(limit, value_limit, capacity, interval, cast("int", burst))
 
 
-def read_blocked(reply: bytes) -> tuple[tuple[BlockedKey, ...], bool]:
+def read_blocked(reply: bytes) -> tuple[tuple[BlockedKeyRecord, ...], bool]:
     """The keys, and whether there are more."""
     keys, more = unpack(reply)
-    return tuple([BlockedKey(*one) for one in keys]), more
+    return tuple([BlockedKeyRecord(*one) for one in keys]), more
 
 
 def _state(number: int | None) -> State | None:

@@ -16,7 +16,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import (
     Audit,
     Backend,
-    BlockedKey,
+    BlockedKeyRecord,
     Call,
     Changed,
     Conflict,
@@ -344,9 +344,9 @@ class Driver:
             cursor = page.cursor
         return records
 
-    def blocked(self, limit: int = 100) -> list[BlockedKey]:
+    def blocked(self, limit: int = 100) -> list[BlockedKeyRecord]:
         """Return all blocked keys, read page by page."""
-        keys: list[BlockedKey] = []
+        keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
         while True:
             page = self.run(self.queue.blocked_keys(cursor, limit))

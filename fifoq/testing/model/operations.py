@@ -1,6 +1,6 @@
 """Reading and operators' verbs: find, stats, blocked keys; cancel, requeue, skip, configure, purge."""
 
-from fifoq.queue import BlockedKey, Changed, Declare, Gate, Override, Pause, Resume, Setting, Stats
+from fifoq.queue import BlockedKeyRecord, Changed, Declare, Gate, Override, Pause, Resume, Setting, Stats
 from fifoq.record import Filter, Record, State
 from fifoq.testing.model.queue_state import Job, QueueState
 
@@ -44,21 +44,21 @@ def _gate(state: QueueState, task: str | None) -> Gate:
     )
 
 
-def blocked_keys(state: QueueState) -> list[BlockedKey]:
+def blocked_keys(state: QueueState) -> list[BlockedKeyRecord]:
     """Return every blocked key, oldest first."""
     blocked = (_blocked(state, key) for key in state.keys_in_use())
     return sorted((one for one in blocked if one), key=lambda one: (one.since, one.key))
 
 
-def _blocked(state: QueueState, key: str) -> BlockedKey | None:
+def _blocked(state: QueueState, key: str) -> BlockedKeyRecord | None:
     head = state.head(key)
     job_id = head.spec.id if head else None
     if head and head.halted and head.finished_at is not None:
-        return BlockedKey(key, job_id, "halted", head.finished_at)
+        return BlockedKeyRecord(key, job_id, "halted", head.finished_at)
     if key in state.paused_keys:
-        return BlockedKey(key, job_id, "paused", state.paused_keys[key])
+        return BlockedKeyRecord(key, job_id, "paused", state.paused_keys[key])
     if head and head.due_at is not None:
-        return BlockedKey(key, job_id, "backing off", head.held_since)
+        return BlockedKeyRecord(key, job_id, "backing off", head.held_since)
     return None
 
 
