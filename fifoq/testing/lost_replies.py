@@ -1,7 +1,7 @@
 """
 A backend that loses replies between a queue and its caller: the call takes effect, its caller gets OutcomeUnknown.
 
-A worker, a `Fifoq` or a case of the kit uses it in place of the real backend, and must work as with that.
+A worker, a `Fifoq` or a case of the kit uses it in place of the real backend, and must keep its promises with it.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,8 @@
 """
 The reference model as a backend: slow and correct, for tests that need a backend and must not trust a real one.
 
-It holds all in the process, like `memory://`, and any number of backends on any threads share one store.
+Its jobs are in the memory of the process, like those of `memory://`. Any number of backends, on any threads, share one
+store.
 """
 
 import asyncio

@@ -103,7 +103,7 @@ def a_skipped_job_is_kept_from_its_failure(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(RetentionCases.test_a_requeued_job_is_not_purged_for_its_earlier_end)
 def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> None:
     """arq, RQ: a job is removed as its retention ends, in any state."""
-    real, real_remove = operations._come_back, QueueState.remove
+    real, real_remove = operations._reopen, QueueState.remove
 
     def come_back(state: QueueState, job: Job) -> None:
         end = state.purges.times.get(job.entry)
@@ -117,7 +117,7 @@ def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> N
         else:
             del state.jobs[job.spec.id]
 
-    patch.setattr(operations, "_come_back", come_back)
+    patch.setattr(operations, "_reopen", come_back)
     patch.setattr(QueueState, "remove", remove)
 
 
