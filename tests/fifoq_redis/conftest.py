@@ -4,13 +4,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.queue import Call, PutReply, Queue
-from fifoq.record import Claimed, JobSpec, Lease, Settlement, State, Succeed
+from fifoq.queue import Call, Queue
+from fifoq.record import Claimed, JobSpec
+from fifoq.testing import AsyncDriver
 from fifoq_redis import RedisBackend
 from tests.servers import Server
 
@@ -18,26 +18,7 @@ LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
 
 
-class Line:
-    """A queue with numbered calls."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self._caller, self._number = uuid4().hex, 0
-
-    def call(self) -> Call:
-        self._number += 1
-        return Call(self._caller, self._number)
-
-    async def put(self, *specs: JobSpec) -> tuple[PutReply, ...]:
-        return await self.queue.put(self.call(), [specs])
-
-    async def claim(self, n: int = 1, tasks: Any = ("task",), lease: float = 15.0) -> tuple[Lease, ...]:
-        return (await self.queue.claim(self.call(), "worker", n, round(lease * SECOND), tasks)).leases
-
-    async def succeed(self, *leases: Lease, retain: int = 0) -> tuple[State | None, ...]:
-        done = [Settlement(lease.spec.id, lease.token, Succeed(b"result", retain)) for lease in leases]
-        return await self.queue.settle(self.call(), done)
+Line = AsyncDriver
 
 
 class Waiter:
@@ -56,7 +37,7 @@ class Waiter:
 
     async def open(self) -> None:
         await self.backend.open()
-        self.line = Line(self.backend.queue("queue"))
+        self.line = AsyncDriver(self.backend.queue("queue"), retain=0)
         queue: Any = self.queue
         assert await self.backend.hear(queue._keys, LONG)
 
@@ -111,7 +92,7 @@ async def backend(any_redis_server: Server) -> AsyncIterator[RedisBackend]:
 
 @pytest.fixture
 def line(backend: RedisBackend) -> Line:
-    return Line(backend.queue("queue"))
+    return AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture

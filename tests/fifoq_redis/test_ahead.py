@@ -42,7 +42,7 @@ async def test_a_put_leases_its_job_to_who_waits_who_need_not_ask(line: Line, wa
     assert waiter.calls() == calls
     assert claimed.since is not None
     assert claimed.since < before
-    assert await waiter.line.succeed(*claimed.leases) == (State.SUCCEEDED,)
+    assert await waiter.line.succeed_all(*claimed.leases) == (State.SUCCEEDED,)
     assert (await line.queue.audit()).differences == ()
 
 
@@ -71,7 +71,7 @@ async def test_only_known_tasks_are_claimed_ahead(line: Line, waiter: Waiter) ->
 @pytest.mark.parametrize("outcome", [Retry(0, b"error", 0), Release(0, 0)])
 async def test_a_job_that_is_put_back_goes_to_who_waits(line: Line, waiter: Waiter, outcome: Retry | Release) -> None:
     await line.put(job("a", "k"), job("b", "k"))
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     await waiter.leave_claim()
     await back(line, lease, outcome)
     await waiter.told()
@@ -80,7 +80,7 @@ async def test_a_job_that_is_put_back_goes_to_who_waits(line: Line, waiter: Wait
 
 async def test_the_end_of_a_lease_leases_the_next_of_its_key_to_who_waits(line: Line, waiter: Waiter) -> None:
     await line.put(job("a", "k"), job("b", "k"))
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     await waiter.leave_claim()
     await line.succeed(lease)
     await waiter.told()
@@ -182,7 +182,7 @@ async def test_who_may_hang_is_told_to_ask_instead(any_redis_server: Server, lea
         await waiter.told()
         claimed = await waiter.claim()
         assert ids(claimed) == [f"{seconds}"]
-        await waiter.line.succeed(*claimed.leases)
+        await waiter.line.succeed_all(*claimed.leases)
     for one in (waiter, other):
         await one.backend.close()
 
@@ -226,7 +226,7 @@ async def test_a_claim_that_crosses_the_one_made_ahead_brings_the_same(line: Lin
         if not claimed.leases:
             claimed = await waiter.claim()
         assert ids(claimed) == [f"{number}"]
-        await waiter.line.succeed(*claimed.leases)
+        await waiter.line.succeed_all(*claimed.leases)
     assert (await line.queue.audit()).differences == ()
 
 
@@ -369,7 +369,7 @@ async def test_who_was_given_a_job_hears_of_the_next(
             await waiter.told()
             claimed = await waiter.claim(ahead=2)
             assert ids(claimed) == [f"{number}{part}"]
-            await waiter.line.succeed(*claimed.leases)
+            await waiter.line.succeed_all(*claimed.leases)
             waiter.wait()
     assert time.monotonic() - begun < LONG
     assert (await line.queue.audit()).differences == ()

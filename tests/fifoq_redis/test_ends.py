@@ -21,7 +21,7 @@ async def test_the_end_of_an_expected_job_is_told_without_a_call(line: Line, wai
         await waiter.line.put(job(id, retain=SECOND, task="other"))
         calls = waiter.calls()
         end = asyncio.create_task(waiter.queue.finished(id, LONG))
-        await line.succeed(*await line.claim(tasks=["other"]))
+        await line.succeed_all(*await line.leases(tasks=["other"]))
         record = await end
         assert record is not None
         assert record.state is State.SUCCEEDED
@@ -37,7 +37,7 @@ async def test_an_end_that_is_not_heard_is_asked_for(
     waiter.queue.expect("a")
     await waiter.line.put(job("a", retain=SECOND, task="other"))
     waiter.deafen(monkeypatch)
-    await line.succeed(*await line.claim(tasks=["other"]))
+    await line.succeed_all(*await line.leases(tasks=["other"]))
     record = await waiter.queue.finished("a", LONG)
     assert record is not None
     assert record.state is State.SUCCEEDED
@@ -48,13 +48,13 @@ async def test_a_job_that_was_there_before_or_refused_is_asked_for_at_once(
 ) -> None:
     monkeypatch.setattr(Watch, "floor", 2 * LONG)
     await line.put(job("a", retain=SECOND))
-    await line.succeed(*await line.claim())
+    await line.succeed_all(*await line.leases())
     waiter.queue.expect("a")
     await waiter.line.put(job("a", retain=SECOND))
     assert await asyncio.wait_for(waiter.queue.finished("a", LONG), LONG)
     await line.queue.configure([Declare(None, GateSettings(capacity=1))])
     waiter.queue.expect("b")
-    (full,) = await waiter.line.put(job("b"), job("c"))
+    full = await waiter.line.put_reply(job("b"), job("c"))
     assert isinstance(full, Full)
     with pytest.raises(JobNotFound):
         await asyncio.wait_for(waiter.queue.finished("b", LONG), LONG)

@@ -37,7 +37,7 @@ async def use_everything(line: Line) -> None:
         *[job(f"{n}", f"k{n % 3}", value=f"v{n % 2}", unique=f"u{n}", delay=n % 2, expires=10**9) for n in range(9)]
     )
     await queue.configure([Pause(key="k1"), Pause("task"), Resume("task")])
-    leases = await line.claim(9)
+    leases = await line.leases(9)
     await queue.extend([Extension(lease.spec.id, lease.token, 10**9, b"half") for lease in leases])
     outcomes = (Succeed(b"", 1), Fail(b"", True, 1), Retry(1, b"", 1), Release(0, 1))
     ends = [Settlement(lease.spec.id, lease.token, outcomes[n % 4]) for n, lease in enumerate(leases)]
@@ -95,10 +95,10 @@ async def test_no_key_has_a_time_to_live(line: Line, client: redis.Redis) -> Non
 async def test_functions_that_were_flushed_are_loaded_again(line: Line, client: redis.Redis) -> None:
     await line.put(job("a", "k"), job("b", "k"))
     client.function_flush()
-    (lease,) = await line.claim(2)
+    (lease,) = await line.leases(2)
     client.function_flush()
-    assert await line.succeed(lease) == (State.SUCCEEDED,)
-    assert [one.spec.id for one in await line.claim(2)] == ["b"]
+    assert await line.succeed(lease) is State.SUCCEEDED
+    assert [one.spec.id for one in await line.leases(2)] == ["b"]
 
 
 async def test_a_put_whose_end_is_awaited_brings_them_along_too(
@@ -110,7 +110,7 @@ async def test_a_put_whose_end_is_awaited_brings_them_along_too(
         if id != "b":
             client.function_flush()
         line.queue.expect(id)
-        assert await line.put(job(id)) == ((Receipt(id, True),),)
+        assert await line.receipts(job(id)) == (Receipt(id, True),)
 
 
 async def test_a_queue_of_a_newer_schema_is_refused_and_left_alone(line: Line, client: redis.Redis) -> None:
@@ -149,9 +149,9 @@ async def test_at_maxmemory_a_put_is_refused_before_it_writes_and_leases_can_end
     server = servers.standalone(vendor)
     backend = RedisBackend(server.url)
     await backend.open()
-    line = Line(backend.queue("queue"))
+    line = Line(backend.queue("queue"), retain=0)
     await line.put(*[job(f"{n}", payload=bytes(1_000)) for n in range(20)])
-    held = await line.claim(5)
+    held = await line.leases(5)
     with server.client() as client:
         client.config_set("maxmemory", 1)
     before = await line.queue.stats()
@@ -165,8 +165,8 @@ async def test_at_maxmemory_a_put_is_refused_before_it_writes_and_leases_can_end
         Settlement(fourth.spec.id, fourth.token, Retry(0, b"", 0)),
     ]
     assert await line.queue.settle(line.call(), ends) == (State.WAITING, State.WAITING)
-    assert await line.succeed(first, second, fifth) == (State.SUCCEEDED,) * 3
-    assert len(await line.claim(100)) == 17
+    assert await line.succeed_all(first, second, fifth) == (State.SUCCEEDED,) * 3
+    assert len(await line.leases(100)) == 17
     assert (await line.queue.audit()).differences == ()
     await backend.close()
 
@@ -178,8 +178,8 @@ async def test_a_library_is_named_by_its_text_so_that_two_versions_live_side_by_
     mine = library()
     other = mine.text.replace(mine.name.encode(), b"fifoq_other")
     client.function_load(other.decode())
-    (lease,) = await line.claim()
-    assert await line.succeed(lease) == (State.SUCCEEDED,)
+    (lease,) = await line.leases()
+    assert await line.succeed(lease) is State.SUCCEEDED
     assert library().looks == {"get", "find", "stats", "blocked", "audit"}
 
 

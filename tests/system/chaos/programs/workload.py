@@ -192,7 +192,7 @@ class Workload:
         self._wrap_stores()
         self._watch_the_line()
         if spec.ahead:
-            executor.AHEAD, executor.UNKNOWN = spec.ahead, 0.0
+            executor.PREFETCH_SECONDS, executor.FIRST_ESTIMATE = spec.ahead, 0.0
         os.environ["FIFOQ_LEASE"] = str(spec.lease)
         if spec.room:
             self._limit_room(spec.room)
