@@ -49,12 +49,12 @@ class Kept(NamedTuple):
 Place = tuple[int, str]
 
 
-def audit(session: Session, book: QueueState) -> Audit:
+def audit(session: Session, state: QueueState) -> Audit:
     """Look at all jobs, gates and values of the queue."""
-    jobs = [Kept(*row) for row in session.run("audit_jobs", (book.id,))]
-    paused = {key for (key,) in session.run("audit_paused_keys", (book.id,))}
-    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (book.id,))}
-    found = [*_pages(session), *_jobs(jobs, paused), *_numbers(book, jobs), *_gates(book, jobs, values)]
+    jobs = [Kept(*row) for row in session.run("audit_jobs", (state.id,))]
+    paused = {key for (key,) in session.run("audit_paused_keys", (state.id,))}
+    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (state.id,))}
+    found = [*_pages(session), *_jobs(jobs, paused), *_numbers(state, jobs), *_gates(state, jobs, values)]
     return Audit(tuple(found[:MOST]), len(jobs))
 
 
@@ -108,37 +108,37 @@ def _derived(job: Kept, *, offered: bool) -> dict[str, Any]:
     return right
 
 
-def _numbers(book: QueueState, jobs: list[Kept]) -> Iterator[str]:
+def _numbers(state: QueueState, jobs: list[Kept]) -> Iterator[str]:
     counted = Counter(job.state for job in jobs)
-    for state, stored in book.counts.items():
-        if stored != counted[state]:
-            yield f"the count of {state} jobs is {stored}, and should be {counted[state]}"
+    for of, stored in state.counts.items():
+        if stored != counted[of]:
+            yield f"the count of {of} jobs is {stored}, and should be {counted[of]}"
     last = max((max(job.job & LAST_ENTRY, job.seq or 0) for job in jobs), default=0)
-    if last > book.counter:
-        yield f"the counter is {book.counter}, and a job has {last}"
+    if last > state.counter:
+        yield f"the counter is {state.counter}, and a job has {last}"
 
 
-def _gates(book: QueueState, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
+def _gates(state: QueueState, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
     live = Counter(job.gate for job in jobs if job.state in COUNTED)
     running = Counter(job.gate for job in jobs if job.state is State.RUNNING)
-    for gate in (book.own, *book.tasks.values()):
-        own = gate is book.own
+    for gate in (state.own, *state.tasks.values()):
+        own = gate is state.own
         right = (live.total(), running.total()) if own else (live[gate.id], running[gate.id])
         if (gate.live, gate.running) != right:
             name = f"task {gate.task!r}" if gate.task else "the queue"
             yield f"live and running of {name} are {(gate.live, gate.running)}, and should be {right}"
-    offers, shown = _offers(book, jobs)
+    offers, shown = _offers(state, jobs)
     for place in {*values, *shown}:
         stored, wanted = values.get(place), shown.get(place)
         if stored != wanted:
-            task = book.by_id[place[0]].task
+            task = state.by_id[place[0]].task
             yield f"running and head of value {place[1]!r} of task {task!r} are {stored}, and should be {wanted}"
-    for gate in book.tasks.values():
+    for gate in state.tasks.values():
         if gate.head != offers.get(gate.id):
             yield f"the head of task {gate.task!r} is {gate.head}, and should be {offers.get(gate.id)}"
 
 
-def _offers(book: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
+def _offers(state: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
     """What each task should offer next, and [running, head] of each value."""
     offers: dict[int, int] = {}
     shown: dict[Place, list[int | None]] = {}
@@ -150,7 +150,7 @@ def _offers(book: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Pl
         if job.ready is None:
             continue
         if job.value is not None:
-            if running[job.gate, job.value] >= book.by_id[job.gate].value_limit:
+            if running[job.gate, job.value] >= state.by_id[job.gate].value_limit:
                 continue
             value = shown[job.gate, job.value]
             value[1] = min(value[1] or job.ready, job.ready)

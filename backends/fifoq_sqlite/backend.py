@@ -146,8 +146,8 @@ def _pipes(folder: Path, heard: Heard) -> tuple[Listener | None, Notifier]:
 
 
 def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
-    books = {name: session.book(name) for name in names}
-    return {name: book.version if book else 0 for name, book in books.items()}
+    states = {name: session.queue_state(name) for name in names}
+    return {name: state.version if state else 0 for name, state in states.items()}
 
 
 R = TypeVar("R")

@@ -30,15 +30,15 @@ class Terms(NamedTuple):
 
 def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
     """n times the claimable job with the smallest score."""
-    book = filed(session, name)
-    if book is None:
+    state = filed(session, name)
+    if state is None:
         return Claimed((), None)
-    now = session.tick(book)
-    fire(session, book, now)
-    session.show(book)
-    chosen = list(Choice(session, book, now, terms).take())
-    leases = _lease(session, book, call, terms, chosen) if chosen else ()
-    return Claimed(leases, next_timer(session, book, now))
+    now = session.tick(state)
+    fire(session, state, now)
+    session.show(state)
+    chosen = list(Choice(session, state, now, terms).take())
+    leases = _lease(session, state, call, terms, chosen) if chosen else ()
+    return Claimed(leases, next_timer(session, state, now))
 
 
 class Leaf:
@@ -76,10 +76,10 @@ class Leaf:
 class Choice:
     """The choice of one claim: a heap of leaves by their first scores. A shut gate's leaves are dropped."""
 
-    def __init__(self, session: Session, book: QueueState, now: int, terms: Terms) -> None:
+    def __init__(self, session: Session, state: QueueState, now: int, terms: Terms) -> None:
         self._session = session
-        self._book = book
-        self._left = min(terms.n, book.own.room(now))
+        self._state = state
+        self._left = min(terms.n, state.own.room(now))
         self._rooms = {gate: gate.room(now) for gate in self._known(terms.tasks) if gate.head is not None}
         # An order of its own for each leaf keeps the heap from comparing leaves.
         self._heap = [(first, number, leaf) for number, (first, leaf) in enumerate(self._leaves())]
@@ -103,7 +103,7 @@ class Choice:
                 yield leaf.gate, leaf.value, found
 
     def _known(self, tasks: Collection[str]) -> list[Gate]:
-        known = self._book.tasks
+        known = self._state.tasks
         if len(tasks) < len(known):
             return [known[task] for task in set(tasks) if task in known]
         wanted = frozenset(tasks)
@@ -128,28 +128,28 @@ class Choice:
 
 
 def _lease(
-    session: Session, book: QueueState, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
+    session: Session, state: QueueState, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
 ) -> tuple[Lease, ...]:
-    now, first = book.now, book.fence + 1
-    book.fence += len(chosen)
+    now, first = state.now, state.fence + 1
+    state.fence += len(chosen)
     start = f"{call.caller}.{call.number}."
     jobs = json.dumps([found[1] for _, _, found in chosen])
     session.change("jobs_lease", (now + terms.lease, start, first, now, terms.worker, jobs))
-    book.wake_by(now + terms.lease)
-    _count(book, chosen)
+    state.wake_by(now + terms.lease)
+    _count(state, chosen)
     return tuple(
         _lease_of(gate.task, value, found, f"{start}{fence}", fence, now)
         for fence, (gate, value, found) in enumerate(chosen, first)
     )
 
 
-def _count(book: QueueState, chosen: list[tuple[Gate, str | None, Found]]) -> None:
+def _count(state: QueueState, chosen: list[tuple[Gate, str | None, Found]]) -> None:
     """Take the slots and tokens of each lease."""
     for gate, jobs in Counter(gate for gate, _, _ in chosen).items():
-        book.start(gate, jobs)
+        state.start(gate, jobs)
     for gate, value, _ in chosen:
         if value is not None:
-            book.touch(gate, value, 1)
+            state.touch(gate, value, 1)
 
 
 def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int, now: int) -> Lease:

@@ -120,22 +120,22 @@ class SqliteQueue:
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
         return await self._write(
-            lambda session, book: settling.extend(session, book, extensions), (Hold.LOST,) * len(extensions)
+            lambda session, state: settling.extend(session, state, extensions), (Hold.LOST,) * len(extensions)
         )
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
         return await self._write(
-            lambda session, book: operating.cancel(session, book, ids, reason), (Changed(None, False),) * len(ids)
+            lambda session, state: operating.cancel(session, state, ids, reason), (Changed(None, False),) * len(ids)
         )
 
     async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
         return await self._write(
-            lambda session, book: operating.requeue(session, book, ids), (Changed(None, False),) * len(ids)
+            lambda session, state: operating.requeue(session, state, ids), (Changed(None, False),) * len(ids)
         )
 
     async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
         return await self._write(
-            lambda session, book: operating.skip(session, book, ids), (Changed(None, False),) * len(ids)
+            lambda session, state: operating.skip(session, state, ids), (Changed(None, False),) * len(ids)
         )
 
     async def configure(self, settings: Sequence[Setting]) -> None:
@@ -144,20 +144,20 @@ class SqliteQueue:
         )
 
     async def purge(self, limit: int) -> int:
-        return await self._write(lambda session, book: operating.purge(session, book, limit), 0)
+        return await self._write(lambda session, state: operating.purge(session, state, limit), 0)
 
     # ---- looks
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
         def look(session: Session) -> tuple[Record | None, ...]:
-            book = session.book(self.name)
-            return looking.get(session, book, ids) if book else (None,) * len(ids)
+            state = session.queue_state(self.name)
+            return looking.get(session, state, ids) if state else (None,) * len(ids)
 
         return await self._store.read(look)
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
         return await self._read(
-            lambda session, book: looking.find(session, book, filter, cursor, limit), Records((), None)
+            lambda session, state: looking.find(session, state, filter, cursor, limit), Records((), None)
         )
 
     async def stats(self) -> Stats:
@@ -165,7 +165,7 @@ class SqliteQueue:
 
     async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
         return await self._read(
-            lambda session, book: looking.blocked_keys(session, book, cursor, limit), BlockedKeys((), None)
+            lambda session, state: looking.blocked_keys(session, state, cursor, limit), BlockedKeys((), None)
         )
 
     async def audit(self) -> Audit:
@@ -197,21 +197,21 @@ class SqliteQueue:
 
     async def _write(self, work: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> R:
-            book = filed(session, self.name)
-            return work(session, book) if book else otherwise
+            state = filed(session, self.name)
+            return work(session, state) if state else otherwise
 
         return await self._store.write(apply)
 
     async def _read(self, look: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> tuple[bool, R]:
-            book = session.book(self.name)
-            if book is not None and book.unfiled:
+            state = session.queue_state(self.name)
+            if state is not None and state.unfiled:
                 return False, otherwise
-            return True, look(session, book) if book else otherwise
+            return True, look(session, state) if state else otherwise
 
-        def file_and_look(session: Session, book: QueueState) -> R:
-            session.show(book)
-            return look(session, book)
+        def file_and_look(session: Session, state: QueueState) -> R:
+            session.show(state)
+            return look(session, state)
 
         seen, found = await self._store.read(apply)
         # What is not filed yet can be seen by whoever may file it.

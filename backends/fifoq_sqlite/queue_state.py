@@ -34,8 +34,8 @@ class Gate:
         "declared", "head", "id", "live", "override", "paused", "running", "settings", "stale", "task", "tat", "valued",
     )  # fmt: skip
 
-    def __init__(self, id: int, task: str, state: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
-        paused, tat, live, running, head, valued = state
+    def __init__(self, id: int, task: str, numbers: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
+        paused, tat, live, running, head, valued = numbers
         self.id = id
         self.task = task
         self.paused = bool(paused)

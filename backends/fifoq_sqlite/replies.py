@@ -41,22 +41,22 @@ def once(
 def save(session: Session) -> None:
     """Write the new ones, but of jobs put alone: as long as they are not filed, they tell of their put."""
     for (queue, verb, caller), one in session.told.new.items():
-        book = session.book(queue)
-        if book is not None and not book.unfiled:
+        state = session.queue_state(queue)
+        if state is not None and not state.unfiled:
             body = encode(verb, one.reply)
-            session.run("replies_write", (book.id, verb, caller, one.number, session.tick(book), body))
+            session.run("replies_write", (state.id, verb, caller, one.number, session.tick(state), body))
 
 
 def _read(session: Session, who: Who) -> LastReply | None:
     queue, verb, caller = who
-    book = session.book(queue)
-    if book is None:
+    state = session.queue_state(queue)
+    if state is None:
         return None
-    puts = [(id, one) for id, one in book.unfiled.items() if one.caller == caller and verb == "put"]
+    puts = [(id, one) for id, one in state.unfiled.items() if one.caller == caller and verb == "put"]
     if puts:
         number = puts[-1][1].number
         return LastReply(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))
-    row = session.run("replies_read", (book.id, caller, verb)).fetchone()
+    row = session.run("replies_read", (state.id, caller, verb)).fetchone()
     return LastReply(row[0], decode(verb, row[1])) if row else None
 
 

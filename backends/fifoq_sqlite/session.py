@@ -1,7 +1,7 @@
 """
-One connection, as the code within its thread sees it: transactions and books.
+One connection, as the code within its thread sees it: transactions and states.
 
-A book is kept from one transaction to the next. `PRAGMA data_version` tells, once the write lock is held, whether any
+A state is kept from one transaction to the next. `PRAGMA data_version` tells, once the write lock is held, whether any
 other connection has committed since; only then is it read again.
 """
 
@@ -67,14 +67,14 @@ class Session:
         self.changes = False
         """Whether there is more to commit than times and replies."""
         self.used: list[QueueState] = []
-        """The books whose time a call has asked for: those that are to be written."""
+        """The states whose time a call has asked for: those that are to be written."""
         self.alone = True
         """The open transaction has only put jobs alone, in any queue: they tell of their puts themselves."""
         self.versions: dict[str, int] = {}
         """To which versions what is written brings their queues."""
         self.told = ReplyCache()
         self._version = -1
-        self._books: dict[str, QueueState] = {}
+        self._states: dict[str, QueueState] = {}
         # For what every transaction does: a cursor of its own for each statement would cost half a microsecond.
         self._execute = connection.cursor().execute
 
@@ -88,30 +88,30 @@ class Session:
         self.told.new.clear()
         (version,) = self._execute("PRAGMA data_version").fetchone()
         if version != self._version:
-            self._books.clear()
+            self._states.clear()
             self.told.forget()
             check_migration(*self.run("store_read").fetchone())
             self._version = version
-        for book in self._books.values():
-            book.now = 0
-            book.plain = True
+        for state in self._states.values():
+            state.now = 0
+            state.plain = True
 
     def write(self) -> None:
-        """Write the books that were used."""
-        for book in self.used:
-            if book.unfiled:
+        """Write the states that were used."""
+        for state in self.used:
+            if state.unfiled:
                 # Jobs were put alone, and nothing else was done: what is kept of them is with them.
-                assert book.plain, "a call left jobs unfiled"
-                self.versions[book.name] = book.version
+                assert state.plain, "a call left jobs unfiled"
+                self.versions[state.name] = state.version
                 continue
-            self.show(book)
-            if book.changed:
-                self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
-                book.changed.clear()
-            book.version += self.changes
-            self.versions[book.name] = book.version
-            self.run("queue_write", book.row())
-            book.stored()
+            self.show(state)
+            if state.changed:
+                self.connection.executemany(load("gate_write"), [gate.row() for gate in state.changed])
+                state.changed.clear()
+            state.version += self.changes
+            self.versions[state.name] = state.version
+            self.run("queue_write", state.row())
+            state.stored()
 
     def commit(self) -> None:
         self._execute("COMMIT")
@@ -119,7 +119,7 @@ class Session:
     def roll_back(self) -> None:
         """Undo the transaction, and forget all that was read."""
         self._version = -1
-        self._books.clear()
+        self._states.clear()
         self.told.forget()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
@@ -137,69 +137,69 @@ class Session:
         self.changes = True
         self.connection.executemany(load(name), rows)
 
-    # ---- books
+    # ---- states
 
-    def tick(self, book: QueueState) -> int:
+    def tick(self, state: QueueState) -> int:
         """The time of a queue, the same for all calls of one transaction, for a call that changes it."""
-        if not book.now:
-            self.used.append(book)
-            book.tick(self.clock.now())
-        return book.now
+        if not state.now:
+            self.used.append(state)
+            state.tick(self.clock.now())
+        return state.now
 
-    def book(self, name: str) -> QueueState | None:
-        """The book of a queue, if there is such a queue."""
-        book = self._books.get(name)
-        if book is None:
+    def queue_state(self, name: str) -> QueueState | None:
+        """The state of a queue, if there is such a queue."""
+        state = self._states.get(name)
+        if state is None:
             found = self.run("queue_find", (name,)).fetchone()
             if found is None:
                 return None
-            book = self._books[name] = self._read_book(name, found[0])
-        return book
+            state = self._states[name] = self._read_state(name, found[0])
+        return state
 
-    def make_book(self, name: str) -> QueueState:
-        """The book of a queue, which is made if there is none."""
-        book = self.book(name)
-        if book is None:
+    def make_queue(self, name: str) -> QueueState:
+        """The state of a queue, which is made if there is none."""
+        state = self.queue_state(name)
+        if state is None:
             made = self.change("queue_make", (name,)).lastrowid
             self.change("gate_make", (made, ""))
-            book = self.book(name)
-            assert book is not None
-            book.plain = False
-        return book
+            state = self.queue_state(name)
+            assert state is not None
+            state.plain = False
+        return state
 
-    def make_gate(self, book: QueueState, task: str | None) -> Gate:
+    def make_gate(self, state: QueueState, task: str | None) -> Gate:
         """The gate of a task, which is made if there is none, or the queue's own (None)."""
         if task is None:
-            return book.own
-        gate = book.tasks.get(task)
+            return state.own
+        gate = state.tasks.get(task)
         if gate is None:
-            made = self.change("gate_make", (book.id, task)).lastrowid
+            made = self.change("gate_make", (state.id, task)).lastrowid
             assert made is not None
-            gate = book.add(Gate(made, task))
+            gate = state.add(Gate(made, task))
         return gate
 
-    def show(self, book: QueueState) -> None:
+    def show(self, state: QueueState) -> None:
         """Bring the heads of what was touched up to date, values before tasks."""
-        for gate, values in book.touched.items():
+        for gate, values in state.touched.items():
             changes = json.dumps(list(values.items()))
             self.run("values_show", (gate.id, gate.value_limit, changes))
             self.run("values_drop", (gate.id, changes))
-        book.touched.clear()
-        for gate in book.changed:
+        state.touched.clear()
+        for gate in state.changed:
             if gate.stale:
                 heads = self.run("gate_head", (gate.id,)).fetchone()
                 gate.head = min((head for head in heads if head is not None), default=None)
                 gate.stale = False
 
-    def _read_book(self, name: str, queue: int) -> QueueState:
+    def _read_state(self, name: str, queue: int) -> QueueState:
         (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
-        book = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
-        for id, task, *state in tasks:
-            book.add(Gate(id, task, state[:6]))
+        state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
+        for id, task, *numbers in tasks:
+            state.add(Gate(id, task, numbers[:6]))
         for job, id, gate, key, value, priority, now, caller, number in self.run(
-            "unfiled_read", (book.filed, book.number(LAST_ENTRY))
+            "unfiled_read", (state.filed, state.number(LAST_ENTRY))
         ):
-            book.leave_unfiled(id, Unindexed(job, book.by_id[gate], key, value, priority, caller, number), now)
+            state.leave_unfiled(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
-            book.set(book.by_id[gate], GateSettings(*settings), override=bool(override))
-        return book
+            state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
+        return state

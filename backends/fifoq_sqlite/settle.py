@@ -21,12 +21,12 @@ class Held(NamedTuple):
     """Its score."""
 
 
-def extend(session: Session, book: QueueState, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-    now = session.tick(book)
-    held = _held(session, book, extensions)
+def extend(session: Session, state: QueueState, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+    now = session.tick(state)
+    held = _held(session, state, extensions)
     ends = {held[index].place.job: now + one.lease for index, one in enumerate(extensions) if index in held}
     if ends:
-        book.wake_by(min(ends.values()))
+        state.wake_by(min(ends.values()))
         session.change("jobs_extend", (json.dumps(list(ends.items())),))
     notes = [
         (one.progress, held[index].place.job)
@@ -40,11 +40,11 @@ def extend(session: Session, book: QueueState, extensions: Sequence[Extension]) 
 
 def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
     """End leases, in order. A second settlement of a lease in one call finds it ended."""
-    book = filed(session, name)
-    if book is None:
+    state = filed(session, name)
+    if state is None:
         return (None,) * len(settlements)
-    held = _held(session, book, settlements)
-    moves = Moves(session, book, session.tick(book))
+    held = _held(session, state, settlements)
+    moves = Moves(session, state, session.tick(state))
     states: list[State | None] = []
     ended: set[int] = set()
     for index, settlement in enumerate(settlements):
@@ -58,13 +58,13 @@ def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlemen
     return tuple(states)
 
 
-def _held(session: Session, book: QueueState, wanted: Sequence[Extension] | Sequence[Settlement]) -> dict[int, Held]:
+def _held(session: Session, state: QueueState, wanted: Sequence[Extension] | Sequence[Settlement]) -> dict[int, Held]:
     """The jobs whose tokens were given, by place in `wanted`."""
     pairs = json.dumps([(one.id, one.token) for one in wanted])
-    by_id = book.by_id
+    by_id = state.by_id
     return {
         index: Held(Place(job, id, by_id[gate], key, value, retain), *rest)
-        for index, job, id, gate, key, value, retain, *rest in session.run("jobs_held", (book.id, pairs)).fetchall()
+        for index, job, id, gate, key, value, retain, *rest in session.run("jobs_held", (state.id, pairs)).fetchall()
     }
 
 

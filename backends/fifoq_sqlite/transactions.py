@@ -235,8 +235,8 @@ class Writer:
 
     def _acknowledge(self, session: Session) -> None:
         if session.used:
-            book = session.used[-1]
-            self._mark.write(book.id, book.version)
+            state = session.used[-1]
+            self._mark.write(state.id, state.version)
 
     def _commit_lightly(self, session: Session) -> None:
         """
