@@ -10,7 +10,7 @@ from fifoq.queue import Call
 from fifoq.record import Claimed, JobSpec, Lease
 from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Gate, QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import filed, fire, next_timer
+from fifoq_sqlite.transitions import fire, indexed, next_timer
 
 _FIRST_READ = 8
 """How many jobs are read of a leaf that competes with others, to begin with."""
@@ -30,7 +30,7 @@ class Terms(NamedTuple):
 
 def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
     """n times the claimable job with the smallest score."""
-    state = filed(session, name)
+    state = indexed(session, name)
     if state is None:
         return Claimed((), None)
     now = session.tick(state)

@@ -34,9 +34,9 @@ _SHOWN = (*STATES, State.WAITING)
 def get(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Record | None, ...]:
     """The only look that sees jobs that are not filed: whoever put one may ask for it at once."""
     rows = session.run("jobs_get", (state.id, json.dumps(list(ids)))).fetchall()
-    unfiled = [state.unfiled[id].job for id in ids if id in state.unfiled]
-    if unfiled:
-        rows += session.run("unfiled_get", (json.dumps(unfiled),)).fetchall()
+    unindexed = [state.unindexed[id].job for id in ids if id in state.unindexed]
+    if unindexed:
+        rows += session.run("unindexed_get", (json.dumps(unindexed),)).fetchall()
     found = {row[1]: _record(state, row) for row in rows}
     return tuple(found.get(id) for id in ids)
 

@@ -9,28 +9,30 @@ from fifoq.record import JobSpec, State, fast_constructor
 from fifoq_sqlite.queue_state import CODE, ENTRY_BITS, LAST_ENTRY, QueueState, Unindexed, score
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.statements import rows
-from fifoq_sqlite.transitions import filed_or_made, fire, free_keys, nothing_due
+from fifoq_sqlite.transitions import fire, free_keys, indexed_or_made, nothing_due
 
-_unfiled, _receipt = fast_constructor(Unindexed), fast_constructor(Receipt)
+_unindexed, _receipt = fast_constructor(Unindexed), fast_constructor(Receipt)
 
 FEW = 8
-"""So many jobs of one call are worth leaving unfiled; more are cheaper filed at once."""
+"""So many jobs of one call are worth leaving unindexed; more are cheaper filed at once."""
 PLAIN = (0, False, None, None)
 """`delay`, `in_line`, `expires` and `unique` of a job that waits for nothing but its turn."""
 MOST = 256
-"""So many jobs of a queue are left unfiled at a time: to read them again must stay cheap."""
+"""So many jobs of a queue are left unindexed at a time: to read them again must stay cheap."""
 
 
-def put_alone(session: Session, state: QueueState, call: Call, specs: Sequence[JobSpec]) -> tuple[PutReply, ...] | None:
+def put_unindexed(
+    session: Session, state: QueueState, call: Call, specs: Sequence[JobSpec]
+) -> tuple[PutReply, ...] | None:
     """
     Store `specs` without filing them, and return the reply to as many batches of one; if nothing speaks against it.
 
     Returns None, and has done nothing, if there is a duplicate, a limit, a timer or an option.
     """
-    if not state.plain or len(state.unfiled) + len(specs) > MOST:
+    if not state.only_unindexed or len(state.unindexed) + len(specs) > MOST:
         return None
     for spec in specs:
-        if spec.task not in state.tasks or spec.id in state.unfiled or spec[6:10] != PLAIN:
+        if spec.task not in state.tasks or spec.id in state.unindexed or spec[6:10] != PLAIN:
             return None
     if len(specs) > 1 and len({spec.id for spec in specs}) < len(specs):
         return None
@@ -69,7 +71,7 @@ def _store(
     """Store them, if no filed job has one of their ids."""
     # sqlite3 looks for an adapter of None and of bytes, 0.3 µs each: 0 stands for NULL, a bytearray for bytes.
     values: list[object] = []
-    unfiled: list[Unindexed] = []
+    unindexed: list[Unindexed] = []
     replies: list[PutReply] = []
     caller, number = call
     first = (state.id << ENTRY_BITS) + state.counter + 1
@@ -81,15 +83,15 @@ def _store(
             job & LAST_ENTRY, now, retain,
             0 if owner is None else owner, bytearray(meta), bytearray(payload), caller, number,
         )  # fmt: skip
-        unfiled.append(_unfiled((job, gate, key, value, priority, caller, number)))
+        unindexed.append(_unindexed((job, gate, key, value, priority, caller, number)))
         replies.append((_receipt((id, True)),))
-    entered = session.connection.execute(rows("unfiled_enter", len(specs)), values).rowcount
+    entered = session.connection.execute(rows("unindexed_enter", len(specs)), values).rowcount
     if entered < len(specs):
         if entered:
             session.run("jobs_undo_enter", (first, first + len(specs) - 1))
         return None
-    for spec, one in zip(specs, unfiled, strict=True):
-        state.leave_unfiled(spec.id, one, now)
+    for spec, one in zip(specs, unindexed, strict=True):
+        state.add_unindexed(spec.id, one, now)
     session.changes = True
     session.woken.add(state.name)
     return tuple(replies)
@@ -108,10 +110,10 @@ def put(session: Session, name: str, call: Call, batches: Sequence[Sequence[JobS
     state = session.queue_state(name)
     specs = batches[0] if len(batches) == 1 else [spec for batch in batches for spec in batch]
     if state is not None and len(specs) == len(batches) <= FEW:
-        replies = put_alone(session, state, call, specs)
+        replies = put_unindexed(session, state, call, specs)
         if replies is not None:
             return replies
-    state = filed_or_made(session, name)
+    state = indexed_or_made(session, name)
     now = session.tick(state)
     fire(session, state, now)
     entering = Entering(session, state, now)

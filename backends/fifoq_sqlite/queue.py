@@ -18,7 +18,7 @@ from fifoq_sqlite import settle as settling
 from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.replies import once
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import filed, filed_or_made
+from fifoq_sqlite.transitions import indexed, indexed_or_made
 
 
 class Watch:
@@ -140,7 +140,7 @@ class SqliteQueue:
 
     async def configure(self, settings: Sequence[Setting]) -> None:
         await self._store.write(
-            lambda session: operating.configure(session, filed_or_made(session, self.name), settings)
+            lambda session: operating.configure(session, indexed_or_made(session, self.name), settings)
         )
 
     async def purge(self, limit: int) -> int:
@@ -197,7 +197,7 @@ class SqliteQueue:
 
     async def _write(self, work: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> R:
-            state = filed(session, self.name)
+            state = indexed(session, self.name)
             return work(session, state) if state else otherwise
 
         return await self._store.write(apply)
@@ -205,14 +205,14 @@ class SqliteQueue:
     async def _read(self, look: Callable[[Session, QueueState], R], otherwise: R) -> R:
         def apply(session: Session) -> tuple[bool, R]:
             state = session.queue_state(self.name)
-            if state is not None and state.unfiled:
+            if state is not None and state.unindexed:
                 return False, otherwise
             return True, look(session, state) if state else otherwise
 
-        def file_and_look(session: Session, state: QueueState) -> R:
+        def index_and_look(session: Session, state: QueueState) -> R:
             session.show(state)
             return look(session, state)
 
         seen, found = await self._store.read(apply)
         # What is not filed yet can be seen by whoever may file it.
-        return found if seen else await self._write(file_and_look, otherwise)
+        return found if seen else await self._write(index_and_look, otherwise)

@@ -119,13 +119,13 @@ class QueueState:
         """The clock was set back since what is stored of it was."""
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own.id: own}
-        self.unfiled: dict[str, Unindexed] = {}
+        self.unindexed: dict[str, Unindexed] = {}
         """Jobs that were put alone since anything else was done to the queue, by id, in order of entry."""
-        self.filed = self.number(self.counter)
+        self.last_indexed = self.number(self.counter)
         """The last job that is filed."""
         self.bounded = False
         """A gate has a capacity, or had one since this was read."""
-        self.plain = True
+        self.only_unindexed = True
         """The open transaction has only put jobs alone."""
         self.alarm = 0
         """No timer is due before. Zero: not known."""
@@ -141,9 +141,9 @@ class QueueState:
         self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
 
-    def leave_unfiled(self, id: str, one: Unindexed, now: int) -> None:
+    def add_unindexed(self, id: str, one: Unindexed, now: int) -> None:
         """Know a job that was put alone."""
-        self.unfiled[id] = one
+        self.unindexed[id] = one
         self.counter = one.job & LAST_ENTRY
         self.version += 1
         self._last = max(self._last, now)
@@ -242,7 +242,7 @@ class QueueState:
 
     def stored(self) -> None:
         """It is stored as it is."""
-        self.filed, self.set_back = self.number(self.counter), False
+        self.last_indexed, self.set_back = self.number(self.counter), False
 
     def row(self) -> tuple[int, ...]:
         """What is stored of the queue."""

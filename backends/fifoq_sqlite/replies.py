@@ -42,7 +42,7 @@ def save(session: Session) -> None:
     """Write the new ones, but of jobs put alone: as long as they are not filed, they tell of their put."""
     for (queue, verb, caller), one in session.told.new.items():
         state = session.queue_state(queue)
-        if state is not None and not state.unfiled:
+        if state is not None and not state.unindexed:
             body = encode(verb, one.reply)
             session.run("replies_write", (state.id, verb, caller, one.number, session.tick(state), body))
 
@@ -52,7 +52,7 @@ def _read(session: Session, who: Who) -> LastReply | None:
     state = session.queue_state(queue)
     if state is None:
         return None
-    puts = [(id, one) for id, one in state.unfiled.items() if one.caller == caller and verb == "put"]
+    puts = [(id, one) for id, one in state.unindexed.items() if one.caller == caller and verb == "put"]
     if puts:
         number = puts[-1][1].number
         return LastReply(number, tuple((Receipt(id, True),) for id, one in puts if one.number == number))

@@ -68,7 +68,7 @@ class Session:
         """Whether there is more to commit than times and replies."""
         self.used: list[QueueState] = []
         """The states whose time a call has asked for: those that are to be written."""
-        self.alone = True
+        self.only_unindexed = True
         """The open transaction has only put jobs alone, in any queue: they tell of their puts themselves."""
         self.versions: dict[str, int] = {}
         """To which versions what is written brings their queues."""
@@ -83,7 +83,7 @@ class Session:
     def begin(self, mode: str = "IMMEDIATE") -> None:
         """Take the write lock, or with `DEFERRED` look at one instant; read again what others have changed."""
         self._execute(_BEGIN[mode])
-        self.changes, self.alone = False, True
+        self.changes, self.only_unindexed = False, True
         self.woken, self.ended, self.used, self.versions = set(), [], [], {}
         self.told.new.clear()
         (version,) = self._execute("PRAGMA data_version").fetchone()
@@ -94,14 +94,14 @@ class Session:
             self._version = version
         for state in self._states.values():
             state.now = 0
-            state.plain = True
+            state.only_unindexed = True
 
     def write(self) -> None:
         """Write the states that were used."""
         for state in self.used:
-            if state.unfiled:
+            if state.unindexed:
                 # Jobs were put alone, and nothing else was done: what is kept of them is with them.
-                assert state.plain, "a call left jobs unfiled"
+                assert state.only_unindexed, "a call left jobs unindexed"
                 self.versions[state.name] = state.version
                 continue
             self.show(state)
@@ -164,7 +164,7 @@ class Session:
             self.change("gate_make", (made, ""))
             state = self.queue_state(name)
             assert state is not None
-            state.plain = False
+            state.only_unindexed = False
         return state
 
     def make_gate(self, state: QueueState, task: str | None) -> Gate:
@@ -197,9 +197,9 @@ class Session:
         for id, task, *numbers in tasks:
             state.add(Gate(id, task, numbers[:6]))
         for job, id, gate, key, value, priority, now, caller, number in self.run(
-            "unfiled_read", (state.filed, state.number(LAST_ENTRY))
+            "unindexed_read", (state.last_indexed, state.number(LAST_ENTRY))
         ):
-            state.leave_unfiled(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
+            state.add_unindexed(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
             state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
         return state

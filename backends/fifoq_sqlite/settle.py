@@ -8,7 +8,7 @@ from fifoq.queue import Call
 from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import End, Moves, Place, filed
+from fifoq_sqlite.transitions import End, Moves, Place, indexed
 
 
 class Held(NamedTuple):
@@ -40,7 +40,7 @@ def extend(session: Session, state: QueueState, extensions: Sequence[Extension])
 
 def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
     """End leases, in order. A second settlement of a lease in one call finds it ended."""
-    state = filed(session, name)
+    state = indexed(session, name)
     if state is None:
         return (None,) * len(settlements)
     held = _held(session, state, settlements)

@@ -205,7 +205,7 @@ class Writer:
             if not session.changes and self._flushes:
                 self._commit_lightly(session)
                 return None
-            if not session.alone:
+            if not session.only_unindexed:
                 save(session)
             session.write()
             committing = True

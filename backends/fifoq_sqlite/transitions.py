@@ -11,27 +11,27 @@ from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
 
 
-def filed(session: Session, name: str) -> QueueState | None:
+def indexed(session: Session, name: str) -> QueueState | None:
     """The state of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
-    session.alone = False
+    session.only_unindexed = False
     state = session.queue_state(name)
     if state is not None:
-        state.plain = False
-        if state.unfiled:
-            file(session, state)
+        state.only_unindexed = False
+        if state.unindexed:
+            index(session, state)
     return state
 
 
-def filed_or_made(session: Session, name: str) -> QueueState:
+def indexed_or_made(session: Session, name: str) -> QueueState:
     """The same, of a queue that is made if there is none."""
-    return filed(session, name) or session.make_queue(name)
+    return indexed(session, name) or session.make_queue(name)
 
 
-def file(session: Session, state: QueueState) -> None:
+def index(session: Session, state: QueueState) -> None:
     """File what is not."""
-    unfiled, state.unfiled = state.unfiled, {}
+    unindexed, state.unindexed = state.unindexed, {}
     session.tick(state)
-    jobs = list(unfiled.values())
+    jobs = list(unindexed.values())
     free = free_keys(session, state, {one.key for one in jobs if one.key is not None})
     heads: list[int] = []
     for one in jobs:
@@ -40,8 +40,8 @@ def file(session: Session, state: QueueState) -> None:
             free.remove(one.key)
             heads.append(one.job)
         state.enter(one.gate, one.value, score(one.priority, state.entry(one.job)) if offered else None)
-    session.change("unfiled_file", (state.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
-    _remember(session, state, unfiled)
+    session.change("unindexed_index", (state.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
+    _remember(session, state, unindexed)
     session.woken.add(state.name)
 
 

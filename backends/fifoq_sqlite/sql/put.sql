@@ -39,7 +39,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM fifoq_jobs AS j WHERE j.queue = ?1 AND j.key = e.value AND j.line IS NOT NULL
 ) AND NOT EXISTS (SELECT 1 FROM fifoq_paused_keys AS p WHERE p.queue = ?1 AND p.key = e.value);
 
--- name: unfiled_enter
+-- name: unindexed_enter
 -- Enter new jobs without filing them; a row whose id is taken by a filed job has no gate then, and enters nothing.
 -- Inputs: one row of values for each job: job, id, queue, id, gate and so on, in the order of the columns; 0 for no key,
 -- no value, no owner.
@@ -51,7 +51,7 @@ VALUES (
     6, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?
 );
 
--- name: unfiled_file
+-- name: unindexed_index
 -- File jobs.
 -- Inputs: 1 queue, 2 and 3 the first and the last job, 4 a JSON array of those that are the first of their keys.
 UPDATE fifoq_jobs
@@ -61,13 +61,13 @@ SET queue = ?1, state = 1, caller = NULL, number = NULL,
         THEN (9 - priority) * 281474976710656 + seq END
 WHERE job BETWEEN ?2 AND ?3;
 
--- name: unfiled_read
+-- name: unindexed_read
 -- Inputs: 1 the last filed job, 2 the last job that may be.
 -- Outputs: the jobs that are not filed, in order of entry.
 SELECT job, id, gate, key, value, priority, created_at, caller, number
 FROM fifoq_jobs WHERE job > ?1 AND job <= ?2 ORDER BY job;
 
--- name: unfiled_get
+-- name: unindexed_get
 -- Inputs: 1 a JSON array of jobs.
 -- Outputs: their records.
 SELECT job, id, gate, payload, key, value, priority, delay, in_line, expires, "unique", retain, owner, meta,
