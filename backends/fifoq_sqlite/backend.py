@@ -73,13 +73,13 @@ class OpenStore:
                 await self._reads.leave(contextlib.nullcontext())
                 # The last connection of a store folds the log into the file as it closes.
                 await self._writes.leave(self._lock)
-                for lane in (self.reading, self.writing):
-                    lane.close()
+                for calls in (self.reading, self.writing):
+                    calls.close()
         except TimeoutError:
             # A process that is stopped holds the lock. What is committed is safe in the log.
             gone = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
-            for lane in (self.reading, self.writing):
-                lane.fail(gone)
+            for calls in (self.reading, self.writing):
+                calls.fail(gone)
             self._give_up()
         finally:
             self._let_go()
@@ -90,8 +90,8 @@ class OpenStore:
         """In a child after fork: keep hands off what is the parent's."""
         self._give_up()
         self._let_go()
-        for lane in (self.reading, self.writing):
-            lane.drop()
+        for calls in (self.reading, self.writing):
+            calls.drop()
         if self._ear is not None:
             self._ear.drop()
 

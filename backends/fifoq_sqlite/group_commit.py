@@ -25,7 +25,7 @@ class LoopWaker:
     def __init__(self, answer: Callable[..., object]) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
-        self._rings: deque[tuple[Any, ...]] = deque()
+        self._pending: deque[tuple[Any, ...]] = deque()
         self._file = -1
         if hasattr(os, "eventfd"):
             self._file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -34,16 +34,16 @@ class LoopWaker:
             except NotImplementedError:
                 self.drop()
 
-    def ring(self, *told: Any) -> None:
-        """Have `answer(*told)` called on the loop; from any thread. Nothing happens once the loop is closed."""
-        self._rings.append(told)
+    def wake(self, *arguments: Any) -> None:
+        """Have `answer(*arguments)` called on the loop; from any thread. Nothing happens once the loop is closed."""
+        self._pending.append(arguments)
         if self._file >= 0:
             os.eventfd_write(self._file, 1)
             return
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._open)
 
-    def silence(self) -> None:
+    def stop(self) -> None:
         """Answer no more. A thread may still ring, so the file stays as long as anybody holds this."""
         if self._file >= 0 and not self._loop.is_closed():
             self._loop.remove_reader(self._file)
@@ -63,8 +63,8 @@ class LoopWaker:
                 os.eventfd_read(self._file)
             except BlockingIOError:
                 pass
-        while self._rings:
-            self._answer(*self._rings.popleft())
+        while self._pending:
+            self._answer(*self._pending.popleft())
 
 
 R = TypeVar("R")
@@ -97,21 +97,21 @@ class PendingCall:
 class Batch:
     """The calls of one transaction. Either its thread begins it, or its loop gives it up: never both."""
 
-    def __init__(self, tickets: Sequence[PendingCall]) -> None:
-        self.tickets = tickets
-        self.decide: Callable[[], bool] = partial(threading.Lock().acquire, False)
+    def __init__(self, calls: Sequence[PendingCall]) -> None:
+        self.calls = calls
+        self.take: Callable[[], bool] = partial(threading.Lock().acquire, False)
         """Whether this is the first to ask."""
 
     def fail(self, error: Exception) -> None:
-        for ticket in self.tickets:
-            ticket.error = error
+        for call in self.calls:
+            call.error = error
 
 
 Done = Callable[[Changes | None], object]
 
 
 Serve = Callable[[Batch, Done, sqlite3.Connection], None]
-"""Runs a batch; then its tickets have their values or errors, and it calls `done` with what was changed."""
+"""Runs a batch; then its calls have their values or errors, and it calls `done` with what was changed."""
 
 
 class Thread(NamedTuple):
@@ -134,7 +134,7 @@ class GroupCommit:
         self._timeout = timeout
         self._busy_error = busy
         self._heard = heard
-        self._doorbell = LoopWaker(self._finish)
+        self._waker = LoopWaker(self._finish)
         self._waiting: list[PendingCall] = []
         self._running: Batch | None = None
         self._scheduled = False
@@ -151,18 +151,18 @@ class GroupCommit:
         A call that is cancelled before its transaction began does nothing. Raises BackendBusy if the lock is not to be
         had in time: nothing took effect.
         """
-        ticket = PendingCall(work, self._loop.create_future(), self._loop.time())
+        call = PendingCall(work, self._loop.create_future(), self._loop.time())
         if self._running is not None or self._scheduled:
-            self._waiting.append(ticket)
+            self._waiting.append(call)
         elif at_once:
-            self._begin([ticket])
+            self._begin([call])
         else:
-            self._waiting.append(ticket)
+            self._waiting.append(call)
             self._scheduled = True
             self._loop.call_soon(self._start)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look)
-        return ticket.future
+        return call.future
 
     async def drained(self) -> None:
         """Return once no call waits or runs."""
@@ -172,42 +172,42 @@ class GroupCommit:
 
     def fail(self, error: Exception) -> None:
         """Give up on all calls: the thread will not come back."""
-        for ticket in [*(self._running.tickets if self._running else ()), *self._waiting]:
-            ticket.error = error
-            ticket.settle()
+        for call in [*(self._running.calls if self._running else ()), *self._waiting]:
+            call.error = error
+            call.settle()
         self._waiting.clear()
         if self._watch is not None:
             self._watch.cancel()
-        self._doorbell.silence()
+        self._waker.stop()
 
     def close(self) -> None:
         """Let go of the way back from the thread, in which nothing runs. Idempotent."""
-        self._doorbell.silence()
-        self._doorbell.drop()
+        self._waker.stop()
+        self._waker.drop()
 
     def drop(self) -> None:
         """In a child after fork: the same, hands off the loop, which is the parent's."""
-        self._doorbell.drop()
+        self._waker.drop()
 
     def _start(self) -> None:
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
-        tickets = [ticket for ticket in waiting if not ticket.future.done()]
-        if tickets:
-            self._begin(tickets)
+        calls = [call for call in waiting if not call.future.done()]
+        if calls:
+            self._begin(calls)
         elif self._idle is not None:
             self._idle.set()
 
-    def _begin(self, tickets: Sequence[PendingCall]) -> None:
-        batch = self._running = Batch(tickets)
-        self._post(partial(self._serve, batch, partial(self._doorbell.ring, batch)))
+    def _begin(self, calls: Sequence[PendingCall]) -> None:
+        batch = self._running = Batch(calls)
+        self._post(partial(self._serve, batch, partial(self._waker.wake, batch)))
 
     def _finish(self, batch: Batch, news: Changes | None) -> None:
         self._running = None
         if news is not None:
             self._heard(news)
-        for ticket in batch.tickets:
-            ticket.settle()
+        for call in batch.calls:
+            call.settle()
         if self._waiting or self._idle is not None:
             self._start()
 
@@ -216,13 +216,13 @@ class GroupCommit:
         self._watch = None
         latest = self._loop.time() - self._timeout
         running = self._running
-        if running is not None and running.tickets[0].since <= latest and running.decide():
+        if running is not None and running.calls[0].since <= latest and running.take():
             running.fail(self._busy_error())
-            for ticket in running.tickets:
-                ticket.settle()
-        for ticket in self._waiting:
-            if ticket.since <= latest and not ticket.future.done():
-                ticket.error = self._busy_error()
-                ticket.settle()
+            for call in running.calls:
+                call.settle()
+        for call in self._waiting:
+            if call.since <= latest and not call.future.done():
+                call.error = self._busy_error()
+                call.settle()
         if running is not None or self._waiting:
             self._watch = self._loop.call_later(self._timeout / 4, self._look)

@@ -91,7 +91,7 @@ class Reader:
 
     def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
         """See `fifoq_sqlite.lane.Serve`."""
-        if batch.decide():
+        if batch.take():
             self._run(batch, connection)
         done(None)
 
@@ -99,11 +99,11 @@ class Reader:
         session = self._session = self._session or Session(connection, self._clock)
         try:
             session.begin("DEFERRED")
-            for ticket in batch.tickets:
+            for call in batch.calls:
                 try:
-                    ticket.value = ticket.work(session)
+                    call.value = call.work(session)
                 except FifoqError as error:
-                    ticket.error = error
+                    call.error = error
             session.commit()
         except Exception as error:
             session.roll_back()
@@ -149,13 +149,13 @@ class Writer:
         news = None
         try:
             with self._lock:
-                if batch.decide():
+                if batch.take():
                     try:
-                        news = self._transact(session, batch.tickets)
+                        news = self._transact(session, batch.calls)
                     except Exception as error:
-                        news = self._split(session, batch.tickets, error)
+                        news = self._split(session, batch.calls, error)
         except Exception as error:
-            if batch.decide():  # it never began
+            if batch.take():  # it never began
                 batch.fail(self._named(error) or error)
             else:
                 log.warning("%s could not be let go after a commit, which stands: %s", self._location.path, error)
@@ -190,18 +190,18 @@ class Writer:
                 raise
         self._session = Session(connection, self._clock)
 
-    def _transact(self, session: Session, tickets: Sequence[PendingCall]) -> Changes | None:
+    def _transact(self, session: Session, calls: Sequence[PendingCall]) -> Changes | None:
         """Run the calls in one transaction; return what changed."""
         committing = False
         try:
             session.begin()
-            for ticket in tickets:
-                ticket.error = None
+            for call in calls:
+                call.error = None
                 try:
-                    ticket.value = ticket.work(session)
+                    call.value = call.work(session)
                 except FifoqError as refusal:
                     # It was refused before it changed anything, as overtaken.
-                    ticket.error = refusal
+                    call.error = refusal
             if not session.changes and self._flushes:
                 self._commit_lightly(session)
                 return None
@@ -217,21 +217,21 @@ class Writer:
             known = self._named(error, committing=committing) if isinstance(error, Exception) else None
             raise known or error from error
 
-    def _split(self, session: Session, tickets: Sequence[PendingCall], error: Exception) -> Changes | None:
+    def _split(self, session: Session, calls: Sequence[PendingCall], error: Exception) -> Changes | None:
         """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
         known = self._named(error)
-        if known is None and len(tickets) > 1:
-            news = [self._transact_alone(session, ticket) for ticket in tickets]
+        if known is None and len(calls) > 1:
+            news = [self._transact_alone(session, call) for call in calls]
             return Changes.of(one for one in news if one)
-        for ticket in tickets:
-            ticket.error = known or error
+        for call in calls:
+            call.error = known or error
         return None
 
-    def _transact_alone(self, session: Session, ticket: PendingCall) -> Changes | None:
+    def _transact_alone(self, session: Session, call: PendingCall) -> Changes | None:
         try:
-            return self._transact(session, [ticket])
+            return self._transact(session, [call])
         except Exception as error:
-            return self._split(session, [ticket], error)
+            return self._split(session, [call], error)
 
     def _acknowledge(self, session: Session) -> None:
         if session.used:

@@ -26,29 +26,29 @@ async def test_each_ring_is_answered_once_and_in_order() -> None:
         if len(heard) == 2_000:
             all_heard.set()
 
-    doorbell = LoopWaker(answer)
+    waker = LoopWaker(answer)
     threads = [
-        threading.Thread(target=lambda who=who: [doorbell.ring(who, number) for number in range(1_000)]) for who in "ab"
+        threading.Thread(target=lambda who=who: [waker.wake(who, number) for number in range(1_000)]) for who in "ab"
     ]
     for thread in threads:
         thread.start()
     await asyncio.wait_for(all_heard.wait(), LONG)
     for thread in threads:
         thread.join(LONG)
-    doorbell.silence()
-    doorbell.drop()
+    waker.stop()
+    waker.drop()
     for who in "ab":
         assert [number for one, number in heard if one == who] == [*range(1_000)]
 
 
 async def test_a_silenced_doorbell_is_answered_no_more_and_may_still_be_rung() -> None:
     heard: list[int] = []
-    doorbell = LoopWaker(heard.append)
-    doorbell.silence()
-    await asyncio.to_thread(doorbell.ring, 1)
+    waker = LoopWaker(heard.append)
+    waker.stop()
+    await asyncio.to_thread(waker.wake, 1)
     await asyncio.sleep(0)
-    doorbell.drop()
-    doorbell.drop()
+    waker.drop()
+    waker.drop()
     assert heard == []
 
 
@@ -58,10 +58,10 @@ def test_a_ring_after_the_loop_is_closed_does_nothing() -> None:
     async def make() -> LoopWaker:
         return LoopWaker(heard.append)
 
-    doorbell = asyncio.run(make())
-    doorbell.ring(1)
-    doorbell.silence()
-    doorbell.drop()
+    waker = asyncio.run(make())
+    waker.wake(1)
+    waker.stop()
+    waker.drop()
     assert heard == []
 
 

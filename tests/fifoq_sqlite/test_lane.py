@@ -109,19 +109,19 @@ async def test_jobs_put_together_enter_once_when_one_of_them_is_there_already(li
 async def test_the_lock_is_free_again_before_the_callers_go_on(
     line: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ring, free = LoopWaker.ring, list[bool]()
+    wake, free = LoopWaker.wake, list[bool]()
     lock = os.open(path.with_name(f"{path.name}-fifoq") / "lock", os.O_RDWR)
 
-    def watched_ring(doorbell: LoopWaker, *told: Any) -> None:
+    def watched_wake(waker: LoopWaker, *arguments: Any) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_UN)
             free.append(True)
         except BlockingIOError:
             free.append(False)
-        ring(doorbell, *told)
+        wake(waker, *arguments)
 
-    monkeypatch.setattr(LoopWaker, "ring", watched_ring)
+    monkeypatch.setattr(LoopWaker, "wake", watched_wake)
     for _ in range(3):
         await line.put(spec("k"))
     await line.claim()
