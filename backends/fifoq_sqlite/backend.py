@@ -21,18 +21,18 @@ from fifoq_sqlite.session import Session
 from fifoq_sqlite.transactions import Reader, StoreFiles, Writer
 from fifoq_sqlite.url import Location
 
-Heard = Callable[[Changes], None]
-"""Pass news on to those who wait."""
+OnChanges = Callable[[Changes], None]
+"""Pass changes on to those who wait."""
 
 
 class OpenStore:
     """An open store, on one loop."""
 
-    def __init__(self, location: Location, clock: Clock, heard: Heard) -> None:
+    def __init__(self, location: Location, clock: Clock, on_changes: OnChanges) -> None:
         """Reach the files. `make` does the rest."""
         self.path = location.path
         self._timeout = location.timeout
-        self._heard = heard
+        self._on_changes = on_changes
         folder, new = prepare(self.path)
         refuse_inherited(self.path)
         self._file = self.path.stat()
@@ -40,22 +40,22 @@ class OpenStore:
         self._mark = CommitMark(folder, flushes=location.synchronous == "full")
         if new:
             self._mark.clear()
-        self._ear, self._mouth = _pipes(folder, heard)
+        self._listener, self._notifier = _pipes(folder, on_changes)
         self._writes, self._reads = Connection(*location), Connection(*location)
-        self.writer = Writer(self._writes, location, StoreFiles(self._lock, self._mark, self._mouth), clock)
+        self.writer = Writer(self._writes, location, StoreFiles(self._lock, self._mark, self._notifier), clock)
         reader = Reader(location, clock)
-        self.writing = GroupCommit(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, heard)
-        self.reading = GroupCommit(Thread(self._reads.post, reader.serve), self._timeout, self._busy, heard)
+        self.writing = GroupCommit(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, on_changes)
+        self.reading = GroupCommit(Thread(self._reads.post, reader.serve), self._timeout, self._busy, on_changes)
 
     @classmethod
-    async def make(cls, location: Location, clock: Clock, heard: Heard) -> "OpenStore":
+    async def make(cls, location: Location, clock: Clock, on_changes: OnChanges) -> "OpenStore":
         """Open the store, or leave nothing open. Raises errors of fifoq alone."""
         if location.path.is_symlink() and not location.path.exists():
             raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
         location = location._replace(path=location.path.resolve())
         opened: OpenStore | None = None
         try:
-            opened = cls(location, clock, heard)
+            opened = cls(location, clock, on_changes)
             await opened._connect()
         except BaseException as error:
             if opened is not None:
@@ -83,8 +83,8 @@ class OpenStore:
             self._give_up()
         finally:
             self._let_go()
-            if self._ear is not None:
-                self._ear.close()
+            if self._listener is not None:
+                self._listener.close()
 
     def abandon(self) -> None:
         """In a child after fork: keep hands off what is the parent's."""
@@ -92,8 +92,8 @@ class OpenStore:
         self._let_go()
         for calls in (self.reading, self.writing):
             calls.drop()
-        if self._ear is not None:
-            self._ear.drop()
+        if self._listener is not None:
+            self._listener.drop()
 
     def still_there(self) -> None:
         """Raise BackendUnavailable if the file was removed or replaced since it was opened."""
@@ -115,7 +115,7 @@ class OpenStore:
             connection.abandon()
 
     def _let_go(self) -> None:
-        for file in (self._lock, self._mark, self._mouth):
+        for file in (self._lock, self._mark, self._notifier):
             file.close()
 
     async def _connect(self) -> None:
@@ -136,13 +136,13 @@ class OpenStore:
         return busy(self.path, self._timeout)
 
 
-def _pipes(folder: Path, heard: Heard) -> tuple[Listener | None, Notifier]:
+def _pipes(folder: Path, on_changes: OnChanges) -> tuple[Listener | None, Notifier]:
     """Where a folder takes no pipes, or the loop cannot watch them, this process looks for changes instead."""
     try:
-        ear = Listener(folder, heard)
+        listener = Listener(folder, on_changes)
     except (OSError, NotImplementedError):
         return None, Notifier(folder, "")
-    return ear, Notifier(folder, ear.name)
+    return listener, Notifier(folder, listener.name)
 
 
 def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
@@ -190,7 +190,7 @@ class SqliteBackend:
         if self._opened is not None:
             return
         check_library()
-        self._opened = await OpenStore.make(self._location, self._clock or HostClock(), self._heard)
+        self._opened = await OpenStore.make(self._location, self._clock or HostClock(), self._on_changes)
         self._forked = False
         watch_forks(self)
 
@@ -267,15 +267,15 @@ class SqliteBackend:
             )
         raise ConfigurationError(f"{path} is not open. Open it first, as `async with` on a Fifoq does.")
 
-    def _heard(self, news: Changes) -> None:
-        """Pass news on to those who wait."""
-        for name, version in news.versions.items():
+    def _on_changes(self, changes: Changes) -> None:
+        """Pass changes on to those who wait."""
+        for name, version in changes.versions.items():
             if name in self._queues:
                 self._queues[name].watch.know(version)
-        for name in news.woken:
+        for name in changes.woken:
             if name in self._queues:
                 self._queues[name].watch.changed()
-        for name, id in news.ended:
+        for name, id in changes.ended:
             if name in self._queues:
                 self._queues[name].watch.ended(id)
 

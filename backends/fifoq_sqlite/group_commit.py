@@ -127,13 +127,13 @@ class GroupCommit:
     """The calls of one connection, on one loop."""
 
     def __init__(
-        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[Changes], None]
+        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], on_changes: Callable[[Changes], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post, self._serve = thread
         self._timeout = timeout
         self._busy_error = busy
-        self._heard = heard
+        self._on_changes = on_changes
         self._waker = LoopWaker(self._finish)
         self._waiting: list[PendingCall] = []
         self._running: Batch | None = None
@@ -202,10 +202,10 @@ class GroupCommit:
         batch = self._running = Batch(calls)
         self._post(partial(self._serve, batch, partial(self._waker.wake, batch)))
 
-    def _finish(self, batch: Batch, news: Changes | None) -> None:
+    def _finish(self, batch: Batch, changes: Changes | None) -> None:
         self._running = None
-        if news is not None:
-            self._heard(news)
+        if changes is not None:
+            self._on_changes(changes)
         for call in batch.calls:
             call.settle()
         if self._waiting or self._idle is not None:

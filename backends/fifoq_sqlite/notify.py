@@ -33,15 +33,15 @@ class Changes(NamedTuple):
 
     @classmethod
     def of(cls, parts: "Iterable[Changes]") -> "Changes":
-        news = cls(set(), [], {})
+        changes = cls(set(), [], {})
         for part in parts:
-            news.woken.update(part.woken)
-            news.ended.extend(part.ended)
-            news.versions.update(part.versions)
-        return news
+            changes.woken.update(part.woken)
+            changes.ended.extend(part.ended)
+            changes.versions.update(part.versions)
+        return changes
 
     def lines(self) -> Iterator[bytes]:
-        """The news as lines. Names and ids have no control characters."""
+        """The changes as lines. Names and ids have no control characters."""
         for queue in self.woken:
             yield f"w{self.versions.get(queue, 0)}\t{queue}\n".encode()
         for queue, id in self.ended:
@@ -49,25 +49,25 @@ class Changes(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes) -> "Changes":
-        """The news of whole lines; what makes no sense is passed over."""
-        news = cls(set(), [], {})
+        """The changes of whole lines; what makes no sense is passed over."""
+        changes = cls(set(), [], {})
         for line in data.decode("utf-8", "replace").split("\n"):
             first, tab, second = line[1:].partition("\t")
             if tab and line[0] == "e":
-                news.ended.append((first, second))
+                changes.ended.append((first, second))
             elif tab and line[0] == "w" and first.isdecimal():
-                news.woken.add(second)
-                news.versions[second] = int(first)
-        return news
+                changes.woken.add(second)
+                changes.versions[second] = int(first)
+        return changes
 
 
 class Listener:
-    """The pipe in which this backend hears of the others' news, on its loop."""
+    """The pipe in which this backend hears of the others' changes, on its loop."""
 
-    def __init__(self, folder: Path, heard: Callable[[Changes], None]) -> None:
+    def __init__(self, folder: Path, on_changes: Callable[[Changes], None]) -> None:
         self.name = f"wake-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = folder / self.name
-        self._heard = heard
+        self._on_changes = on_changes
         self._rest = b""
         self._loop = asyncio.get_running_loop()
         # Under another name until it is open: a pipe that nobody reads is taken for one of a dead process.
@@ -102,11 +102,11 @@ class Listener:
             return
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
         if newline:
-            self._heard(Changes.read(whole))
+            self._on_changes(Changes.read(whole))
 
 
 class Notifier:
-    """Tells the other backends of a store the news, from the writing thread. Waits for nobody."""
+    """Tells the other backends of a store the changes, from the writing thread. Waits for nobody."""
 
     def __init__(self, folder: Path, own: str) -> None:
         self._folder = folder
@@ -116,13 +116,13 @@ class Notifier:
         self._listed = 0.0
         self._looked = 0.0
 
-    def tell(self, news: Changes) -> None:
+    def notify(self, changes: Changes) -> None:
         now = time.monotonic()
         if now - self._looked >= _LOOK:
             self._list(now)
         if not self._pipes:
             return
-        for part in _parts(news.lines()):
+        for part in _parts(changes.lines()):
             for name in list(self._pipes):
                 self._write(name, part)
 

@@ -28,7 +28,7 @@ class Watch:
         self._changes = 0
         self._seen = 0
         self._version = -1
-        """The newest version of the queue that was heard of."""
+        """The newest version of the queue that was on_changes of."""
         self._idle: set[Waiter] = set()
         self.ends = JobWaiters()
         """They ring once a job may have ended."""
@@ -55,7 +55,7 @@ class Watch:
             self._idle.discard(ring)
 
     def know(self, version: int) -> bool:
-        """The queue has come to this version; return whether that is news."""
+        """The queue has come to this version; return whether that is changes."""
         before, self._version = self._version, max(self._version, version)
         return -1 < before < version
 
@@ -184,7 +184,7 @@ class SqliteQueue:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while True:
-            # Listen before looking: what ends in between is heard of.
+            # Listen before looking: what ends in between is on_changes of.
             with self.watch.ends.waiting(id) as ring:
                 self._store.watching()
                 (record,) = await self.get([id])

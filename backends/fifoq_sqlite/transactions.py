@@ -110,7 +110,7 @@ class Reader:
             batch.fail(named(error, self._location.path, self._location.timeout) or error)
 
 
-_news = fast_constructor(Changes)
+_changes = fast_constructor(Changes)
 
 
 log = logging.getLogger("fifoq.sqlite")
@@ -121,16 +121,16 @@ class StoreFiles(NamedTuple):
 
     lock: Lock
     mark: CommitMark
-    mouth: Notifier
+    notifier: Notifier
 
 
 class Writer:
     """Runs batches on the one connection of this process that writes."""
 
-    def __init__(self, connection: Connection, location: Location, beside: StoreFiles, clock: Clock) -> None:
+    def __init__(self, connection: Connection, location: Location, files: StoreFiles, clock: Clock) -> None:
         self._connection = connection
         self._location = location
-        self._lock, self._mark, self._mouth = beside
+        self._lock, self._mark, self._notifier = files
         self._clock = clock
         self._checkpoints = Checkpoints(location.path)
         self._session: Session | None = None
@@ -146,29 +146,29 @@ class Writer:
         """See `fifoq_sqlite.lane.Serve`."""
         session = self._session
         assert session is not None
-        news = None
+        changes = None
         try:
             with self._lock:
                 if batch.take():
                     try:
-                        news = self._transact(session, batch.calls)
+                        changes = self._transact(session, batch.calls)
                     except Exception as error:
-                        news = self._split(session, batch.calls, error)
+                        changes = self._split(session, batch.calls, error)
         except Exception as error:
             if batch.take():  # it never began
                 batch.fail(self._named(error) or error)
             else:
                 log.warning("%s could not be let go after a commit, which stands: %s", self._location.path, error)
         # Not while others wait for the lock: it may take a busy loop milliseconds to let this thread go on.
-        done(news)
-        if news is not None:
-            self._tidy_up(connection, news)
+        done(changes)
+        if changes is not None:
+            self._tidy_up(connection, changes)
 
-    def _tidy_up(self, connection: sqlite3.Connection, news: Changes) -> None:
+    def _tidy_up(self, connection: sqlite3.Connection, changes: Changes) -> None:
         """Do what the callers need not wait for."""
         try:
-            if news.woken or news.ended:
-                self._mouth.tell(news)
+            if changes.woken or changes.ended:
+                self._notifier.notify(changes)
             if self._checkpoints.due(connection):
                 with self._lock:
                     self._checkpoints.run(connection)
@@ -211,7 +211,7 @@ class Writer:
             committing = True
             session.commit()
             self._acknowledge(session)
-            return _news((session.woken, session.ended, session.versions)) if session.changes else None
+            return _changes((session.woken, session.ended, session.versions)) if session.changes else None
         except BaseException as error:
             session.roll_back()
             known = self._named(error, committing=committing) if isinstance(error, Exception) else None
@@ -221,8 +221,8 @@ class Writer:
         """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
         known = self._named(error)
         if known is None and len(calls) > 1:
-            news = [self._transact_alone(session, call) for call in calls]
-            return Changes.of(one for one in news if one)
+            changes = [self._transact_alone(session, call) for call in calls]
+            return Changes.of(one for one in changes if one)
         for call in calls:
             call.error = known or error
         return None

@@ -150,10 +150,10 @@ async def test_idle_looks_of_others_wake_nobody(line: Any, backend: SqliteBacken
 
 
 def test_news_are_read_as_they_were_written() -> None:
-    news = Changes(
+    changes = Changes(
         {"queue", "other\u2028queue"}, [("queue", "id"), ("q", "häß lich\u2028")], {"queue": 3, "other\u2028queue": 4}
     )
-    assert Changes.read(b"".join(news.lines()).rstrip(b"\n")) == news
+    assert Changes.read(b"".join(changes.lines()).rstrip(b"\n")) == changes
 
 
 def test_news_that_make_no_sense_are_passed_over() -> None:
