@@ -11,7 +11,7 @@ from fifoq.clock import Clock, HostClock
 from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, FifoqError
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
-from fifoq_sqlite.errors import busy, named
+from fifoq_sqlite.errors import busy, translate
 from fifoq_sqlite.files import CommitMark, Lock, prepare
 from fifoq_sqlite.group_commit import GroupCommit, Thread
 from fifoq_sqlite.notify import Changes, Listener, Notifier
@@ -60,7 +60,7 @@ class OpenStore:
         except BaseException as error:
             if opened is not None:
                 await opened.close()
-            known = named(error, location.path, location.timeout) if isinstance(error, Exception) else None
+            known = translate(error, location.path, location.timeout) if isinstance(error, Exception) else None
             raise known or error from error
         return opened
 

@@ -12,7 +12,7 @@ from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
 from fifoq.record import fast_constructor
 from fifoq_sqlite.connection import Connection
-from fifoq_sqlite.errors import named
+from fifoq_sqlite.errors import translate
 from fifoq_sqlite.files import CommitMark, Lock
 from fifoq_sqlite.group_commit import Batch, Done, PendingCall
 from fifoq_sqlite.notify import Changes, Notifier
@@ -107,7 +107,7 @@ class Reader:
             session.commit()
         except Exception as error:
             session.roll_back()
-            batch.fail(named(error, self._location.path, self._location.timeout) or error)
+            batch.fail(translate(error, self._location.path, self._location.timeout) or error)
 
 
 _changes = fast_constructor(Changes)
@@ -156,7 +156,7 @@ class Writer:
                         changes = self._split(session, batch.calls, error)
         except Exception as error:
             if batch.take():  # it never began
-                batch.fail(self._named(error) or error)
+                batch.fail(self._translate(error) or error)
             else:
                 log.warning("%s could not be let go after a commit, which stands: %s", self._location.path, error)
         # Not while others wait for the lock: it may take a busy loop milliseconds to let this thread go on.
@@ -214,12 +214,12 @@ class Writer:
             return _changes((session.woken, session.ended, session.versions)) if session.changes else None
         except BaseException as error:
             session.roll_back()
-            known = self._named(error, committing=committing) if isinstance(error, Exception) else None
+            known = self._translate(error, committing=committing) if isinstance(error, Exception) else None
             raise known or error from error
 
     def _split(self, session: Session, calls: Sequence[PendingCall], error: Exception) -> Changes | None:
         """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
-        known = self._named(error)
+        known = self._translate(error)
         if known is None and len(calls) > 1:
             changes = [self._transact_alone(session, call) for call in calls]
             return Changes.of(one for one in changes if one)
@@ -258,7 +258,7 @@ class Writer:
                 session.connection.execute("ROLLBACK")
             session.connection.execute("PRAGMA synchronous = FULL")
 
-    def _named(self, error: Exception, *, committing: bool = False) -> BackendError | None:
+    def _translate(self, error: Exception, *, committing: bool = False) -> BackendError | None:
         if isinstance(error, BackendError):
             return error
-        return named(error, self._location.path, self._location.timeout, committing=committing)
+        return translate(error, self._location.path, self._location.timeout, committing=committing)

@@ -24,7 +24,7 @@ from fifoq.errors import (
 from fifoq.record import Extension, Filter, Hold
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.errors import named
+from fifoq_sqlite.errors import translate
 
 LONG = 30.0
 
@@ -339,10 +339,10 @@ async def test_a_stale_token_settles_and_extends_nothing(line: Any) -> None:
 def test_an_error_of_sqlite_has_a_name(name: str, committing: bool, kind: type[BackendError]) -> None:
     error = sqlite3.OperationalError("what SQLite says")
     error.sqlite_errorname = name
-    found = named(error, Path("/jobs.db"), 5.0, committing=committing)
+    found = translate(error, Path("/jobs.db"), 5.0, committing=committing)
     assert type(found) is kind
     assert "/jobs.db" in str(found)
 
 
 def test_a_fault_of_the_code_is_no_error_of_the_store() -> None:
-    assert named(TypeError("a bug"), Path("/jobs.db"), 5.0) is None
+    assert translate(TypeError("a bug"), Path("/jobs.db"), 5.0) is None
