@@ -29,11 +29,11 @@ class Counted(Driver):
             return 0
 
         assert isinstance(self.backend, SqliteBackend)
-        assert self.backend._opened is not None
-        for connection in (self.backend._opened._writes, self.backend._opened._reads):
+        assert self.backend._store is not None
+        for connection in (self.backend._store._write_connection, self.backend._store._read_connection):
             self.run(connection.run(lambda raw: raw.set_progress_handler(step, 1)))
         action()
-        for connection in (self.backend._opened._writes, self.backend._opened._reads):
+        for connection in (self.backend._store._write_connection, self.backend._store._read_connection):
             self.run(connection.run(lambda raw: raw.set_progress_handler(None, 1)))
         return count
 

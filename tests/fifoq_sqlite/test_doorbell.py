@@ -36,7 +36,7 @@ async def test_each_ring_is_answered_once_and_in_order() -> None:
     for thread in threads:
         thread.join(LONG)
     waker.stop()
-    waker.drop()
+    waker.close()
     for who in "ab":
         assert [number for one, number in heard if one == who] == [*range(1_000)]
 
@@ -47,8 +47,8 @@ async def test_a_silenced_doorbell_is_answered_no_more_and_may_still_be_rung() -
     waker.stop()
     await asyncio.to_thread(waker.wake, 1)
     await asyncio.sleep(0)
-    waker.drop()
-    waker.drop()
+    waker.close()
+    waker.close()
     assert heard == []
 
 
@@ -61,7 +61,7 @@ def test_a_ring_after_the_loop_is_closed_does_nothing() -> None:
     waker = asyncio.run(make())
     waker.wake(1)
     waker.stop()
-    waker.drop()
+    waker.close()
     assert heard == []
 
 

@@ -116,8 +116,8 @@ async def test_closing_does_not_wait_forever_for_the_lock(path: Path, url: str, 
 
 
 async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend: SqliteBackend, line: Any) -> None:
-    assert backend._opened is not None
-    writes = backend._opened._writes
+    assert backend._store is not None
+    writes = backend._store._write_connection
 
     def limit(pages: int) -> Callable[[sqlite3.Connection], Any]:
         return lambda raw: raw.execute(f"PRAGMA max_page_count = {pages}").fetchone()
@@ -192,8 +192,8 @@ async def test_a_log_that_is_cut_under_a_running_process_is_noticed(
     for _ in range(50):
         await line.put(spec(payload=bytes(1_000)))
     os.truncate(f"{path}-wal", 8_000)
-    assert backend._opened is not None
-    for connection in (backend._opened._writes, backend._opened._reads):
+    assert backend._store is not None
+    for connection in (backend._store._write_connection, backend._store._read_connection):
         await connection.run(lambda raw: raw.execute("PRAGMA shrink_memory"))
     with pytest.raises(BackendCorrupt):
         await line.claim(50)
@@ -235,8 +235,8 @@ async def test_an_emptied_file_is_not_started_anew(path: Path, url: str, start: 
 
 async def test_a_store_that_takes_no_writes_says_so_and_can_be_read(backend: SqliteBackend, line: Any) -> None:
     await line.put(spec(id="one"))
-    assert backend._opened is not None
-    await backend._opened._writes.run(lambda raw: raw.execute("PRAGMA query_only = 1"))
+    assert backend._store is not None
+    await backend._store._write_connection.run(lambda raw: raw.execute("PRAGMA query_only = 1"))
     with pytest.raises(BackendReadOnly, match="permissions"):
         await line.put(spec())
     assert await ids(backend) == ["one"]

@@ -12,8 +12,7 @@ import pytest
 from fifoq.errors import BackendCorrupt, BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq.testing import spec
-from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite import transactions as checkpoint
+from fifoq_sqlite import SqliteBackend, transactions
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
@@ -88,7 +87,7 @@ async def test_closing_lets_go_of_every_descriptor(url: str, line_of: Any) -> No
 
 
 async def test_the_log_stays_bounded(path: Path, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "LARGE", 256 * 1024)
+    monkeypatch.setattr(transactions, "LARGE_LOG", 256 * 1024)
     log = Path(f"{path}-wal")
     largest = 0
     for _ in range(300):
@@ -100,7 +99,7 @@ async def test_the_log_stays_bounded(path: Path, line: Any, monkeypatch: pytest.
 
 async def test_the_log_is_written_again_in_place(path: Path, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flush of a log that grows costs twice as much."""
-    monkeypatch.setattr(checkpoint, "COMMITS", 20)
+    monkeypatch.setattr(transactions, "CHECKPOINT_COMMITS", 20)
     log = Path(f"{path}-wal")
     sizes: list[int] = []
     for _ in range(200):
@@ -113,17 +112,17 @@ async def test_the_log_is_written_again_in_place(path: Path, line: Any, monkeypa
 async def test_the_log_is_cut_once_a_long_reader_is_gone(
     path: Path, backend: SqliteBackend, line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "LARGE", 256 * 1024)
-    monkeypatch.setattr(checkpoint, "PAUSE", 0.0)
-    assert backend._opened is not None
+    monkeypatch.setattr(transactions, "LARGE_LOG", 256 * 1024)
+    monkeypatch.setattr(transactions, "TRUNCATE_AGAIN", 0.0)
+    assert backend._store is not None
     await line.put(spec())
-    await backend._opened._reads.run(
+    await backend._store._read_connection.run(
         lambda raw: raw.execute("BEGIN").connection.execute("SELECT * FROM fifoq_jobs").fetchall()
     )
     for _ in range(100):
         await line.put(spec(payload=bytes(8_000)))
     assert Path(f"{path}-wal").stat().st_size > 700_000
-    await backend._opened._reads.run(lambda raw: raw.execute("COMMIT"))
+    await backend._store._read_connection.run(lambda raw: raw.execute("COMMIT"))
     for _ in range(20):
         await line.put(spec())
     assert Path(f"{path}-wal").stat().st_size < 300_000

@@ -69,7 +69,9 @@ def test_the_first_of_a_queue_is_taken_in_the_order_of_an_index(store: sqlite3.C
     assert sum("TEMP B-TREE" in step for step in steps) <= statement.count("LIMIT 1") - 1
 
 
-@pytest.mark.parametrize("name", ["jobs_ready", "timers_due", "jobs_over", "jobs_find", "lines_heads", "values_heads"])
+@pytest.mark.parametrize(
+    "name", ["jobs_ready", "timers_due", "jobs_purgeable", "jobs_find", "lines_heads", "values_heads"]
+)
 def test_what_comes_first_is_found_without_sorting(store: sqlite3.Connection, name: str) -> None:
     assert [step for step in plan(store, load(name)) if "ORDER BY" in step] == []
 

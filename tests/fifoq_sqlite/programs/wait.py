@@ -12,7 +12,7 @@ from fifoq_sqlite import SqliteBackend, backend
 
 
 async def main() -> None:
-    backend.GLANCE = float(sys.argv[2])
+    backend.POLL_INTERVAL = float(sys.argv[2])
     store = SqliteBackend(sys.argv[1])
     await store.open()
     queue = store.queue("queue")
