@@ -169,7 +169,7 @@ def _fire(
     session: Session, state: QueueState, now: int, transitions: Transitions, ref: JobRef, rest: list[Any]
 ) -> None:
     code, priority, seq, expires_at, cancel_requested, reason = rest
-    before: State = STATES[code]
+    before = State(STATES[code])
     if before is State.RUNNING:
         if cancel_requested:
             session.change("jobs_adjust_counts", (0, 1, ref.job))
