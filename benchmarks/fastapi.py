@@ -1,16 +1,17 @@
 """
-What enqueueing costs a FastAPI route: `python -m benchmarks.fastapi [--redis URL] [--arq PYTHON] [--quick]`.
+The cost of an enqueue in a FastAPI route: `python -m benchmarks.fastapi [--redis URL] [--arq PYTHON] [--quick]`.
 
 The same route with and without an enqueue, each served by a uvicorn of its own and loaded in turn through 64
-connections, with 1,000 ordering keys. Many short rounds: the machine's speed drifts, and what shares a round shares the
-weather. And several servers of each side: of two that run the same code, one may be a tenth slower as long as it lives.
-`--redis` names a server that may be filled; `--arq` an interpreter that has arq, FastAPI and uvicorn. All
-servers use the same HTTP parser and loop: the fastest that every interpreter has.
+connections, with 1,000 ordering keys. The rounds are short and many, because the machine's speed drifts and the routes
+of one round meet the same speed. Each route has several servers, one after another, because of two servers with the
+same code one may be a tenth slower for all its life. `--redis` names a server whose data may be overwritten; `--arq` an
+interpreter that has arq, FastAPI and uvicorn. All servers use the same HTTP parser and loop: the fastest that every
+interpreter has.
 
-`fifoq on …` is enqueueing alone. Its jobs pile up during a round, the collection of their garbage included, and are run
-after it, out of the count: no app keeps a backlog that only grows. `run by a worker in the app` is all of it: the same
-process runs each job as well, while it serves; no bar is set for that. `an asyncio.Queue` keeps what it is given with
-an id, `a call, not enqueued` is checked and packed and forgotten: what the least costs, and a part.
+`fifoq on …` is the enqueue alone. Its jobs pile up during a round, the collection of their garbage included, and run
+after the round, uncounted, as no app keeps a backlog that only grows. `run by a worker in the app` is the whole work:
+the same process also runs each job while it serves; there is no target for that. Two rows show parts of the cost: `an
+asyncio.Queue` stores the arguments with an id; `a call, not enqueued` is checked and packed.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.request import Request, urlopen
 
 from benchmarks.load import load
@@ -31,26 +32,26 @@ from benchmarks.measure import Spread, table
 
 CONNECTIONS = 64
 BARE = "bare"
-BARS = {"fifoq on memory": 0.85, "fifoq on redis": 0.6}
-"""What part of the bare route's rate a route that enqueues has at least."""
+TARGETS = {"fifoq on memory": 0.85, "fifoq on redis": 0.6}
+"""The rate of a route that enqueues, as a part of the bare route's rate."""
 ARQ = "arq"
 TIMES_ARQ = 2.0
-HEAD = ["route", "requests/s", "of bare", "CPU µs", "of bare", "at least"]
+HEAD = ["route", "requests/s", "of bare", "CPU µs", "of bare", "target"]
 
 
-class Side(NamedTuple):
-    """One app, and how it is served."""
+class App(NamedTuple):
+    """One app, and the way to serve it."""
 
-    side: str
-    """What benchmarks/fastapi_app.py calls it."""
+    name: str
+    """The name of the app in benchmarks/fastapi_app.py."""
     url: str = "memory://"
     python: str = sys.executable
     drains: bool = False
-    """Its jobs are to be run after each round."""
+    """Whether its jobs run after each round."""
 
 
 class Round(NamedTuple):
-    """One round of one side."""
+    """The result of one round of one app."""
 
     rate: float
     cost: float
@@ -58,7 +59,7 @@ class Round(NamedTuple):
 
 
 class Server:
-    """A uvicorn at work."""
+    """A running uvicorn."""
 
     def __init__(self, process: subprocess.Popen[bytes], address: str, *, drains: bool) -> None:
         self._process = process
@@ -66,7 +67,7 @@ class Server:
         self._drains = drains
 
     def round(self, seconds: float) -> Round:
-        """Load it for a while."""
+        """Load the server for so many seconds."""
         before = self._processor()
         done = load(f"{self._address}/scores/m{{}}?goals=3", CONNECTIONS, seconds)
         cost = 1e6 * (self._processor() - before) / done.requests
@@ -83,33 +84,33 @@ class Server:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--redis", metavar="URL", help="also on this Redis")
     parser.add_argument("--arq", metavar="PYTHON", help="also arq, under this interpreter")
     parser.add_argument("--quick", action="store_true", help="a look: three rounds")
-    told = parser.parse_args()
-    sides = {
-        BARE: Side("bare"),
-        "an asyncio.Queue": Side("queue", drains=True),
-        "a call, not enqueued": Side("bound"),
-        "fifoq on memory": Side("fifoq", drains=True),
-        "fifoq on memory, run by a worker in the app": Side("fifoq with a worker"),
+    options = parser.parse_args()
+    apps = {
+        BARE: App("bare"),
+        "an asyncio.Queue": App("queue", drains=True),
+        "a call, not enqueued": App("bound"),
+        "fifoq on memory": App("fifoq", drains=True),
+        "fifoq on memory, run by a worker in the app": App("fifoq with a worker"),
     }
-    if told.redis:
-        sides["fifoq on redis"] = Side("fifoq", told.redis, drains=True)
-        if told.arq:
-            sides[ARQ] = Side("arq", told.redis, told.arq)
-    print(table(HEAD, rows(measure(sides, 1 if told.quick else 8, 3, 1.0))))
+    if options.redis:
+        apps["fifoq on redis"] = App("fifoq", options.redis, drains=True)
+        if options.arq:
+            apps[ARQ] = App("arq", options.redis, options.arq)
+    print(table(HEAD, rows(measure(apps, 1 if options.quick else 8, 3, 1.0))))
 
 
-def measure(sides: Mapping[str, Side], servers: int, rounds: int, seconds: float) -> dict[str, list[Round]]:
-    """Load so many servers of each side, so many times, all sides in turn, after one round that does not count."""
-    found: dict[str, list[Round]] = {name: [] for name in sides}
-    options = common_options({side.python for side in sides.values()})
+def measure(apps: Mapping[str, App], servers: int, rounds: int, seconds: float) -> dict[str, list[Round]]:
+    """Load so many servers of each app, so many times, all apps in turn, after one round that does not count."""
+    found: dict[str, list[Round]] = {name: [] for name in apps}
+    options = common_options({app.python for app in apps.values()})
     for _ in range(servers):
         with ExitStack() as stack:
-            serving = {name: stack.enter_context(served(side, options)) for name, side in sides.items()}
+            serving = {name: stack.enter_context(served(app, options)) for name, app in apps.items()}
             for number in range(rounds + 1):
                 for name, server in serving.items():
                     measured = server.round(seconds)
@@ -119,62 +120,62 @@ def measure(sides: Mapping[str, Side], servers: int, rounds: int, seconds: float
 
 
 def rows(found: Mapping[str, list[Round]]) -> list[list[str]]:
-    """The table: rates and costs, and the ratios of what shared a round."""
+    """The table: rates and costs, and the ratios within a round."""
     return [[name, *cells(name, found)] for name in found]
 
 
 def cells(name: str, found: Mapping[str, list[Round]]) -> list[str]:
     bare, own = found[BARE], found[name]
-    rate = Spread.of([mine.rate / his.rate for mine, his in zip(own, bare, strict=True)])
-    cost = Spread.of([mine.cost / his.cost for mine, his in zip(own, bare, strict=True)])
-    bars = [f"{BARS[name]} ({'met' if rate.median >= BARS[name] else 'MISSED'})"] if name in BARS else []
+    rate = Spread.of([mine.rate / other.rate for mine, other in zip(own, bare, strict=True)])
+    cost = Spread.of([mine.cost / other.cost for mine, other in zip(own, bare, strict=True)])
+    targets = [f"{TARGETS[name]} ({'met' if rate.median >= TARGETS[name] else 'MISSED'})"] if name in TARGETS else []
     if name == "fifoq on redis" and ARQ in found:
-        times = Spread.of([mine.rate / his.rate for mine, his in zip(own, found[ARQ], strict=True)]).median
-        bars.append(f"{TIMES_ARQ} × arq: {times:.2f} ({'met' if times >= TIMES_ARQ else 'MISSED'})")
+        times = Spread.of([mine.rate / other.rate for mine, other in zip(own, found[ARQ], strict=True)]).median
+        targets.append(f"{TIMES_ARQ} × arq: {times:.2f} ({'met' if times >= TIMES_ARQ else 'MISSED'})")
     return [
         str(Spread.of([each.rate for each in own])),
         rate.fine(),
         Spread.of([each.cost for each in own]).fine(),
         cost.fine(),
-        ", ".join(bars),
+        ", ".join(targets),
     ]
 
 
 def common_options(pythons: Iterable[str]) -> list[str]:
-    """What uvicorn is told, so that all servers do the same work outside of the app."""
+    """The options of uvicorn with which all servers do the same work outside of the app."""
 
     def all_have(module: str) -> bool:
-        asked = [subprocess.run([each, "-c", f"import {module}"], capture_output=True) for each in pythons]
-        return not any(each.returncode for each in asked)
+        imports = [subprocess.run([each, "-c", f"import {module}"], capture_output=True) for each in pythons]
+        return not any(each.returncode for each in imports)
 
     http, loop = "httptools" if all_have("httptools") else "h11", "uvloop" if all_have("uvloop") else "asyncio"
     return ["--http", http, "--loop", loop, "--no-access-log"]
 
 
 @contextmanager
-def served(side: Side, options: Sequence[str]) -> Generator[Server]:
+def served(app: App, options: Sequence[str]) -> Generator[Server]:
     """Serve an app until the end of the block."""
-    environment = os.environ | {"BENCH_SIDE": side.side, "BENCH_URL": side.url}
-    command = [side.python, "-m", "uvicorn", "benchmarks.fastapi_app:app", "--port", "0", *options]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, env=environment, stderr=said, stdout=said)
+    environment = os.environ | {"BENCH_APP": app.name, "BENCH_URL": app.url}
+    command = [app.python, "-m", "uvicorn", "benchmarks.fastapi_app:app", "--port", "0", *options]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
         try:
-            yield Server(process, address_in(said, process), drains=side.drains)
+            yield Server(process, address_in(output, process), drains=app.drains)
         finally:
             process.terminate()
             process.wait()
 
 
-def address_in(said, process: subprocess.Popen[bytes]) -> str:
-    """Wait until uvicorn says where it listens."""
+def address_in(output: IO[str], process: subprocess.Popen[bytes]) -> str:
+    """Wait until uvicorn has printed its address."""
     while process.poll() is None:
-        said.seek(0)
-        found = re.search(r"running on (http://\S+)", said.read())
+        output.seek(0)
+        found = re.search(r"running on (http://\S+)", output.read())
         if found:
             return found[1]
         time.sleep(0.05)
-    said.seek(0)
-    raise SystemExit(f"the server did not start:\n{said.read()}")
+    output.seek(0)
+    raise SystemExit(f"the server did not start:\n{output.read()}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
-The app that benchmarks/fastapi.py loads: one route, `POST /scores/{match}?goals=3`, as BENCH_SIDE says.
+The apps that benchmarks/fastapi.py loads, with one route, `POST /scores/{match}?goals=3`. BENCH_APP chooses one.
 
-`bare` answers at once; the others enqueue a job first, or do a part of that. It imports no more than its side needs, so
-that a peer may run under an interpreter of its own.
+`bare` answers at once; the others enqueue a job first, or do a part of that. Each app imports only its own libraries,
+so that arq may run under an interpreter of its own.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-SIDE = os.environ["BENCH_SIDE"]
+APP = os.environ["BENCH_APP"]
 URL = os.environ.get("BENCH_URL", "memory://")
 
 
@@ -28,7 +28,7 @@ def bare() -> FastAPI:
 
 
 def queue() -> FastAPI:
-    """The least that one can do: an asyncio.Queue, and an id to answer with."""
+    """The least work: an asyncio.Queue, and an id for the answer."""
     from uuid_utils import uuid7
 
     app = FastAPI()
@@ -49,7 +49,7 @@ def queue() -> FastAPI:
 
 
 def with_task(worker: bool) -> tuple[FastAPI, Any, Any]:
-    """An app, its Fifoq, and the task that all sides of fifoq have."""
+    """An app, its Fifoq, and the task that all apps with fifoq have."""
     from fifoq import Fifoq
     from fifoq_fastapi import lifespan
 
@@ -62,7 +62,7 @@ def with_task(worker: bool) -> tuple[FastAPI, Any, Any]:
 
 
 def bound() -> FastAPI:
-    """A call that is checked, packed and given an id, and not enqueued."""
+    """A call that is checked, packed and given an id, but not enqueued."""
     app, _, save_score = with_task(worker=False)
 
     @app.post("/scores/{match}", status_code=202)
@@ -104,7 +104,7 @@ def arq() -> FastAPI:
     return app
 
 
-SIDES = {
+APPS = {
     "bare": bare,
     "queue": queue,
     "bound": bound,
@@ -112,4 +112,4 @@ SIDES = {
     "fifoq with a worker": lambda: fifoq(True),
     "arq": arq,
 }
-app = SIDES[SIDE]()
+app = APPS[APP]()

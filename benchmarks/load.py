@@ -1,12 +1,12 @@
 """
-A load on an HTTP server: so many connections that each send the next request when the answer has come.
+A load on an HTTP server: some connections, each of which sends its next request when the answer has arrived.
 
-`wrk` makes it where it is installed; else a small asyncio program in a process of its own, which takes more of the
-processor and so shows lower rates, but the same ratios.
+`wrk` generates it if it is installed. Else a small asyncio program does, in a process of its own; it takes more of the
+processor and so measures lower rates, but the same ratios.
 
     python -m benchmarks.load 'http://127.0.0.1:8000/scores/m{}?goals=3' 64 5
 
-`{}` in the URL stands for a number below NUMBERS, another one with each request.
+`{}` in the URL is replaced by a number below NUMBERS, another one in each request.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ end
 
 
 class Load(NamedTuple):
-    """What the server answered in one round."""
+    """The answers of the server in one round."""
 
     requests: int
     seconds: float
@@ -65,11 +65,11 @@ def _by_wrk(wrk: str, url: str, connections: int, seconds: float) -> Load:
         script.write_text(_WRK % (NUMBERS - 1, f"{parts.path}?{parts.query}"))
         base = f"{parts.scheme}://{parts.netloc}"
         command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), base]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    done = re.search(r"(\d+) requests in ([\d.]+)(m?)s", said)
-    assert done is not None, said
-    errors = [int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", said)]
-    errors += [int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", said)]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = re.search(r"(\d+) requests in ([\d.]+)(m?)s", output)
+    assert done is not None, output
+    errors = [int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output)]
+    errors += [int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", output)]
     return Load(int(done[1]), float(done[2]) / (1000 if done[3] else 1), sum(errors))
 
 
@@ -79,7 +79,7 @@ def _by_asyncio(url: str, connections: int, seconds: float) -> Load:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request as soon as the last is answered, and counts."""
+    """Sends the next request as soon as the last is answered, and counts answers and errors."""
 
     transport: asyncio.Transport
 

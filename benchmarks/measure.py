@@ -1,4 +1,4 @@
-"""How to measure: interleaved rounds, medians with their spread, and tables."""
+"""Tools of all benchmarks: interleaved rounds, medians with their spread, and tables."""
 
 import gc
 import statistics
@@ -27,14 +27,14 @@ class Spread(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """What one round came to: jobs a second, and microseconds of processor time a job."""
+    """The result of one round: jobs a second, and microseconds of processor time a job."""
 
     rate: float
     cost: float
 
 
 class Paces(NamedTuple):
-    """What all rounds of one contestant came to."""
+    """The results of all rounds of one contestant."""
 
     rate: Spread
     cost: Spread
@@ -44,8 +44,8 @@ Run = Callable[[], Awaitable[Pace]]
 """One round of one contestant."""
 
 
-class Watch:
-    """Takes the time of a round, by the clock on the wall and by the processor's."""
+class Stopwatch:
+    """Measures a round from its creation on: time of day, and processor time."""
 
     def __init__(self) -> None:
         self._wall, self._processor = time.perf_counter(), time.process_time()
@@ -59,8 +59,9 @@ async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Paces]:
     """
     Run all contestants in turn, `rounds` times, after one round that does not count.
 
-    Turns, because the machine's speed drifts: what shares a round shares the weather. Garbage of one is collected
-    before the next begins, and what is alive then (imported modules, above all) is frozen: nobody pays for another.
+    In turn, because the machine's speed drifts: the runs of one round meet the same speed. Before each run garbage is
+    collected and the objects that are alive (imported modules, above all) are frozen, so that no run pays for those of
+    another.
     """
     measured: dict[str, list[Pace]] = {name: [] for name in runs}
     for number in range(rounds + 1):
@@ -78,7 +79,7 @@ async def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Paces]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which so many percent lie."""
+    """The value below which so many percent of the values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(len(ordered) * percent / 100))]
 

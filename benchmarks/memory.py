@@ -6,11 +6,11 @@ import platform
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
-from benchmarks import end_to_end, seam, wake_up
+from benchmarks import end_to_end, memory_backend, wake_up
 
 
 class Scale:
-    """How long to measure: the numbers of the README, or a quick look."""
+    """The extent of the measurements: that of the README, or a quick look."""
 
     def __init__(self, quick: bool) -> None:
         self.jobs = 5_000 if quick else 20_000
@@ -29,12 +29,12 @@ PARTS: dict[str, tuple[str, Callable[[Scale], Awaitable[str]]]] = {
         lambda scale: wake_up.wake_ups(scale.samples),
     ),
     "depth": (
-        "Claim and settle at the seam, with so many jobs waiting (target: ratio 1.5)",
-        lambda scale: seam.depths(scale.samples, scale.deepest),
+        "Claim and settle of the backend, by the number of waiting jobs (target: ratio 1.5)",
+        lambda scale: memory_backend.depths(scale.samples, scale.deepest),
     ),
     "cost": (
-        "Each verb at the seam, per job",
-        lambda scale: seam.costs(scale.jobs, scale.rounds),
+        "Each verb of the backend, per job",
+        lambda scale: memory_backend.costs(scale.jobs, scale.rounds),
     ),
 }
 

@@ -11,19 +11,19 @@ from typing import NamedTuple, TypeVar
 
 from benchmarks import redis_depth
 from benchmarks.contest import Contest, Drained, Enqueued
+from benchmarks.contestants.on_redis.contestant import BATCH, FLIGHT, ONE
 from benchmarks.measure import Spread, percentile, table
-from benchmarks.peers.peer import BATCH, FLIGHT, ONE
 from tests.servers import Servers
 from tests.servers.vendor import vendors
 from tests.servers.vendor import version as version_of
 
 R = TypeVar("R")
-PEERS = ("fifoq", "dramatiq", "taskiq", "saq", "arq", "huey")
+CONTESTANTS = ("fifoq", "dramatiq", "taskiq", "saq", "arq", "huey")
 KEYS = 100
 
 
 class Scale(NamedTuple):
-    """How long to measure: the numbers of the README, or a quick look."""
+    """The extent of the measurements: that of the README, or a quick look."""
 
     jobs: int
     rounds: int
@@ -35,21 +35,21 @@ class Scale(NamedTuple):
         return cls(5_000, 1, 200, 100_000) if quick else cls(20_000, 3, 500, 1_000_000)
 
 
-class Bar(NamedTuple):
-    """What a ratio must at least be, or at most."""
+class Target(NamedTuple):
+    """A measured value, and the least that it must be, or the most."""
 
-    what: str
+    name: str
     value: float
-    bar: float
+    target: float
     at_most: bool = False
 
     def row(self) -> list[str]:
-        met = self.value <= self.bar if self.at_most else self.value >= self.bar
-        return [self.what, f"{self.value:.2f}", f"{'≤' if self.at_most else '≥'} {self.bar}", "yes" if met else "NO"]
+        met = self.value <= self.target if self.at_most else self.value >= self.target
+        return [self.name, f"{self.value:.2f}", f"{'≤' if self.at_most else '≥'} {self.target}", "yes" if met else "NO"]
 
 
 def in_turn(runs: Mapping[str, Callable[[], R]], rounds: int) -> dict[str, list[R]]:
-    """Run all in turn, so many times: what shares a round shares the machine's weather."""
+    """Run all in turn, so many times: the machine's speed drifts, and the runs of one round meet the same speed."""
     found: dict[str, list[R]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -59,7 +59,7 @@ def in_turn(runs: Mapping[str, Callable[[], R]], rounds: int) -> dict[str, list[
 
 
 def ratio(ours: Sequence[Drained | Enqueued], theirs: Sequence[Drained | Enqueued]) -> float:
-    """The median of the ratios of what shared a round."""
+    """The median of the ratios within a round."""
     return Spread.of([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]).median
 
 
@@ -71,7 +71,7 @@ def median(rounds: Sequence[Drained], field: str) -> float:
     return Spread.of([getattr(one, field) for one in rounds]).median
 
 
-def drains(contest: Contest, scale: Scale) -> list[Bar]:
+def drains(contest: Contest, scale: Scale) -> list[Target]:
     """One worker process and two, no results kept."""
     jobs = scale.jobs
     runs: dict[str, Callable[[], Drained]] = {
@@ -81,7 +81,7 @@ def drains(contest: Contest, scale: Scale) -> list[Bar]:
         f"fifoq, {KEYS} keys": lambda: contest.drain("fifoq", jobs, keys=KEYS),
         "fifoq, 1 at a time": lambda: contest.drain("fifoq", jobs // 4, concurrency=1),
     }
-    for name in PEERS[1:]:
+    for name in CONTESTANTS[1:]:
         runs[name] = lambda name=name: contest.drain(name, jobs)
         runs[f"{name}, 2 workers"] = lambda name=name: contest.drain(name, 2 * jobs, 2)
     runs["dramatiq, 1 at a time"] = lambda: contest.drain("dramatiq", jobs // 4, concurrency=1)
@@ -95,19 +95,19 @@ def drains(contest: Contest, scale: Scale) -> list[Bar]:
     print(table(head, rows))
     ours, one, keys = found["fifoq"], found["fifoq, 1 at a time"], found[f"fifoq, {KEYS} keys"]
     return [
-        Bar("drain, one worker, of taskiq's stream broker", ratio(ours, found["taskiq"]), 4.0),
-        Bar("drain, one worker, of dramatiq", ratio(ours, found["dramatiq"]), 3.0),
-        Bar(f"drain, one worker, {KEYS} keys, of taskiq's stream broker", ratio(keys, found["taskiq"]), 4.0),
-        Bar("drain, two workers, of one", ratio(found["fifoq, 2 workers"], ours), 1.6),
-        Bar("drain, 1 job at a time, of dramatiq with 32 threads", ratio(one, found["dramatiq"]), 1.0),
-        Bar("drain, 1 job at a time, of dramatiq's too", ratio(one, found["dramatiq, 1 at a time"]), 1.0),
-        Bar("drain, results kept, of not kept", ratio(found["fifoq, results kept"], ours), 0.9),
-        Bar("round trips a job in a drain", median(found["fifoq"], "trips"), 0.1, at_most=True),
+        Target("drain, one worker, of taskiq's stream broker", ratio(ours, found["taskiq"]), 4.0),
+        Target("drain, one worker, of dramatiq", ratio(ours, found["dramatiq"]), 3.0),
+        Target(f"drain, one worker, {KEYS} keys, of taskiq's stream broker", ratio(keys, found["taskiq"]), 4.0),
+        Target("drain, two workers, of one", ratio(found["fifoq, 2 workers"], ours), 1.6),
+        Target("drain, 1 job at a time, of dramatiq with 32 threads", ratio(one, found["dramatiq"]), 1.0),
+        Target("drain, 1 job at a time, of dramatiq's too", ratio(one, found["dramatiq, 1 at a time"]), 1.0),
+        Target("drain, results kept, of not kept", ratio(found["fifoq, results kept"], ours), 0.9),
+        Target("round trips a job in a drain", median(found["fifoq"], "trips"), 0.1, at_most=True),
     ]
 
 
-def enqueues(contest: Contest, scale: Scale) -> list[Bar]:
-    """Enqueue, nobody runs anything."""
+def enqueues(contest: Contest, scale: Scale) -> list[Target]:
+    """Enqueues, without a worker."""
     ways = [("fifoq", ONE), ("saq", ONE), ("fifoq", FLIGHT), ("saq", FLIGHT), ("fifoq", BATCH), ("rq", BATCH)]
     ways += [("taskiq", FLIGHT), ("arq", FLIGHT), ("dramatiq", ONE), ("huey", ONE)]
     runs: dict[str, Callable[[], Enqueued]] = {
@@ -119,18 +119,18 @@ def enqueues(contest: Contest, scale: Scale) -> list[Bar]:
         table(["enqueue", "jobs/s", "client CPU µs"], [[n, str(rates(a)), f"{costs[n]:.0f}"] for n, a in found.items()])
     )
     return [
-        Bar("enqueue, one awaited at a time, of SAQ", ratio(found[f"fifoq, {ONE}"], found[f"saq, {ONE}"]), 1.0),
-        Bar("enqueue, 100 in flight, of SAQ", ratio(found[f"fifoq, {FLIGHT}"], found[f"saq, {FLIGHT}"]), 3.0),
-        Bar("enqueue, batches, of RQ", ratio(found[f"fifoq, {BATCH}"], found[f"rq, {BATCH}"]), 3.0),
+        Target("enqueue, one awaited at a time, of SAQ", ratio(found[f"fifoq, {ONE}"], found[f"saq, {ONE}"]), 1.0),
+        Target("enqueue, 100 in flight, of SAQ", ratio(found[f"fifoq, {FLIGHT}"], found[f"saq, {FLIGHT}"]), 3.0),
+        Target("enqueue, batches, of RQ", ratio(found[f"fifoq, {BATCH}"], found[f"rq, {BATCH}"]), 3.0),
     ]
 
 
-def latencies(contest: Contest, scale: Scale) -> list[Bar]:
-    """An idle worker: milliseconds from enqueue to start and to result. Results are kept by who must."""
-    asked = {"fifoq": False, "huey": True}
-    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in asked}
+def latencies(contest: Contest, scale: Scale) -> list[Target]:
+    """An idle worker: milliseconds from enqueue to start and to result. huey has to keep results for that."""
+    keeps = {"fifoq": False, "huey": True}
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in keeps}
     for _ in range(scale.rounds):
-        for name, keep in asked.items():
+        for name, keep in keeps.items():
             starts, results = contest.latencies(name, scale.samples, keep=keep)
             found[name][0].extend(starts)
             found[name][1].extend(results)
@@ -139,28 +139,32 @@ def latencies(contest: Contest, scale: Scale) -> list[Bar]:
         [name, *(f"{1000 * percentile(values, p):.2f}" for values in both for p in percents)]
         for name, both in found.items()
     ]
-    print(table(["idle", *(f"{what} p{p} ms" for what in ("start", "result") for p in percents)], rows))
+    print(table(["idle", *(f"{event} p{p} ms" for event in ("start", "result") for p in percents)], rows))
     (start, result), (huey_start, huey_result) = found["fifoq"], found["huey"]
     return [
-        Bar("enqueue to start, p50, of huey", percentile(start, 50) / percentile(huey_start, 50), 1.0, at_most=True),
-        Bar("enqueue to result, p50, of huey", percentile(result, 50) / percentile(huey_result, 50), 1.0, at_most=True),
-        Bar("enqueue to start, p99, of huey", percentile(start, 99) / percentile(huey_start, 99), 1.0, at_most=True),
-        Bar("enqueue to result, p99, of huey", percentile(result, 99) / percentile(huey_result, 99), 1.0, at_most=True),
-        Bar("enqueue to start, p50, ms", 1000 * percentile(start, 50), 0.44, at_most=True),
-        Bar("enqueue to result, p50, ms", 1000 * percentile(result, 50), 0.84, at_most=True),
+        Target("enqueue to start, p50, of huey", percentile(start, 50) / percentile(huey_start, 50), 1.0, at_most=True),
+        Target(
+            "enqueue to result, p50, of huey", percentile(result, 50) / percentile(huey_result, 50), 1.0, at_most=True
+        ),
+        Target("enqueue to start, p99, of huey", percentile(start, 99) / percentile(huey_start, 99), 1.0, at_most=True),
+        Target(
+            "enqueue to result, p99, of huey", percentile(result, 99) / percentile(huey_result, 99), 1.0, at_most=True
+        ),
+        Target("enqueue to start, p50, ms", 1000 * percentile(start, 50), 0.44, at_most=True),
+        Target("enqueue to result, p50, ms", 1000 * percentile(result, 50), 0.84, at_most=True),
     ]
 
 
-def depths(contest: Contest, scale: Scale) -> list[Bar]:
-    """Claim and settle at the seam, with so many jobs waiting."""
+def depths(contest: Contest, scale: Scale) -> list[Target]:
+    """Claim and settle of the backend, by the number of waiting jobs."""
     shown, worst = asyncio.run(redis_depth.depths(contest.server, scale.deepest, scale.samples // 5))
     print(shown)
     return [
-        Bar(f"claim and settle, {name}, of 1,000 waiting", ratio, 1.5, at_most=True) for name, ratio in worst.items()
+        Target(f"claim and settle, {name}, of 1,000 waiting", ratio, 1.5, at_most=True) for name, ratio in worst.items()
     ]
 
 
-PARTS: dict[str, Callable[[Contest, Scale], list[Bar]]] = {
+PARTS: dict[str, Callable[[Contest, Scale], list[Target]]] = {
     "drain": drains,
     "enqueue": enqueues,
     "latency": latencies,
@@ -180,14 +184,14 @@ def main() -> None:
     names = ("redis", "taskiq-redis", "dramatiq", "saq", "arq", "huey", "rq")
     print(f"Python {platform.python_version()}, {platform.machine()}, {loop}, {version_of(vendor.binary)}")
     print(", ".join(f"{name} {version(name)}" for name in names))
-    bars: list[Bar] = []
+    targets: list[Target] = []
     with tempfile.TemporaryDirectory(prefix="fifoq-bench-") as folder, Servers(Path(folder)) as servers:
         contest = Contest(servers.standalone(vendor), uvloop=not arguments.asyncio)
         for name, part in PARTS.items():
             if not arguments.only or name in arguments.only:
                 print(f"\n## {name}: {part.__doc__}\n", flush=True)
-                bars += part(contest, scale)
-    print("\n" + table(["bar", "measured", "asked", "met"], [bar.row() for bar in bars]))
+                targets += part(contest, scale)
+    print("\n" + table(["ratio or time", "measured", "target", "met"], [target.row() for target in targets]))
 
 
 if __name__ == "__main__":

@@ -1,31 +1,31 @@
-"""What a claim and a settle cost a Redis server with ever more jobs waiting."""
+"""The cost of a claim and a settle on a Redis server, by the number of waiting jobs."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.backlog import DEPTHS, KINDS, Backlog, Make
 from benchmarks.measure import Spread, table
-from benchmarks.seam import DEPTHS, LINES, Driver, Make, chunks
 from fifoq.backends import connect
 from tests.servers import Server
 
 ROUNDS = 15
 BATCHES = (1, 100)
 Costs = dict[tuple[int, int], list[float]]
-"""The server's µs per job, by depth and batch, round by round."""
+"""The server's µs per job of each round, by depth and batch."""
 
 
 async def depths(server: Server, most: int, samples: int) -> tuple[str, dict[str, float]]:
     """
-    Return the table of the server's µs per job by depth, and the worst ratio of each line.
+    Return the table of the server's µs per job by depth, and the worst ratio of each kind of backlog.
 
-    All depths have their turn in a round, each in a queue of its own, and ratios are of what shared a round: the
-    machine's speed drifts by more than what is looked for.
+    Each depth has its own queue. All of them take turns in a round, and each ratio compares costs of the same round,
+    because the machine's speed drifts by more than the difference that the benchmark looks for.
     """
     rows: list[list[str]] = []
     worst: dict[str, float] = {}
     shown = [depth for depth in DEPTHS if depth <= most]
-    for name, make in LINES.items():
-        costs = await _measure_line(server, make, shown, samples)
+    for name, make in KINDS.items():
+        costs = await _measure(server, make, shown, samples)
         for batch in BATCHES:
             first = costs[shown[0], batch]
             ratios = [
@@ -39,19 +39,18 @@ async def depths(server: Server, most: int, samples: int) -> tuple[str, dict[str
     return table(["waiting", "claimed by", *(f"{depth:,} µs" for depth in shown), "worst ratio"], rows), worst
 
 
-async def _measure_line(server: Server, make: Make, depths: Sequence[int], samples: int) -> Costs:
-    """What was settled is put again, so that the depths stay."""
+async def _measure(server: Server, make: Make, depths: Sequence[int], samples: int) -> Costs:
     server.flush()
     backend = connect(server.url)
     await backend.open()
     costs: Costs = {(depth, batch): [] for depth in depths for batch in BATCHES}
     try:
-        lines = {depth: Line(Driver(backend.queue(f"q{depth}")), make) for depth in depths}
-        for depth, line in lines.items():
-            await line.fill(depth)
+        backlogs = {depth: Backlog(backend.queue(f"q{depth}"), make) for depth in depths}
+        for depth, backlog in backlogs.items():
+            await backlog.fill(depth)
         for number in range(ROUNDS + 1):
             for (depth, batch), found in costs.items():
-                cost = await lines[depth].cost(server, batch, samples)
+                cost = await _cost(server, backlogs[depth], batch, samples)
                 if number:
                     found.append(cost)
     finally:
@@ -59,37 +58,23 @@ async def _measure_line(server: Server, make: Make, depths: Sequence[int], sampl
     return costs
 
 
-class Line:
-    """One queue with so many jobs waiting."""
-
-    def __init__(self, driver: Driver, make: Make) -> None:
-        self._driver = driver
-        self._make = make
-        self._next = 0
-
-    async def fill(self, depth: int) -> None:
-        for specs in chunks(self._make, depth, 1_000):
-            await self._driver.put(specs)
-        self._next = depth
-
-    async def cost(self, server: Server, batch: int, samples: int) -> float:
-        """The server's µs per job for claim and settle, over so many jobs or a few more."""
-        taken, done = 0.0, 0
-        while done < samples:
-            before = functions_cost(server)
-            leases = await self._driver.claim(batch)
-            await self._driver.settle(leases)
-            taken += functions_cost(server) - before
-            if not leases:
-                raise RuntimeError("nothing was there to claim")
-            done += len(leases)
-            await self._driver.put([self._make(self._next + number) for number in range(len(leases))])
-            self._next += len(leases)
-        return taken / done
+async def _cost(server: Server, backlog: Backlog, batch: int, samples: int) -> float:
+    """The server's µs per job of claim and settle, over at least `samples` jobs. Settled jobs are replaced."""
+    taken, done = 0.0, 0
+    while done < samples:
+        before = _functions_cost(server)
+        leases = await backlog.claim(batch)
+        await backlog.succeed(leases)
+        taken += _functions_cost(server) - before
+        if not leases:
+            raise RuntimeError("there was no job to claim")
+        done += len(leases)
+        await backlog.put(backlog.new_jobs(len(leases)))
+    return taken / done
 
 
-def functions_cost(server: Server) -> float:
+def _functions_cost(server: Server) -> float:
     """The µs that the server has spent in functions so far."""
     with server.client() as client:
-        told: Any = client.info("commandstats")
-    return float(told.get("cmdstat_fcall", {"usec": 0})["usec"])
+        stats: Any = client.info("commandstats")
+    return float(stats.get("cmdstat_fcall", {"usec": 0})["usec"])

@@ -11,7 +11,7 @@ from benchmarks import sqlite_depth, sqlite_processes, sqlite_rates
 
 
 class Scale:
-    """How long to measure: the numbers of the README, or a quick look."""
+    """The extent of the measurements: that of the README, or a quick look."""
 
     def __init__(self, quick: bool) -> None:
         self.jobs = 500 if quick else 1_000
@@ -36,15 +36,15 @@ PARTS: dict[str, tuple[str, Callable[[Scale], Awaitable[str]]]] = {
         lambda scale: sqlite_rates.compare(sqlite_rates.DRAIN, scale.batched, scale.rounds),
     ),
     "depth": (
-        "Claim of one job with so many others waiting (bar: 1.5 times the cost at 1,000)",
+        "Claim of one job with so many others waiting (target: 1.5 times the cost at 1,000)",
         lambda scale: sqlite_depth.depths(scale.samples, scale.deepest),
     ),
     "wake-up": (
-        "Two processes: from the call of enqueue in one to the task's first line in the other (bar: p50 5 ms)",
+        "Two processes: from the call of enqueue in one to the task's first line in the other (target: p50 5 ms)",
         lambda scale: sqlite_processes.wake_ups(scale.samples),
     ),
     "idle": (
-        "A worker with nothing to do (bar: 1 % of a core)",
+        "A worker with nothing to do (target: 1 % of a core)",
         lambda scale: sqlite_processes.idle(scale.seconds),
     ),
 }

@@ -1,4 +1,4 @@
-"""Two processes on one file: how soon a job enqueued by one starts in the other, and what an idle worker costs."""
+"""Processes on one file: the time from an enqueue in one to the start in another, and the cost of an idle worker."""
 
 import asyncio
 import multiprocessing
@@ -29,18 +29,18 @@ async def wake_ups(samples: int) -> str:
 async def _wake_ups(url: str, samples: int) -> list[float]:
     tasks = Fifoq(url)
     taken: list[float] = []
-    all_came = asyncio.Event()
+    all_started = asyncio.Event()
 
     @tasks.task(retain=0.0)
-    async def arrive(sent: int) -> None:
-        taken.append((time.monotonic_ns() - sent) / 1e6)  # the same clock in all processes
+    async def start(sent: int) -> None:
+        taken.append((time.monotonic_ns() - sent) / 1e6)  # one clock for all processes
         if len(taken) == samples:
-            all_came.set()
+            all_started.set()
 
     async with tasks, tasks.worker():
         producer = _fresh.Process(target=_produce, args=(url, samples))
         producer.start()
-        await all_came.wait()
+        await all_started.wait()
         await asyncio.to_thread(producer.join)
     return taken
 
@@ -53,17 +53,17 @@ async def _enqueue(url: str, samples: int) -> None:
     tasks = Fifoq(url)
 
     @tasks.task(retain=0.0)
-    async def arrive(sent: int) -> None: ...
+    async def start(sent: int) -> None: ...
 
     async with tasks:
         for _ in range(samples):
-            # The worker is idle again by then, and nothing runs in step.
+            # Long enough for the worker to be idle, and random, so that no two loops run in step.
             await asyncio.sleep(random.uniform(0.005, 0.015))
-            await arrive.enqueue(time.monotonic_ns())
+            await start.enqueue(time.monotonic_ns())
 
 
 async def idle(seconds: float) -> str:
-    """Return what a worker without work takes of a core."""
+    """Return the share of a core that a worker without jobs takes."""
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = _fresh.Pipe()
         worker = _fresh.Process(target=_idle, args=(f"sqlite:///{Path(folder) / 'jobs.db'}", seconds, theirs))
@@ -74,10 +74,10 @@ async def idle(seconds: float) -> str:
 
 
 def _idle(url: str, seconds: float, answer: Connection) -> None:
-    answer.send(asyncio.run(_rest(url, seconds)))
+    answer.send(asyncio.run(_idle_share(url, seconds)))
 
 
-async def _rest(url: str, seconds: float) -> float:
+async def _idle_share(url: str, seconds: float) -> float:
     tasks = Fifoq(url)
 
     @tasks.task(retain=0.0)

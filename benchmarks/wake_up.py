@@ -1,4 +1,4 @@
-"""How long an idle worker takes to start a job: from the call that puts it to the first line of the task."""
+"""The time that an idle worker takes to start a job: from the call that puts it to the first line of the task."""
 
 import asyncio
 import secrets
@@ -17,18 +17,18 @@ Pause = Callable[[], Awaitable[object]]
 
 
 async def some_turns() -> None:
-    """Let the worker go idle, and the processor stay warm."""
+    """Long enough for the worker to be idle; the processor stays warm."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def a_millisecond() -> None:
-    """Let the processor rest too: what runs next has to be fetched into its caches again."""
+    """The processor rests too: it has to fetch the next instructions and data into its caches again."""
     await asyncio.sleep(0.001)
 
 
 async def wake_ups(samples: int) -> str:
-    """Return the table of latencies in microseconds, by where the job is put, and by what was before."""
+    """Return the table of latencies in microseconds, by the function that puts the job, and by the pause before."""
     tasks = Fifoq("memory://wake-up")
     started: list[int] = []
     woken = asyncio.Event()
@@ -51,7 +51,7 @@ async def wake_ups(samples: int) -> str:
 
     rows: list[list[str]] = []
     async with tasks, tasks.worker(concurrency=100):
-        for name, put in (("enqueue() called", noop.enqueue), ("Queue.put called", at_the_seam("noop"))):
+        for name, put in (("enqueue() called", noop.enqueue), ("Queue.put called", put_below_the_client("noop"))):
             for before, pause in (("some turns of the loop", some_turns), ("1 ms of sleep", a_millisecond)):
                 await sample(put, pause)
                 taken = await sample(put, pause)
@@ -59,8 +59,8 @@ async def wake_ups(samples: int) -> str:
     return table(["from", "after", "p50 µs", "p90 µs", "p99 µs"], rows)
 
 
-def at_the_seam(task: str) -> Put:
-    """Return a function that puts one job straight into the queue, past the client."""
+def put_below_the_client(task: str) -> Put:
+    """Return a function that puts one job directly into the queue of the backend."""
     backend = MemoryBackend("memory://wake-up")
     caller, numbers = secrets.token_hex(16), iter(range(1, 10**9))
     queue = backend.queue("default")

@@ -1,4 +1,4 @@
-"""`Fifoq`, the face: declares queues and tasks, enqueues, looks, and makes workers."""
+"""`Fifoq`, the main class of the public API: it declares queues and tasks, enqueues, and makes workers."""
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -26,14 +26,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
-"""Takes nothing or the Fifoq, and returns an async context manager: what it yields is `ctx.resources`."""
+"""Takes nothing or the Fifoq, and returns an async context manager, whose value is `ctx.resources`."""
 
 
 class WorkerArguments(TypedDict, total=False):
-    """The keywords of `Fifoq.worker`; what is not given is as the Fifoq's settings say."""
+    """The keywords of `Fifoq.worker`. The Fifoq's settings are their defaults."""
 
     queues: str | Sequence[str] | None
-    """What it works on. Default: all queues that have tasks here."""
+    """The queues it works on. Default: all queues that have tasks here."""
     concurrency: int | None
     """Jobs at a time."""
     threads: int | None
@@ -56,9 +56,9 @@ class Fifoq(SyncOperations):
             print(await job.result())
 
     `url` names the store; without one, the environment variable FIFOQ_URL does, or else it is `memory://`. Settings
-    are keywords (`lease=15.0`), environment variables (FIFOQ_LEASE) or defaults, read when it is opened. `lifespan` is
-    what a worker enters around its work: it takes nothing or this Fifoq, and returns an async context manager; what
-    that yields is `ctx.resources`. `clock` replaces the backend's clock, for tests.
+    are keywords (`lease=15.0`), environment variables (FIFOQ_LEASE) or defaults, read when it is opened. A worker
+    enters `lifespan` around its work: a function that takes nothing or this Fifoq, and returns an async context
+    manager, whose value is `ctx.resources`. `clock` replaces the backend's clock, for tests.
 
     It may be opened any number of times at once on one loop, and closed and opened again on another.
     """
@@ -71,26 +71,24 @@ class Fifoq(SyncOperations):
         clock: Clock | None = None,
         **settings: Unpack[SettingArguments],
     ) -> None:
-        catalogue = Registry()
-        super().__init__(
-            catalogue, BackendConnection({**settings, "url": url}, catalogue, partial(connect, clock=clock))
-        )
+        registry = Registry()
+        super().__init__(registry, BackendConnection({**settings, "url": url}, registry, partial(connect, clock=clock)))
         self._lifespan = lifespan
 
     @property
     def tasks(self) -> Mapping[str, AnyTask]:
         """The registered tasks by name. Those registered later appear too."""
-        return MappingProxyType(self._catalogue.tasks)
+        return MappingProxyType(self._registry.tasks)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The names of the queues that were declared, or are named by a task, in order."""
-        return self._catalogue.queues
+        """The names of the queues that were declared or are named by a task, in order of name."""
+        return self._registry.queues
 
     @property
     def is_open(self) -> bool:
         """Whether it is open, on any loop."""
-        return self._link.is_open
+        return self._connection.is_open
 
     def queue(
         self,
@@ -102,14 +100,14 @@ class Fifoq(SyncOperations):
         capacity: int | None = None,
     ) -> None:
         """
-        Declare a queue. One that is only named by a task needs no declaration.
+        Declare a queue. A queue that is only named by a task needs no declaration.
 
         `ordered` makes it one line: one job at a time, in order. `limit` is how many jobs run at a time over all
         workers, `rate` how many start in a time (`"500/s"`), `capacity` how many may be scheduled, waiting or running.
         Raises ConfigurationError.
         """
-        setting = self._catalogue.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
-        self._link.declare(name, setting)
+        setting = self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
+        self._connection.declare(name, setting)
 
     @overload
     def task(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
@@ -131,8 +129,8 @@ class Fifoq(SyncOperations):
         """
         Register a function as a task, with or without settings: `@tasks.task` or `@tasks.task(key="match_id")`.
 
-        A first parameter annotated as `Context` is filled in by the worker, and is no part of what one enqueues.
-        Raises ConfigurationError, naming what is wrong. The settings are those of `TaskSettings`.
+        The worker fills in a first parameter annotated as `Context`; it is not part of the enqueued arguments. Raises
+        ConfigurationError, naming the fault. The settings are those of `TaskSettings`.
         """
         return self._register(settings, function) if function is not None else partial(self._register, settings)
 
@@ -142,16 +140,16 @@ class Fifoq(SyncOperations):
 
             await tasks.enqueue_many([save_stats.bind("m1", 1), save_stats.bind("m1", 2)])
 
-        Raises what `Task.enqueue` raises, and InvalidArguments for calls of different queues.
+        Raises the errors of `Task.enqueue`, and InvalidArguments for calls of different queues.
         """
-        return await put_batch(self._link, jobs)
+        return await put_batch(self._connection, jobs)
 
     def worker(self, **arguments: Unpack[WorkerArguments]) -> Worker:
         """
         Make a worker for this Fifoq: `async with tasks.worker():` to embed it, `await tasks.worker().run()` to work
         until a signal, `await tasks.worker().drain()` until nothing is left to do. It opens the Fifoq itself.
         """
-        settings = self._link.settings(cast("dict[str, Any]", arguments))
+        settings = self._connection.settings(cast("dict[str, Any]", arguments))
         return Worker(
             partial(self._workplace, settings.queues),
             WorkerSettings(
@@ -159,34 +157,33 @@ class Fifoq(SyncOperations):
                 threads=settings.threads,
                 lease=settings.lease,
                 grace=settings.grace,
-                max_payload=settings.max_payload,
             ),
         )
 
     async def __aenter__(self) -> Self:
-        await self._link.acquire()
+        await self._connection.acquire()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._link.release()
+        await self._connection.release()
 
     def __repr__(self) -> str:
         try:
-            url = redacted(self._link.settings().url)
+            url = redacted(self._connection.settings().url)
         except ConfigurationError:
             url = "a URL that cannot be read"
         return f"<Fifoq on {url}: {len(self.tasks)} tasks, {'open' if self.is_open else 'not open'}>"
 
     def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
-        task = self._catalogue.add_task(function, settings, self._link)
-        self._link.declare(task.queue, Declare(task.name, task.registration.gates))
+        task = self._registry.add_task(function, settings, self._connection)
+        self._connection.declare(task.queue, Declare(task.name, task.definition.gates))
         return task
 
     @asynccontextmanager
     async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
-        definitions = self._catalogue.definitions_of(queues)
-        async with self._link.opened() as opening, self._resources() as resources:
-            yield Workplace(opening.backend, definitions, resources)
+        definitions = self._registry.definitions_of(queues)
+        async with self._connection.acquired() as opened, self._resources() as resources:
+            yield Workplace(opened.backend, definitions, resources)
 
     @asynccontextmanager
     async def _resources(self) -> AsyncGenerator[Any, None]:
@@ -204,7 +201,7 @@ class Fifoq(SyncOperations):
 
 
 def _takes_fifoq(lifespan: Lifespan) -> bool:
-    """Whether it has a parameter that must be given; one with a default is its own affair."""
+    """Whether it has a parameter that must be given; a parameter with a default is not filled in."""
     parameters = inspect.signature(lifespan).parameters.values()
     return any(
         each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)

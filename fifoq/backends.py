@@ -1,4 +1,4 @@
-"""From a URL to its backend: fifoq's own and a stranger's alike come through the entry points `fifoq.backends`."""
+"""Makes the backend of a URL. All backends, fifoq's own too, are found through the entry points `fifoq.backends`."""
 
 import re
 from importlib.metadata import EntryPoint, entry_points
@@ -9,10 +9,11 @@ from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend, BackendFactory
 
 GROUP = "fifoq.backends"
+
 _EXTRAS = {"sqlite": "sqlite", "redis": "redis", "rediss": "redis", "unix": "redis", "valkey": "redis"}
-"""The extra that brings a scheme of fifoq's own, by the scheme's first word (`redis+cluster`)."""
+"""The extra that installs a backend of fifoq's own, by the first word of its scheme (`redis+cluster`)."""
+# Up to the last @: a password may contain one that was not escaped.
 _SECRETS = re.compile(r"(?P<before>://[^:@/?#]*:).*(?P<after>@)")
-# Up to the last @: a password may hold one that nobody escaped.
 _SECRET_PARAMETERS = re.compile(r"(?P<name>[?&;][^=&;#]*(?:pass|secret|token|key)[^=&;#]*=)[^&;#]*", re.IGNORECASE)
 
 
@@ -20,7 +21,7 @@ def connect(url: str, clock: Clock | None = None) -> Backend:
     """
     Make the backend for `url`. It is not opened: nothing is connected yet.
 
-    Raises ConfigurationError, saying what to install if the scheme is not known, and never showing a password.
+    Raises ConfigurationError, which names the extra to install if the scheme is not known, and shows no password.
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
@@ -29,7 +30,7 @@ def connect(url: str, clock: Clock | None = None) -> Backend:
     try:
         return factory(url, clock=clock)
     except ValueError as error:
-        raise ConfigurationError(f"{redacted(url)} is no URL that the {scheme} backend understands.") from error
+        raise ConfigurationError(f"{redacted(url)} is no URL of the {scheme} backend.") from error
 
 
 def redacted(url: str) -> str:
@@ -45,7 +46,7 @@ def _find(scheme: str) -> EntryPoint:
     extra = _EXTRAS.get(scheme.partition("+")[0])
     if extra is not None:
         raise ConfigurationError(
-            f"There is no backend for {scheme}:// here. The README tells which version of fifoq has it; with that, "
+            f"There is no backend for {scheme}:// here. The README names the version of fifoq that has it; with that, "
             f'pip install "fifoq[{extra}]"'
         )
     names = ", ".join(sorted({f"{each.name}://" for each in known})) or "none"

@@ -1,4 +1,4 @@
-"""One caller of one verb of one queue: it numbers its calls, and repeats each until the reply is known."""
+"""The caller of one verb of one queue: it numbers its calls, and repeats each until the reply is known."""
 
 import asyncio
 import secrets
@@ -13,21 +13,21 @@ from fifoq.record import fast_constructor
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_call = fast_constructor(Call)
-
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two repeats: doubled from the first to the longest, so a store is found soon after its return."""
 
 NOTHING_HAPPENED = (BackendUnavailable, BackendBusy, BackendFull, BackendReadOnly)
-"""What a backend raises when this try, and only this one, certainly took no effect."""
+"""The errors of a backend for a try that certainly took no effect. Earlier tries of the same call may have had one."""
+
+_call = fast_constructor(Call)
 
 
 class Caller:
     """
     Numbers the calls of one verb and repeats each until its reply is known.
 
-    A call whose reply was lost may have taken effect, so nothing newer is sent before it is known: the store gives the
-    first reply to a repeat. One call at a time: the user of this class takes turns.
+    A call whose reply was lost may have taken effect, so nothing newer is sent before the reply is known: the store
+    returns the first reply to a repeat. It makes one call at a time; its user takes care of that.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Caller:
 
     def begin(self) -> Call:
         """
-        Number a new call, for who sends it without `attempt`: in doubt until `doubtful` is set to False.
+        Number a new call, to be sent without `attempt`: it is in doubt until `doubtful` is set to False.
 
         For the one call of each job that is enqueued on its own: a coroutine less, 0.3 of 14 µs a job.
         """
@@ -52,9 +52,8 @@ class Caller:
         """
         Try `verb(call, …)` once: repeat the newest call if its reply is not known, else make the next.
 
-        Raises what `verb` raises.
-
-        A try that was cancelled, or failed in a way that says nothing of its effect, is repeated by the next one.
+        Raises the errors of `verb`. The next try repeats this one if it was cancelled, or failed in a way that leaves
+        its effect unknown.
         """
         was_doubtful = self.doubtful
         if not was_doubtful:
@@ -73,15 +72,15 @@ class Caller:
         """
         Return the reply to `verb(call)`, repeated for up to `patience` seconds.
 
-        Raises what the last try raised: BackendUnavailable or BackendBusy if no try can have taken effect, else
-        OutcomeUnknown. After that, or when cancelled on the way, the next `send` is a new call: the old one, should it
-        still arrive, is refused as overtaken.
+        Raises the error of the last try: BackendUnavailable or BackendBusy if no try can have taken effect, else
+        OutcomeUnknown. After that, or after a cancellation on the way, the next `send` is a new call: the old one,
+        should it still arrive, is refused as overtaken.
         """
         self.doubtful = False
         return await self.persist(verb, patience)
 
     async def persist(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
-        """As `send`, but if the reply to the newest call is not known, it is that one which is repeated."""
+        """As `send`, but repeat the newest call if its reply is not known."""
         until = time.monotonic() + patience
         pause = FIRST_PAUSE
         while True:

@@ -1,17 +1,17 @@
-"""Time as the backends see it: whole microseconds, never backwards."""
+"""The clocks of backends: whole microseconds, never backwards."""
 
 import time
 from typing import Protocol
 
 SECOND = 1_000_000
-"""One second in the unit of every time and duration at the seam."""
+"""One second in the unit of all times and durations of the backend protocol."""
 
 
 class Clock(Protocol):
-    """Where a backend takes its time from. A test hands in its own."""
+    """The source of a backend's time. A test replaces it."""
 
     def now(self) -> int:
-        """Microseconds since 1970-01-01 UTC."""
+        """Return the microseconds since 1970-01-01 UTC."""
         ...
 
 
@@ -23,7 +23,7 @@ class HostClock:
 
 
 class ProcessClock:
-    """The wall time of its making, carried on by the monotonic clock: nobody can set it back."""
+    """The wall time of its making, carried on by the monotonic clock: it cannot be set back."""
 
     def __init__(self) -> None:
         self._offset = time.time_ns() - time.monotonic_ns()
@@ -36,8 +36,8 @@ def run_on(wall: int, last: int, offset: int) -> tuple[int, int]:
     """
     Return (now, offset): the time of a store whose clock may have been set back.
 
-    `wall` is what the clock says, `last` the last time that the store used, `offset` how far it runs ahead of the
-    clock. When the clock was set back, time neither jumps back nor stands still: it runs on from `last`.
+    `wall` is the time of the clock, `last` the last time that the store used, `offset` the lead of the store over the
+    clock. When the clock was set back, the store's time neither jumps back nor stops: it runs on from `last`.
     """
     now = wall + offset
     if now < last:
@@ -46,5 +46,5 @@ def run_on(wall: int, last: int, offset: int) -> tuple[int, int]:
 
 
 def microseconds(seconds: float) -> int:
-    """A duration in seconds as whole microseconds, rounded up: nothing falls due too early."""
+    """Return a duration in seconds as whole microseconds, rounded up: nothing falls due too early."""
     return -(-round(seconds * 1e9) // 1_000)

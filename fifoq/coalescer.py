@@ -1,7 +1,8 @@
 """
-One queue's puts of one Fifoq: they enter in call order, one put in flight at a time, the next ones collected meanwhile.
+The coalescer of one queue: puts of one Fifoq enter in call order, with one put in flight at a time.
 
-It knows no tasks: batches go in, receipts come out.
+Calls made during a put are collected and sent together by the next one. The coalescer takes batches of JobSpecs and
+returns receipts; it depends on no task.
 """
 
 import asyncio
@@ -14,108 +15,116 @@ from fifoq.errors import BackendBusy, BackendUnavailable, IdConflict, OutcomeUnk
 from fifoq.queue import Conflict, Full, PutReply, Queue, Receipt, Setting
 from fifoq.record import JobSpec
 
+MAX_JOBS = 1_000
+"""Jobs in one put, unless one batch alone has more."""
+MAX_BYTES = 2**20
+"""Bytes of payload in one put, unless one batch alone has more."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two looks for room: doubled from the first to the longest."""
+"""Seconds between two tries of batches that wait for room: doubled from the first to the longest."""
 RETRY_AFTER = 1.0
-"""Seconds after which to try again, as a suggestion: room comes when jobs end, and nobody knows when that is."""
+"""Seconds after which to try again, as a suggestion: room comes when jobs end, and their ends cannot be foreseen."""
 
 
 class PendingBatch:
-    """One batch on its way into the queue, and who waits for it."""
+    """One batch on its way into the queue, and the future of its receipts."""
 
-    __slots__ = ("_keys", "batch", "deadline", "entered", "full", "receipts")
+    __slots__ = ("_keys", "batch", "called_at", "deadline", "full", "receipts")
 
     def __init__(self, batch: Sequence[JobSpec], wait: float) -> None:
         self.batch = batch
         self._keys: frozenset[str] | None = None
         self.receipts: asyncio.Future[tuple[Receipt, ...]] = asyncio.get_running_loop().create_future()
-        self.entered = time.monotonic()
-        self.deadline = self.entered + wait if wait else None
-        """Until when it waits for room; None: it does not."""
+        self.called_at = time.monotonic()
+        self.deadline = self.called_at + wait if wait else None
+        """Until when it may wait for room; None: not at all."""
         self.full: Full | None = None
-        """The newest answer, if that was that there is no room."""
+        """The newest reply of the backend, if that was a refusal for want of room."""
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys of its jobs: asked for only where somebody waits for room, and nearly always nobody does."""
+        """The keys of its jobs, computed on first use: needed only while a batch waits for room, which is rare."""
         if self._keys is None:
             self._keys = frozenset(spec.key for spec in self.batch if spec.key is not None)
         return self._keys
 
     @property
     def waited(self) -> float:
-        """For how many seconds it has waited for room; 0.0 if it does not want to."""
-        return 0.0 if self.deadline is None else time.monotonic() - self.entered
+        """For how many seconds it has waited for room; 0.0 if it may not wait."""
+        return 0.0 if self.deadline is None else time.monotonic() - self.called_at
 
     def fail(self, error: BaseException) -> None:
-        """Tell the one who waits, unless he is gone."""
+        """Raise `error` in the caller, unless the caller was cancelled."""
         if not self.receipts.done():
             self.receipts.set_exception(error)
 
 
+# ---- waiting for room ----
+
+
 class CapacityWait:
     """
-    Batches in call order: those refused for want of room that may wait, and behind them those that share a key.
+    Batches that wait for room, in call order, and behind them the batches held back because they share a key.
 
-    `retry` takes the batches that may be tried now, in order. What comes of them is told by `leave` and `stay`.
+    `retry` takes the batches to try again now, in order. Each of them comes back by `keep` or `remove`.
     """
 
     def __init__(self, queue: str, retry: Callable[[Sequence[PendingBatch]], None]) -> None:
         self._queue = queue
         self._retry = retry
-        self.entries: list[PendingBatch] = []
-        """All that are here. Only to be looked at: it is asked for each job that is enqueued."""
+        self.batches: list[PendingBatch] = []
+        """All that wait. Public for reading only: it is read for each job that is enqueued."""
         self._tried: set[PendingBatch] = set()
-        """Handed to `retry`, and no answer yet."""
+        """Handed to `retry`, and not answered yet."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def holds_back(self, entry: PendingBatch) -> bool:
-        """Whether `entry` shares a key with one that is here and not itself."""
-        if not self.entries:
+    def holds_back(self, pending: PendingBatch) -> bool:
+        """Whether `pending` shares a key with another batch that waits here."""
+        if not self.batches:
             return False
-        keys = entry.keys
-        return any(not keys.isdisjoint(other.keys) for other in self.entries if other is not entry)
+        keys = pending.keys
+        return any(not keys.isdisjoint(other.keys) for other in self.batches if other is not pending)
 
-    def add(self, entry: PendingBatch) -> None:
-        """Let `entry` wait here, behind all that are here."""
-        self.entries.append(entry)
-        # Who gives up waiting no longer holds anybody back.
-        entry.receipts.add_done_callback(lambda _: self._changed.set())
+    def add(self, pending: PendingBatch) -> None:
+        """Let `pending` wait, behind all that wait already."""
+        self.batches.append(pending)
+        # A batch whose caller was cancelled no longer holds back the batches behind it.
+        pending.receipts.add_done_callback(lambda _: self._changed.set())
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._look(), name="fifoq: waits for room")
+            self._task = asyncio.get_running_loop().create_task(self._retry_all(), name="fifoq: waits for room")
 
-    def stay(self, entry: PendingBatch) -> None:
-        """There is still no room for it."""
-        self._tried.discard(entry)
-        if entry not in self.entries:
-            self.add(entry)
+    def keep(self, pending: PendingBatch) -> None:
+        """Let `pending` wait, or wait on: there is no room for it, or for a batch before it."""
+        self._tried.discard(pending)
+        if pending not in self.batches:
+            self.add(pending)
 
-    def leave(self, entry: PendingBatch) -> None:
-        """It has its answer."""
-        if not self.entries:
+    def remove(self, pending: PendingBatch) -> None:
+        """Let `pending` wait no longer: it has its receipts or an error."""
+        if not self.batches:
             return
-        self._tried.discard(entry)
-        if entry in self.entries:
-            self.entries.remove(entry)
+        self._tried.discard(pending)
+        if pending in self.batches:
+            self.batches.remove(pending)
             self._changed.set()
 
     def close(self) -> None:
-        """Refuse all that are here."""
-        for entry in self.entries:
-            self._refuse(entry)
-        self.entries.clear()
+        """Refuse all that wait."""
+        for pending in self.batches:
+            self._refuse(pending)
+        self.batches.clear()
         if self._task is not None:
             self._task.cancel()
 
-    async def _look(self) -> None:
+    async def _retry_all(self) -> None:
         pause = FIRST_PAUSE
         try:
-            while self.entries:
+            while self.batches:
                 changed = await self._pause(pause)
                 pause = FIRST_PAUSE if changed else min(2 * pause, LONGEST_PAUSE)
-                self._drop_those_who_are_done()
-                due = [entry for entry in self._first_of_their_keys() if not changed or entry.full is None]
+                self._drop_finished()
+                due = [each for each in self._first_of_their_keys() if not changed or each.full is None]
                 self._tried.update(due)
                 if due:
                     self._retry(due)
@@ -123,8 +132,8 @@ class CapacityWait:
             self._task = None
 
     async def _pause(self, pause: float) -> bool:
-        """Wait for a change, for `pause` seconds or the next deadline; return whether it was a change."""
-        deadlines = [entry.deadline - time.monotonic() for entry in self.entries if entry.deadline is not None]
+        """Wait for a change, for `pause` seconds or until the next deadline; return whether it was a change."""
+        deadlines = [each.deadline - time.monotonic() for each in self.batches if each.deadline is not None]
         try:
             async with asyncio.timeout(max(0.0, min([pause, *deadlines]))):
                 await self._changed.wait()
@@ -133,27 +142,28 @@ class CapacityWait:
         self._changed.clear()
         return True
 
-    def _drop_those_who_are_done(self) -> None:
+    def _drop_finished(self) -> None:
+        """Refuse the batches past their deadline, and drop all that have ended."""
         now = time.monotonic()
-        for entry in self.entries:
-            if entry.deadline is not None and entry.deadline <= now and entry not in self._tried:
-                self._refuse(entry)
-        self.entries = [entry for entry in self.entries if entry in self._tried or not entry.receipts.done()]
+        for pending in self.batches:
+            if pending.deadline is not None and pending.deadline <= now and pending not in self._tried:
+                self._refuse(pending)
+        self.batches = [each for each in self.batches if each in self._tried or not each.receipts.done()]
 
     def _first_of_their_keys(self) -> Iterator[PendingBatch]:
         taken: set[str] = set()
-        for entry in self.entries:
-            if entry not in self._tried and taken.isdisjoint(entry.keys):
-                yield entry
-            taken |= entry.keys
+        for pending in self.batches:
+            if pending not in self._tried and taken.isdisjoint(pending.keys):
+                yield pending
+            taken |= pending.keys
 
-    def _refuse(self, entry: PendingBatch) -> None:
-        full = entry.full or next((other.full for other in self.entries if other.full is not None), None)
-        entry.fail(queue_full(self._queue, full, waited=entry.waited))
+    def _refuse(self, pending: PendingBatch) -> None:
+        full = pending.full or next((other.full for other in self.batches if other.full is not None), None)
+        pending.fail(queue_full(self._queue, full, waited=pending.waited))
 
 
 def queue_full(queue: str, full: Full | None, *, waited: float = 0.0) -> QueueFull:
-    """The error for a batch that found no room."""
+    """Return the error for a batch that found no room."""
     patience = f" It waited {waited:.3g} s for room." if waited else ""
     if full is None:
         return QueueFull(f"Queue {queue!r} is full.{patience} Nothing was enqueued.", retry_after=RETRY_AFTER)
@@ -171,20 +181,18 @@ def queue_full(queue: str, full: Full | None, *, waited: float = 0.0) -> QueueFu
     )
 
 
-MAX_JOBS = 1_000
-"""Jobs in one put, unless one batch alone has more."""
-MAX_BYTES = 2**20
-"""Bytes of payload in one put, unless one batch alone has more."""
+# ---- putting ----
 
 
 class Coalescer:
     """
     Puts batches of one queue in call order.
 
-    An idle one sends at once, in the caller's own asyncio task: with a backend that does not suspend, neither does
-    `put`. Only where many were put together just now, it waits for the others of the turn. While a put is in flight,
-    what comes is collected, and goes out together when the reply is there, each batch still on its own. A put whose
-    reply was lost, or whose caller was cancelled, is repeated before anything later.
+    When idle, it sends a put at once, in the caller's own asyncio task: with a backend that does not suspend, `put`
+    does not suspend either. Only if several calls were sent together just now, it first waits for the other calls of
+    this turn of the loop. Calls made while a put is in flight are collected, and sent together once its reply is
+    there, each batch still on its own. A put whose reply was lost, or whose caller was cancelled, is repeated before
+    anything later is sent.
     """
 
     def __init__(self, queue: Queue, patience: float) -> None:
@@ -192,19 +200,20 @@ class Coalescer:
         self._patience = patience
         self._caller = Caller()
         self._busy = False
-        """A put is in flight, or `_task` is at work."""
+        """A put is in flight, or `_task` runs."""
         self._crowded = False
-        """Others came while the last put was in flight: more will, so the next one waits for those of its turn."""
+        """Other calls came during the last put. More will, so the next call waits for those of its turn of the loop."""
         self._collected: deque[PendingBatch] = deque()
-        self._room = CapacityWait(queue.name, self._collect)
-        self._unsaid: list[Setting] = []
+        self._capacity_wait = CapacityWait(queue.name, self._collect)
+        self._unwritten: list[Setting] = []
+        """Settings declared since the last put."""
         self._task: asyncio.Task[None] | None = None
-        self._rested: asyncio.Event | None = None
-        """Somebody waits until nothing is in flight."""
+        self._idle: asyncio.Event | None = None
+        """Set when nothing is in flight; None unless `close` waits for that."""
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
-        """Put a batch; see `fifoq.connection.Intake`."""
-        if self._busy or wait or self._crowded or self._unsaid or self._room.entries:
+        """Put a batch; see `fifoq.task.handle.Producer`."""
+        if self._busy or wait or self._crowded or self._unwritten or self._capacity_wait.batches:
             return await self._join(batch, wait)
         self._busy = True
         caller = self._caller
@@ -213,72 +222,75 @@ class Coalescer:
             caller.doubtful = False
         except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
             caller.doubtful = isinstance(error, OutcomeUnknown)
-            return await self._persist(batch)
+            return await self._repeat(batch)
         except asyncio.CancelledError:
             # It may have been sent: until its reply is known, nothing may overtake it.
-            self._work(PendingBatch(batch, 0.0))
+            self._start_sending(PendingBatch(batch, 0.0))
             raise
         except BaseException:
-            self._go_on()
+            self._send_collected()
             raise
-        if self._collected or self._rested is not None:
+        if self._collected or self._idle is not None:
             self._crowded = len(self._collected) > 1
-            self._go_on()
+            self._send_collected()
         else:
             self._busy = False
         return reply if type(reply) is tuple else self._refused(reply)
 
     def expect(self, id: str) -> None:
-        """A job with this id is about to be put, and to be waited for."""
+        """Announce that a job with this id is about to be put, and to be waited for."""
         self._queue.expect(id)
 
     def declare(self, setting: Setting) -> None:
         """Write `setting` before the next put."""
-        self._unsaid.append(setting)
+        self._unwritten.append(setting)
 
     async def close(self) -> None:
-        """Return once nothing is in flight. What waits for room is refused."""
-        self._room.close()
+        """Refuse the batches that wait for room, and return once nothing is in flight."""
+        self._capacity_wait.close()
         while self._busy:
-            self._rested = asyncio.Event()
-            await self._rested.wait()
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
     async def _join(self, batch: Sequence[JobSpec], wait: float) -> tuple[Receipt, ...]:
-        entry = PendingBatch(batch, wait)
-        if self._room.holds_back(entry):
-            self._room.add(entry)
+        """Collect a batch, or let it wait behind a batch of the same key that waits for room."""
+        pending = PendingBatch(batch, wait)
+        if self._capacity_wait.holds_back(pending):
+            self._capacity_wait.add(pending)
         else:
-            self._collect([entry])
-        return await entry.receipts
+            self._collect([pending])
+        return await pending.receipts
 
-    async def _persist(self, batch: Sequence[JobSpec]) -> tuple[Receipt, ...]:
-        entry = PendingBatch(batch, 0.0)
-        self._work(entry)
-        return await entry.receipts
+    async def _repeat(self, batch: Sequence[JobSpec]) -> tuple[Receipt, ...]:
+        pending = PendingBatch(batch, 0.0)
+        self._start_sending(pending)
+        return await pending.receipts
 
-    def _collect(self, entries: Sequence[PendingBatch]) -> None:
-        self._collected.extend(entries)
+    def _collect(self, batches: Sequence[PendingBatch]) -> None:
+        self._collected.extend(batches)
         if not self._busy:
-            self._work()
+            self._start_sending()
 
-    def _go_on(self) -> None:
-        """A put came back: send what was collected meanwhile, or be idle."""
+    def _send_collected(self) -> None:
+        """After a put: send the batches collected meanwhile, or become idle."""
         if self._collected:
-            self._work()
+            self._start_sending()
         else:
-            self._rest()
+            self._become_idle()
 
-    def _rest(self) -> None:
+    def _become_idle(self) -> None:
         self._busy = False
-        if self._rested is not None:
-            self._rested.set()
+        if self._idle is not None:
+            self._idle.set()
 
-    def _work(self, unanswered: PendingBatch | None = None) -> None:
+    # ---- sending in a task of its own ----
+
+    def _start_sending(self, unanswered: PendingBatch | None = None) -> None:
         self._busy = True
         self._task = asyncio.get_running_loop().create_task(self._send_all(unanswered), name="fifoq: puts jobs")
 
     async def _send_all(self, unanswered: PendingBatch | None) -> None:
-        """Have the call in doubt answered, if there is one; then send all that is collected, and be idle."""
+        """Repeat the unanswered call, if there is one; then send all that is collected, and become idle."""
         try:
             group = [unanswered] if unanswered else self._next_group()
             while group:
@@ -287,70 +299,70 @@ class Coalescer:
                 group = self._next_group()
         finally:
             self._task = None
-            self._rest()
-            for entry in self._collected:  # empty, unless this task was cancelled: the loop is ending
-                entry.receipts.cancel()
+            self._become_idle()
+            for pending in self._collected:  # empty, unless this task was cancelled: the loop is ending
+                pending.receipts.cancel()
             self._collected.clear()
 
     async def _send(self, group: list[PendingBatch], *, repeat: bool) -> None:
-        batches = [entry.batch for entry in group]
-        patience = max(0.0, group[-1].entered + self._patience - time.monotonic())
+        batches = [pending.batch for pending in group]
+        patience = max(0.0, group[-1].called_at + self._patience - time.monotonic())
         send = self._caller.persist if repeat else self._caller.send
         try:
-            await self._say()
+            await self._write_settings()
             replies = await send(lambda call: self._queue.put(call, batches), patience)
         except asyncio.CancelledError:
-            for entry in group:
-                entry.receipts.cancel()
+            for pending in group:
+                pending.receipts.cancel()
             raise
         except Exception as error:
-            for entry in group:
-                self._room.leave(entry)
-                entry.fail(error)
+            for pending in group:
+                self._capacity_wait.remove(pending)
+                pending.fail(error)
             return
-        for entry, reply in zip(group, replies, strict=True):
-            self._answer(entry, reply)
+        for pending, reply in zip(group, replies, strict=True):
+            self._handle_reply(pending, reply)
 
-    async def _say(self) -> None:
-        if self._unsaid:
-            settings = tuple(self._unsaid)
+    async def _write_settings(self) -> None:
+        if self._unwritten:
+            settings = tuple(self._unwritten)
             await self._queue.configure(settings)
-            del self._unsaid[: len(settings)]
+            del self._unwritten[: len(settings)]
 
-    def _answer(self, entry: PendingBatch, reply: PutReply) -> None:
-        if isinstance(reply, Full) and self._may_wait(entry, reply):
-            entry.full = reply
-            self._room.stay(entry)
-            self._hold_back()
+    def _handle_reply(self, pending: PendingBatch, reply: PutReply) -> None:
+        if isinstance(reply, Full) and self._may_wait(pending, reply):
+            pending.full = reply
+            self._capacity_wait.keep(pending)
+            self._hold_back_collected()
             return
-        self._room.leave(entry)
-        if entry.receipts.done():
+        self._capacity_wait.remove(pending)
+        if pending.receipts.done():
             return
         if type(reply) is tuple:
-            entry.receipts.set_result(reply)
+            pending.receipts.set_result(reply)
         else:
-            entry.receipts.set_exception(self._error(reply, entry.waited))
+            pending.receipts.set_exception(self._error(reply, pending.waited))
 
-    def _may_wait(self, entry: PendingBatch, full: Full) -> bool:
+    def _may_wait(self, pending: PendingBatch, full: Full) -> bool:
         return (
-            entry.deadline is not None
-            and entry.deadline > time.monotonic()
+            pending.deadline is not None
+            and pending.deadline > time.monotonic()
             and full.asked <= full.capacity
-            and not entry.receipts.done()
+            and not pending.receipts.done()
         )
 
-    def _hold_back(self) -> None:
-        """Take from what is collected all that must not overtake those who wait for room."""
+    def _hold_back_collected(self) -> None:
+        """Move the collected batches that must not overtake a batch of their key to those that wait for room."""
         collected, self._collected = self._collected, deque()
-        for entry in collected:
-            if self._room.holds_back(entry):
-                self._room.stay(entry)
+        for pending in collected:
+            if self._capacity_wait.holds_back(pending):
+                self._capacity_wait.keep(pending)
             else:
-                self._collected.append(entry)
+                self._collected.append(pending)
 
     def _next_group(self) -> list[PendingBatch]:
         """
-        Take what goes out together, in order, within the bounds of one put.
+        Take the batches to send together, in order, within the bounds of one put.
 
         A batch that may have to wait for room ends the group for those of its keys: they must not enter before it.
         """
@@ -358,20 +370,22 @@ class Coalescer:
         jobs = size = 0
         waiting: set[str] = set()
         while self._collected:
-            entry = self._collected[0]
-            jobs += len(entry.batch)
-            for spec in entry.batch:
+            pending = self._collected[0]
+            jobs += len(pending.batch)
+            for spec in pending.batch:
                 size += len(spec.payload)
-            if group and (jobs > MAX_JOBS or size > MAX_BYTES or (waiting and not waiting.isdisjoint(entry.keys))):
+            if group and (jobs > MAX_JOBS or size > MAX_BYTES or (waiting and not waiting.isdisjoint(pending.keys))):
                 break
             self._collected.popleft()
-            if entry.receipts.done():  # its caller gave up before it was sent
-                self._room.leave(entry)
+            if pending.receipts.done():  # its caller was cancelled before it was sent
+                self._capacity_wait.remove(pending)
                 continue
-            group.append(entry)
-            if entry.deadline is not None:
-                waiting |= entry.keys
+            group.append(pending)
+            if pending.deadline is not None:
+                waiting |= pending.keys
         return group
+
+    # ---- refusals ----
 
     def _refused(self, reply: PutReply) -> tuple[Receipt, ...]:
         raise self._error(reply)

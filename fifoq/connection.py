@@ -1,7 +1,7 @@
 """
-A Fifoq's link to its backend: opened on one loop at a time, counted, closed by the last user.
+A Fifoq's connection to its backend: opened on one event loop at a time, counted, and closed by its last user.
 
-It knows backends and queues; of tasks only what the catalogue says is to be written.
+It handles backends and queues. When it opens, it writes the settings that the registry has for them.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from fifoq.settings import Settings
 R = TypeVar("R")
 Connect = Callable[[str], Backend]
 
-
-GUESTS_GRACE = 1.0
+THREAD_CALLS_GRACE = 1.0
 """Seconds for which closing waits for calls from other threads."""
+
 _ELSEWHERE = "This Fifoq is open on another event loop. Use the *_sync forms from here, or a Fifoq of your own."
 
 
 class _Elsewhere(ConfigurationError):
-    """It is open on another loop."""
+    """The Fifoq is open on another loop."""
 
 
 class OpenBackend:
-    """The backend, open on one loop, and what is in flight there."""
+    """The backend, open on one loop, and the coalescers of its queues."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.backend = backend
@@ -50,7 +50,7 @@ class OpenBackend:
         return coalescer
 
     async def close(self) -> None:
-        """Let what is in flight come back, and close the backend."""
+        """Wait for the puts in flight, and close the backend."""
         try:
             for coalescer in self.coalescers.values():
                 await coalescer.close()
@@ -59,7 +59,7 @@ class OpenBackend:
 
 
 class LoopOwner:
-    """The time during which one loop holds the link. All its users share one opening."""
+    """The event loop that holds the connection, from its first user to its last. All users share one open backend."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -67,216 +67,224 @@ class LoopOwner:
         self.pid = os.getpid()
         self.lock = asyncio.Lock()
         self.users = 0
-        self.opening: OpenBackend | None = None
-        self.held = False
-        """The portal's own use, which ends when another loop opens."""
-        self.guests: set[asyncio.Task[Any]] = set()
-        """Calls from other threads, at work on this loop."""
-        self.over = asyncio.Event()
+        self.opened: OpenBackend | None = None
+        self.kept_by_portal = False
+        """One of the users is the portal itself, until another loop opens the connection."""
+        self.thread_calls: set[asyncio.Task[Any]] = set()
+        """Calls from other threads that run on this loop now."""
+        self.released = asyncio.Event()
         """The last user has left."""
 
     @property
-    def is_over(self) -> bool:
-        """Whether nobody can end it any more: its loop is gone, or is the parent process's."""
+    def is_stale(self) -> bool:
+        """Whether no user can release it any more: its loop is closed, or belongs to the parent process."""
         return self.loop.is_closed() or self.pid != os.getpid()
 
 
 class BackendConnection:
-    """See `fifoq.connection.Connection`. One backend object for all openings, so that private memory survives them."""
+    """
+    The `fifoq.task.handle.Connection` of a Fifoq.
 
-    def __init__(self, given: dict[str, Any], catalogue: Registry, make: Connect = connect) -> None:
+    It keeps one backend object and opens it again and again, so that private memory survives closing.
+    """
+
+    def __init__(self, given: dict[str, Any], registry: Registry, make: Connect = connect) -> None:
         self._given = given
-        self._catalogue = catalogue
+        self._registry = registry
         self._make = make
         self._guard = threading.Lock()
-        self._tenure: LoopOwner | None = None
+        self._owner: LoopOwner | None = None
         self._portal = Portal(self._leave_portal)
         self._backend: Backend | None = None
         self._url: str | None = None
 
     def settings(self, overruling: Mapping[str, Any] | None = None) -> Settings:
-        """Read the settings as they are now; those in `overruling` that are not None count more."""
+        """Read the settings as they are now. Values in `overruling` that are not None take precedence."""
         overruling = {name: value for name, value in (overruling or {}).items() if value is not None}
         return Settings.read({**self._given, **overruling})
 
     @property
     def is_open(self) -> bool:
         """Whether it is open, on any loop."""
-        tenure = self._tenure
-        return tenure is not None and tenure.opening is not None and not tenure.is_over
+        owner = self._owner
+        return owner is not None and owner.opened is not None and not owner.is_stale
 
-    def opening(self) -> OpenBackend:
-        """Return the opening on the running loop. Raises ConfigurationError if there is none."""
-        tenure = self._tenure
-        if tenure is not None and tenure.loop is asyncio.get_running_loop() and tenure.opening is not None:
-            return tenure.opening
-        raise self._not_here(tenure)
+    def open_backend(self) -> OpenBackend:
+        """Return the backend that is open on the running loop. Raises ConfigurationError if there is none."""
+        owner = self._owner
+        if owner is not None and owner.loop is asyncio.get_running_loop() and owner.opened is not None:
+            return owner.opened
+        raise self._not_open_here(owner)
 
-    def intake(self, queue: str) -> Coalescer:
-        """Return where jobs of that queue are put."""
-        tenure = self._tenure
-        # What `opening` does: a call less for each job that is enqueued.
-        if tenure is None or (opening := tenure.opening) is None or tenure.loop is not asyncio.get_running_loop():
-            raise self._not_here(tenure)
-        coalescer = opening.coalescers.get(queue)
-        return opening.coalescer(queue) if coalescer is None else coalescer
+    def producer(self, queue: str) -> Coalescer:
+        """Return the coalescer that puts jobs into that queue."""
+        owner = self._owner
+        # The same as `open_backend`, inlined: a call less for each job that is enqueued.
+        if owner is None or (opened := owner.opened) is None or owner.loop is not asyncio.get_running_loop():
+            raise self._not_open_here(owner)
+        coalescer = opened.coalescers.get(queue)
+        return opened.coalescer(queue) if coalescer is None else coalescer
 
     def queue(self, name: str) -> Queue:
-        """Return the queue itself, to look and to operate."""
-        return self.opening().backend.queue(name)
+        """Return the queue itself, to look at jobs and to operate."""
+        return self.open_backend().backend.queue(name)
 
     def declare(self, queue: str, setting: Setting) -> None:
-        """Have `setting` written before the next put, if it is declared while this is open."""
-        tenure = self._tenure
-        if tenure is not None and tenure.opening is not None:
-            tenure.opening.coalescer(queue).declare(setting)
+        """Have `setting` written before the next put, if it is declared while the connection is open."""
+        owner = self._owner
+        if owner is not None and owner.opened is not None:
+            owner.opened.coalescer(queue).declare(setting)
+
+    # ---- opening and closing on the running loop ----
 
     async def acquire(self) -> OpenBackend:
-        """Open, or use what is open on this loop. To be paired with `release`."""
-        tenure = await self._take()
+        """Open the backend, or share the one that is open on this loop. Each `acquire` needs one `release`."""
+        owner = await self._add_user()
         try:
-            return await self._ready(tenure)
+            return await self._ensure_open(owner)
         except BaseException:
-            self._leave(tenure)
+            self._remove_user(owner)
             raise
 
     async def release(self) -> None:
-        """Let go; the last one on this loop closes."""
-        tenure = self._tenure
-        if tenure is None or tenure.loop is not asyncio.get_running_loop():
-            raise self._not_here(tenure)
-        async with tenure.lock:
-            opening = tenure.opening
+        """Undo one `acquire`. The last user on this loop closes the backend."""
+        owner = self._owner
+        if owner is None or owner.loop is not asyncio.get_running_loop():
+            raise self._not_open_here(owner)
+        async with owner.lock:
+            opened = owner.opened
             try:
-                if tenure.users == 1 and opening is not None:
-                    if tenure.guests:
-                        await asyncio.wait(tenure.guests, timeout=GUESTS_GRACE)
-                    tenure.opening = None
-                    await opening.close()
+                if owner.users == 1 and opened is not None:
+                    if owner.thread_calls:
+                        await asyncio.wait(owner.thread_calls, timeout=THREAD_CALLS_GRACE)
+                    owner.opened = None
+                    await opened.close()
             finally:
-                self._leave(tenure)
+                self._remove_user(owner)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[OpenBackend, None]:
-        """Open it for a block."""
-        opening = await self.acquire()
+    async def acquired(self) -> AsyncGenerator[OpenBackend, None]:
+        """Keep the backend open for a block."""
+        opened = await self.acquire()
         try:
-            yield opening
+            yield opened
         finally:
             await self.release()
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run `work()` on the loop that has this open, or on one in a thread of its own; return what it returns."""
-        while True:
-            tenure = self._tenure
-            try:
-                if tenure is None or tenure.is_over or self._portal.owns(tenure.loop):
-                    return hop(self._portal.loop, lambda: self._on_portal(work))
-                if tenure.thread == threading.get_ident():
-                    raise ConfigurationError(
-                        "A *_sync call on the thread of the event loop would block the loop it waits for. "
-                        "Use the form without _sync, with await."
-                    )
-                return hop(tenure.loop, partial(self._as_guest, tenure, work))
-            except LoopGone:
-                continue  # it was closed, or opened elsewhere, just now: nothing was done, so look again
-
-    async def _as_guest(self, tenure: LoopOwner, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        task = asyncio.current_task()
-        assert task is not None
-        await self._settled(tenure)
-        tenure.guests.add(task)
-        try:
-            return await work()
-        finally:
-            tenure.guests.discard(task)
-
-    async def _settled(self, tenure: LoopOwner) -> None:
-        """Wait until it is open, if it is opening or closing right now. Raises LoopGone if it is closed after that."""
-        try:
-            if tenure.opening is None:
-                async with tenure.lock:
-                    pass
-        except asyncio.CancelledError:
-            raise LoopGone from None
-        if tenure.opening is None:
-            raise LoopGone
-
-    async def _on_portal(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        try:
-            tenure = await self._take()
-        except _Elsewhere as error:
-            raise LoopGone from error
-        # The first use keeps it open: opening for each call would cost a connection each time.
-        if not tenure.held:
-            tenure.held = True
-            tenure.users += 1
-        try:
-            await self._ready(tenure)
-            return await work()
-        finally:
-            await self.release()
-
-    async def _ready(self, tenure: LoopOwner) -> OpenBackend:
-        async with tenure.lock:
-            if tenure.opening is None:
-                tenure.opening = await self._open()
-            return tenure.opening
-
-    async def _take(self) -> LoopOwner:
-        """Return this loop's tenure, with one user more."""
+    async def _add_user(self) -> LoopOwner:
+        """Return this loop's owner, with one user more."""
         loop = asyncio.get_running_loop()
         while True:
             with self._guard:
-                tenure = self._tenure
-                if tenure is None or tenure.is_over:
-                    tenure = self._tenure = LoopOwner()
-                if tenure.loop is loop:
-                    tenure.users += 1
-                    return tenure
-            if not self._portal.owns(tenure.loop):
+                owner = self._owner
+                if owner is None or owner.is_stale:
+                    owner = self._owner = LoopOwner()
+                if owner.loop is loop:
+                    owner.users += 1
+                    return owner
+            if not self._portal.owns(owner.loop):
                 raise _Elsewhere(_ELSEWHERE)
-            # Sync calls opened it earlier, in a thread of their own: from here on they hop to this loop.
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(tenure), tenure.loop))
+            # Sync calls opened it earlier, on the portal's loop. Once it has moved here, they hop to this loop.
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hand_over(owner), owner.loop))
 
-    async def _hand_over(self, tenure: LoopOwner) -> None:
-        """On the portal's loop: let go of it, and return when the last sync call there has left."""
-        await self._leave_portal()
-        await tenure.over.wait()
-
-    async def _leave_portal(self) -> None:
-        """On the portal's loop: let go of what the first sync call holds."""
-        tenure = self._tenure
-        if tenure is not None and tenure.held and self._portal.owns(tenure.loop):
-            tenure.held = False
-            await self.release()
-
-    def _leave(self, tenure: LoopOwner) -> None:
+    def _remove_user(self, owner: LoopOwner) -> None:
         with self._guard:
-            tenure.users -= 1
-            if tenure.users == 0 and self._tenure is tenure:
-                self._tenure = None
-                tenure.over.set()
+            owner.users -= 1
+            if owner.users == 0 and self._owner is owner:
+                self._owner = None
+                owner.released.set()
+
+    async def _ensure_open(self, owner: LoopOwner) -> OpenBackend:
+        async with owner.lock:
+            if owner.opened is None:
+                owner.opened = await self._open()
+            return owner.opened
 
     async def _open(self) -> OpenBackend:
         settings = self.settings()
-        self._catalogue.resolve(settings.max_payload)
+        self._registry.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:
             self._backend, self._url = self._make(settings.url), settings.url
-        opening = OpenBackend(self._backend, settings)
+        opened = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:
-            for queue in self._catalogue.queues:
-                await self._backend.queue(queue).configure(self._catalogue.settings_of(queue))
+            for queue in self._registry.queues:
+                await self._backend.queue(queue).configure(self._registry.settings_of(queue))
         except BaseException:
             await self._backend.close()
             raise
-        return opening
+        return opened
 
-    def _not_here(self, tenure: LoopOwner | None) -> ConfigurationError:
-        if tenure is None or tenure.is_over or tenure.loop is asyncio.get_running_loop():
+    def _not_open_here(self, owner: LoopOwner | None) -> ConfigurationError:
+        if owner is None or owner.is_stale or owner.loop is asyncio.get_running_loop():
             return ConfigurationError(
                 "This Fifoq is not open. Open it with `async with tasks:`, or in FastAPI with "
                 "lifespan=lifespan(tasks); from a thread or a script without a loop, use the *_sync forms."
             )
         return _Elsewhere(_ELSEWHERE)
+
+    # ---- calls from threads ----
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run `work()` on the loop that has this open, or else on the portal's loop, and return its result."""
+        while True:
+            owner = self._owner
+            try:
+                if owner is None or owner.is_stale or self._portal.owns(owner.loop):
+                    return hop(self._portal.loop, lambda: self._run_on_portal(work))
+                if owner.thread == threading.get_ident():
+                    raise ConfigurationError(
+                        "A *_sync call on the thread of the event loop would block the loop it waits for. "
+                        "Use the form without _sync, with await."
+                    )
+                return hop(owner.loop, partial(self._run_for_thread, owner, work))
+            except LoopGone:
+                continue  # it was closed, or opened on another loop, just now: nothing was done, so look again
+
+    async def _run_for_thread(self, owner: LoopOwner, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        task = asyncio.current_task()
+        assert task is not None
+        await self._wait_until_open(owner)
+        owner.thread_calls.add(task)
+        try:
+            return await work()
+        finally:
+            owner.thread_calls.discard(task)
+
+    async def _wait_until_open(self, owner: LoopOwner) -> None:
+        """Wait for an open or close that is under way. Raises LoopGone if the connection is closed after it."""
+        try:
+            if owner.opened is None:
+                async with owner.lock:
+                    pass
+        except asyncio.CancelledError:
+            raise LoopGone from None
+        if owner.opened is None:
+            raise LoopGone
+
+    async def _run_on_portal(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        try:
+            owner = await self._add_user()
+        except _Elsewhere as error:
+            raise LoopGone from error
+        # The first call keeps it open: to open it for each call would cost a connection each time.
+        if not owner.kept_by_portal:
+            owner.kept_by_portal = True
+            owner.users += 1
+        try:
+            await self._ensure_open(owner)
+            return await work()
+        finally:
+            await self.release()
+
+    async def _hand_over(self, owner: LoopOwner) -> None:
+        """On the portal's loop: release the portal's own use, and return when the last sync call there has left."""
+        await self._leave_portal()
+        await owner.released.wait()
+
+    async def _leave_portal(self) -> None:
+        """On the portal's loop: release the use that the first sync call began."""
+        owner = self._owner
+        if owner is not None and owner.kept_by_portal and self._portal.owns(owner.loop):
+            owner.kept_by_portal = False
+            await self.release()

@@ -1,5 +1,5 @@
 """
-Every error that fifoq raises, in one tree. Each message says what happened, to what, and what to do next.
+All errors that fifoq raises, in one tree. A message names the event, the object it is about, and the next step.
 
     FifoqError
     ├── ConfigurationError        the code or the settings are wrong; nothing was sent
@@ -13,20 +13,20 @@ Every error that fifoq raises, in one tree. Each message says what happened, to 
     ├── JobCancelled              the awaited job was cancelled
     ├── ResultTimeout             the awaited job did not end in time (TimeoutError)
     ├── LeaseLost                 the job no longer belongs to this worker
-    └── BackendError              the store did not do what was asked
+    └── BackendError              the store did not carry out a call
         ├── BackendUnavailable    it cannot be reached
-        ├── OutcomeUnknown        it was reached, but never answered: the call may have taken effect
+        ├── OutcomeUnknown        it was reached, but sent no reply: the call may have taken effect
         ├── BackendBusy           it is locked by others for too long
         ├── BackendFull           it has no room left
         ├── BackendReadOnly       it takes no writes
-        └── BackendCorrupt        what it holds cannot be read
+        └── BackendCorrupt        its contents cannot be read
 
 `RetryAfter` and `GiveUp` stand apart: a task raises them to steer its own outcome.
 """
 
 
 class FifoqError(Exception):
-    """The root of all that fifoq raises."""
+    """The root of all errors that fifoq raises."""
 
 
 class ConfigurationError(FifoqError):
@@ -119,7 +119,7 @@ class LeaseLost(FifoqError):
 
 
 class BackendError(FifoqError):
-    """The store did not do what was asked."""
+    """The store did not carry out a call."""
 
 
 class BackendUnavailable(BackendError):
@@ -127,7 +127,7 @@ class BackendUnavailable(BackendError):
 
 
 class OutcomeUnknown(BackendError):
-    """The store never answered: the call may have taken effect. It is safe to repeat it with the same job id."""
+    """The store sent no reply: the call may have taken effect. It is safe to repeat it with the same job id."""
 
 
 class BackendBusy(BackendError):
@@ -143,7 +143,7 @@ class BackendReadOnly(BackendError):
 
 
 class BackendCorrupt(BackendError):
-    """What the store holds cannot be read. Nothing is repaired or recreated silently."""
+    """The contents of the store cannot be read. Nothing is repaired or recreated silently."""
 
 
 class RetryAfter(Exception):

@@ -1,7 +1,7 @@
 """
-What a forked child finds open and must not use: connections, files and threads of its parent's.
+Fork safety: a forked child lets go of the connections, files and threads that belong to its parent.
 
-It does not know what these are.
+This module depends on their method `forked` only.
 """
 
 import os
@@ -10,29 +10,29 @@ from weakref import WeakSet
 
 
 class Inherited(Protocol):
-    """Something that belongs to the process that opened it."""
+    """An object that belongs to the process that opened it."""
 
     def forked(self) -> None:
-        """This is a child: let go of all that is the parent's, without a word to anybody."""
+        """Called in the child: let go of all that is the parent's, without any effect outside this process."""
         ...
 
 
 _OPEN: "WeakSet[Inherited]" = WeakSet()
 
 
-def watch_forks(one: Inherited) -> None:
-    """Have `one.forked()` called in each child that is forked from now on. Idempotent; it is not kept alive."""
-    _OPEN.add(one)
+def watch_forks(opened: Inherited) -> None:
+    """Call `opened.forked()` in each child that is forked from now on. Idempotent; `opened` is not kept alive."""
+    _OPEN.add(opened)
 
 
-def unwatch_forks(one: Inherited) -> None:
-    """It is closed: a child need not know of it. Idempotent."""
-    _OPEN.discard(one)
+def unwatch_forks(closed: Inherited) -> None:
+    """Stop doing so: it is closed, so a child has nothing to let go of. Idempotent."""
+    _OPEN.discard(closed)
 
 
 def _forked() -> None:
-    for one in list(_OPEN):
-        one.forked()
+    for each in list(_OPEN):
+        each.forked()
     _OPEN.clear()
 
 

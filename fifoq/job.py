@@ -1,4 +1,4 @@
-"""A job as its users see it: decoded, with times as aware datetimes. It is a look at one instant and never changes."""
+"""A job as users see it: decoded, with times as aware datetimes. It shows one instant and never changes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class JobError(NamedTuple):
-    """What went wrong in the last attempt that did not succeed, as text."""
+    """The error of the last attempt that went wrong, as text."""
 
     type: str
     message: str
@@ -18,7 +18,7 @@ class JobError(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a running job says it is."""
+    """The progress that a running job has reported."""
 
     done: int
     total: int | None
@@ -27,17 +27,18 @@ class Progress(NamedTuple):
 
 class Job:
     """
-    One call of a task, as the store held it when it was looked at.
+    One call of a task, as the store held it when it was read.
 
     Arguments and result are as they were sent, before they are rebuilt with the task's types; a handle's `result()`
-    has those. Times are aware UTC datetimes.
+    is rebuilt. Times are aware UTC datetimes.
     """
 
-    __slots__ = ("_record", "queue")
+    __slots__ = ("_call", "_record", "queue")
 
     def __init__(self, queue: str, record: Record) -> None:
         self.queue = queue
         self._record = record
+        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     @property
     def id(self) -> str:
@@ -57,11 +58,11 @@ class Job:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        return codec.decode_call(self._record.spec.payload)[0]
+        return self._decoded()[0]
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        return codec.decode_call(self._record.spec.payload)[1]
+        return self._decoded()[1]
 
     @property
     def priority(self) -> int:
@@ -69,7 +70,7 @@ class Job:
 
     @property
     def attempt(self) -> int:
-        """Claims so far, those released not counted."""
+        """Claims so far, without those that were released."""
         return self._record.attempt
 
     @property
@@ -83,7 +84,7 @@ class Job:
 
     @property
     def due_at(self) -> datetime | None:
-        """Until when a delay or a back-off holds it; None otherwise."""
+        """When its delay or back-off ends; None if it has none."""
         return _when(self._record.due_at)
 
     @property
@@ -97,7 +98,7 @@ class Job:
 
     @property
     def result(self) -> Any:
-        """What a succeeded job returned; None otherwise."""
+        """The return value of a succeeded job; None otherwise."""
         return None if self._record.result is None else codec.unpack(self._record.result)
 
     @property
@@ -110,12 +111,12 @@ class Job:
 
     @property
     def reason(self) -> str | None:
-        """Why it was cancelled, or is asked to be."""
+        """Why it was cancelled, or why its cancel was requested."""
         return self._record.reason
 
     @property
     def cancel_requested(self) -> bool:
-        """It is running, and somebody asked for it to be cancelled."""
+        """It is running, and its cancel was requested."""
         return self._record.cancel_requested
 
     @property
@@ -135,6 +136,12 @@ class Job:
     @property
     def owner(self) -> str | None:
         return self._record.spec.owner
+
+    def _decoded(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (args, kwargs), decoded once: a payload may be large, and most readers want both."""
+        if self._call is None:
+            self._call = codec.decode_call(self._record.spec.payload)
+        return self._call
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and (self.queue, self._record) == (other.queue, other._record)

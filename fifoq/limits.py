@@ -1,4 +1,4 @@
-"""Limits and rates: what a gate lets through. Queues, tasks and the values of a task's `by` have one each."""
+"""The limits and rates of gates. Queues, tasks and the values of a task's `by` have a gate each."""
 
 import math
 import re
@@ -18,7 +18,7 @@ class Limit:
     """
     At most `width` jobs at a time, over all workers.
 
-    With `by`, the name of an argument or a tuple of names, so many for each of its values:
+    With `by`, the name of an argument or a tuple of names, the limit holds for each of its values:
     `Limit(2, by="tenant")` runs two jobs of each tenant at a time.
     """
 
@@ -66,7 +66,7 @@ class Rate:
 
 
 class GateSettings(NamedTuple):
-    """What a queue's or a task's gate lets through; None sets no bound. Rates are `interval` and `burst`."""
+    """The settings of a queue's or a task's gate; None sets no bound. A rate is an `interval` and a `burst`."""
 
     limit: int | None = None
     """Jobs running at a time."""
@@ -85,14 +85,14 @@ class GateSettings(NamedTuple):
         rate: str | Rate | None = None,
         capacity: int | None = None,
     ) -> Self:
-        """The settings that plain numbers and strings stand for: `limit=4`, `rate="100/s"`."""
+        """Read settings that may be plain numbers and strings: `limit=4`, `rate="100/s"`."""
         limits = read_limits(limit)
         if capacity is not None and capacity < 1:
             raise ConfigurationError(f"A capacity is at least 1, not {capacity!r}.")
         read = Rate.parse(rate) if isinstance(rate, str) else rate
         return cls(
-            limit=next((one.width for one in limits if one.by is None), None),
-            value_limit=next((one.width for one in limits if one.by is not None), None),
+            limit=next((each.width for each in limits if each.by is None), None),
+            value_limit=next((each.width for each in limits if each.by is not None), None),
             capacity=capacity,
             interval=read.interval if read else None,
             burst=read.burst if read else 1,
@@ -100,11 +100,11 @@ class GateSettings(NamedTuple):
 
 
 def read_limits(limit: int | Limit | Sequence[Limit] | None) -> tuple[Limit, ...]:
-    """The limits that a declaration stands for: at most one of the whole and one `by` arguments."""
+    """Return the limits of a declaration: at most one of the whole task or queue, and one `by` arguments."""
     if limit is None:
         return ()
     limits = (Limit(limit),) if isinstance(limit, int) else (limit,) if isinstance(limit, Limit) else tuple(limit)
-    if sum(one.by is None for one in limits) > 1 or sum(one.by is not None for one in limits) > 1:
+    if sum(each.by is None for each in limits) > 1 or sum(each.by is not None for each in limits) > 1:
         raise ConfigurationError(
             f"A task has at most one limit of its own and one `by` arguments, not {list(limits)}. "
             "To limit by two arguments together, write Limit(n, by=('a', 'b'))."

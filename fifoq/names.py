@@ -1,4 +1,4 @@
-"""The grammar of names, keys and ids: the same on every backend, so that what one accepts another accepts too."""
+"""The grammar of names, keys and ids: the same on every backend, so that jobs can change backends."""
 
 from fifoq.errors import InvalidArguments
 

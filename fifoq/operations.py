@@ -1,4 +1,4 @@
-"""Looking at jobs and steering them: what a Fifoq can do beside enqueueing. Queues are asked in order of name."""
+"""Operations of a Fifoq beside enqueueing: looking at jobs and steering them. Queues are read in order of name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,15 @@ from fifoq.registry import Registry
 from fifoq.task.handle import LOOK_AGAIN, JobHandle
 from fifoq.task.task import NewJob, put_batch
 
+T = TypeVar("T")
+R = TypeVar("R")
+JobId = str | UUID
+
+_LONGEST_ENTRY = 15
+"""Digits of an entry: numbers of 48 bits, which every store can hold."""
+
+# ---- results ----
+
 
 class QueueStats(NamedTuple):
     """The jobs of one queue, counted at one instant."""
@@ -28,11 +37,11 @@ class QueueStats(NamedTuple):
     failed: int
     cancelled: int
     oldest_waiting: float | None
-    """For how many seconds the first job in line has been there; None if none waits."""
+    """For how many seconds the first job in line has waited; None if none waits."""
 
 
 class BlockedKey(NamedTuple):
-    """A key whose next job may not begin, for another reason than that one runs."""
+    """A key whose next job may not begin, for another reason than that a job of it runs. See `BlockedKeyRecord`."""
 
     queue: str
     key: str
@@ -49,7 +58,7 @@ class Page:
 
     jobs: tuple[Job, ...]
     cursor: str | None
-    """What to pass on to see the next page; None at the end."""
+    """The `cursor=` of the next page; None at the end."""
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
@@ -64,7 +73,7 @@ class KeyPage:
 
     keys: tuple[BlockedKey, ...]
     cursor: str | None
-    """What to pass on to see the next page; None at the end."""
+    """The `cursor=` of the next page; None at the end."""
 
     def __iter__(self) -> Iterator[BlockedKey]:
         return iter(self.keys)
@@ -73,15 +82,11 @@ class KeyPage:
         return len(self.keys)
 
 
-T = TypeVar("T")
-JobId = str | UUID
-
-_LONGEST_ENTRY = 15
-"""Digits of an entry: numbers of 48 bits, which every store can hold."""
+# ---- operations ----
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs to show: those that match each part that is given and not None."""
+    """Chooses jobs: those that match each part that is given and not None."""
 
     state: State | str | None
     queue: str | None
@@ -92,44 +97,46 @@ class JobFilter(TypedDict, total=False):
 
 class Operations:
     """
-    What operators do, and programs that show jobs. All of it is asked of the backend; nothing is kept here.
+    Operations for operators, and for programs that show jobs. Each reads from the backend; no state is kept here.
 
-    An id is unique in its queue. Without `queue=`, all queues of this Fifoq are asked, and the first that has the job
-    answers. All raise ConfigurationError if the Fifoq is not open on this loop.
+    An id is unique in its queue. Without `queue=`, the job is looked up in all queues of this Fifoq, and the first one
+    found counts. All operations raise ConfigurationError if the Fifoq is not open on this loop.
     """
 
-    def __init__(self, catalogue: Registry, link: BackendConnection) -> None:
-        self._catalogue = catalogue
-        self._link = link
+    def __init__(self, registry: Registry, connection: BackendConnection) -> None:
+        self._registry = registry
+        self._connection = connection
 
     async def get(self, id: JobId, *, queue: str | None = None) -> Job:
         """Return the job as it is now. Raises JobNotFound."""
         text = _id(id)
-        for each in self._asked(queue):
-            (record,) = await self._link.queue(each).get([text])
+        for each in self._queues(queue):
+            (record,) = await self._connection.queue(each).get([text])
             if record is not None:
                 return Job(each, record)
         raise JobNotFound(text, queue)
 
     async def get_many(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
         """Return these jobs of one queue as they are now, all at one instant, None for each that is not there."""
-        records = await self._link.queue(check_queue_name(queue)).get([_id(id) for id in ids])
+        records = await self._connection.queue(check_queue_name(queue)).get([_id(id) for id in ids])
         return [None if record is None else Job(queue, record) for record in records]
 
     async def finished(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
         """
         Wait for any job to end, also of a task that is not registered here, up to `timeout` seconds (None: for good).
 
-        Returns the job once it has ended, however it did, or None after the timeout. The job goes on when nobody waits
-        for it any more. Raises JobNotFound if there is none, or it is removed before it was seen to end.
+        Returns the job once it has ended, in whichever way, or None after the timeout. The job goes on after that.
+        Raises JobNotFound if there is none, or it is removed before it was seen to end.
         """
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
-        asked = self._link.queue(check_queue_name(queue))
-        record = await asked.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
+        else:
+            check_queue_name(queue)
+        found = self._connection.queue(queue)
+        record = await found.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
         while record is None and timeout is None:
-            record = await asked.finished(text, LOOK_AGAIN)
+            record = await found.finished(text, LOOK_AGAIN)
         return None if record is None else Job(queue, record)
 
     async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
@@ -142,12 +149,12 @@ class Operations:
         _check_limit(limit)
         wanted = _filter(filter)
 
-        async def look(queue: str, place: str) -> tuple[list[Job], str | None]:
-            records = await self._link.queue(queue).find(wanted, _entry(place), limit)
+        async def look(queue: str, position: str) -> tuple[list[Job], str | None]:
+            records = await self._connection.queue(queue).find(wanted, _entry(position), limit)
             jobs = [Job(queue, record) for record in records.records]
             return jobs, None if records.cursor is None else str(records.cursor)
 
-        jobs, following = await _page(self._asked(filter.get("queue")), cursor, look)
+        jobs, following = await _page(self._queues(filter.get("queue")), cursor, look)
         return Page(tuple(jobs), following)
 
     async def jobs(self, **filter: Unpack[JobFilter]) -> AsyncIterator[Job]:
@@ -163,9 +170,9 @@ class Operations:
 
     async def cancel(self, id: JobId, *, queue: str | None = None, reason: str = "cancelled by an operator") -> bool:
         """
-        Cancel a job: at once if it has not begun; else it is asked to stop, and may still end in another way.
+        Cancel a job: at once if it has not begun; else a cancel is requested, and it may still end in another way.
 
-        Returns whether that changed anything: False if it had ended, or was asked before. Raises JobNotFound.
+        Returns whether that changed anything: False if it had ended, or was requested before. Raises JobNotFound.
         """
         return (await self._change(id, queue, lambda each, ids: each.cancel(ids, reason))).changed
 
@@ -191,65 +198,68 @@ class Operations:
     async def pause(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """Begin no job of the queue, of one of its tasks, or of one of its keys, until resumed. Idempotent."""
         _check_one(task, key)
-        await self._link.queue(check_queue_name(queue)).configure([Pause(task, key)])
+        await self._connection.queue(check_queue_name(queue)).configure([Pause(task, key)])
 
     async def resume(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """Lift the pause of exactly that queue, task or key. Idempotent."""
         _check_one(task, key)
-        await self._link.queue(check_queue_name(queue)).configure([Resume(task, key)])
+        await self._connection.queue(check_queue_name(queue)).configure([Resume(task, key)])
 
     async def stats(self) -> dict[str, QueueStats]:
         """Count the jobs of each queue of this Fifoq, each at one instant."""
-        return {name: _stats(await self._link.queue(name).stats()) for name in self._catalogue.queues}
+        return {name: _stats(await self._connection.queue(name).stats()) for name in self._registry.queues}
 
     async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
         """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
         _check_limit(limit)
 
-        async def look(queue: str, place: str) -> tuple[list[BlockedKey], str | None]:
-            page = await self._link.queue(queue).blocked_keys(place or None, limit)
+        async def look(queue: str, position: str) -> tuple[list[BlockedKey], str | None]:
+            page = await self._connection.queue(queue).blocked_keys(position or None, limit)
             return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
 
-        keys, following = await _page(self._asked(queue), cursor, look)
+        keys, following = await _page(self._queues(queue), cursor, look)
         return KeyPage(tuple(keys), following)
 
     async def check(self) -> tuple[str, ...]:
-        """Reach the backend; return what an operator should know of it, a sentence each. Raises if it is unusable."""
-        return await self._link.opening().backend.check()
+        """Reach the backend; return notes on it for its operator, a sentence each. Raises if it is unusable."""
+        return await self._connection.open_backend().backend.check()
 
     async def _change(
         self, id: JobId, queue: str | None, change: Callable[[Queue, Sequence[str]], Awaitable[tuple[Changed, ...]]]
     ) -> Changed:
         text = _id(id)
-        for each in self._asked(queue):
-            (changed,) = await change(self._link.queue(each), [text])
+        for each in self._queues(queue):
+            (changed,) = await change(self._connection.queue(each), [text])
             if changed.state is not None:
                 return changed
         raise JobNotFound(text, queue)
 
-    def _asked(self, queue: str | None) -> tuple[str, ...]:
-        return self._catalogue.queues if queue is None else (check_queue_name(queue),)
+    def _queues(self, queue: str | None) -> tuple[str, ...]:
+        return self._registry.queues if queue is None else (check_queue_name(queue),)
+
+
+# ---- pages ----
 
 
 async def _page(
     queues: Sequence[str], cursor: str | None, look: Callable[[str, str], Awaitable[tuple[list[T], str | None]]]
 ) -> tuple[list[T], str | None]:
-    """One page of one queue, and the cursor behind it. Queues that have nothing more to show are passed over."""
-    queue, place = _read_cursor(cursor, queues)
+    """Return one page of one queue, and the cursor behind it. Queues with no more items are passed over."""
+    queue, position = _read_cursor(cursor, queues)
     remaining = list(queues[queues.index(queue) :] if queue else queues)
     while remaining:
-        items, following = await look(remaining[0], place)
+        items, following = await look(remaining[0], position)
         if following is not None:
             return items, _cursor(remaining[0], following)
         del remaining[0]
         if items:
             return items, _cursor(remaining[0], "") if remaining else None
-        place = ""
+        position = ""
     return [], None
 
 
-def _cursor(queue: str, place: str) -> str:
-    return f"{len(queue)}:{queue}{place}"
+def _cursor(queue: str, position: str) -> str:
+    return f"{len(queue)}:{queue}{position}"
 
 
 def _read_cursor(cursor: str | None, queues: Sequence[str]) -> tuple[str | None, str]:
@@ -262,16 +272,19 @@ def _read_cursor(cursor: str | None, queues: Sequence[str]) -> tuple[str | None,
     return queue, rest[len(queue) :]
 
 
-def _entry(place: str) -> int:
-    if place == "":
+def _entry(position: str) -> int:
+    if position == "":
         return 0
-    if place.isascii() and place.isdecimal() and len(place) <= _LONGEST_ENTRY:
-        return int(place)
+    if position.isascii() and position.isdecimal() and len(position) <= _LONGEST_ENTRY:
+        return int(position)
     raise _no_cursor()
 
 
 def _no_cursor() -> InvalidArguments:
     return InvalidArguments("'cursor' is none that an earlier page of the same look gave.", parameter="cursor")
+
+
+# ---- reading arguments ----
 
 
 def _filter(given: JobFilter) -> Filter:
@@ -309,43 +322,43 @@ def _stats(stats: Stats) -> QueueStats:
     )
 
 
-R = TypeVar("R")
+# ---- operations from threads ----
 
 
 class SyncOperations(Operations):
     """
-    For `def` routes, sync tasks and scripts. They block, so on the thread of the loop itself they raise.
+    The operations for `def` routes, sync tasks and scripts. They block, so on the thread of the loop itself they raise.
 
-    Without an opening, the first one opens this Fifoq in a thread of its own, until it is opened elsewhere.
+    If this Fifoq is not open, the first of them opens it in a thread of its own, until it is opened on another loop.
     """
 
     def run_sync(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """
-        Run `work()` where this Fifoq is open, and return what it returns: for what has no form of its own here.
+        Run `work()` on the loop where this Fifoq is open, and return its result: for all that has no sync form here.
 
             tasks.run_sync(lambda: tasks.worker().drain())
         """
-        return self._link.run(work)
+        return self._connection.run(work)
 
     def enqueue_many_sync(self, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
         """As `enqueue_many`."""
-        return self._link.run(lambda: put_batch(self._link, jobs))
+        return self._connection.run(lambda: put_batch(self._connection, jobs))
 
     def get_sync(self, id: JobId, *, queue: str | None = None) -> Job:
         """As `get`."""
-        return self._link.run(lambda: self.get(id, queue=queue))
+        return self._connection.run(lambda: self.get(id, queue=queue))
 
     def get_many_sync(self, ids: Sequence[JobId], *, queue: str) -> list[Job | None]:
         """As `get_many`."""
-        return self._link.run(lambda: self.get_many(ids, queue=queue))
+        return self._connection.run(lambda: self.get_many(ids, queue=queue))
 
     def finished_sync(self, id: JobId, *, queue: str | None = None, timeout: float | None = None) -> Job | None:
         """As `finished`."""
-        return self._link.run(lambda: self.finished(id, queue=queue, timeout=timeout))
+        return self._connection.run(lambda: self.finished(id, queue=queue, timeout=timeout))
 
     def find_sync(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
         """As `find`."""
-        return self._link.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
+        return self._connection.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
 
     def jobs_sync(self, **filter: Unpack[JobFilter]) -> Iterator[Job]:
         """As `jobs`."""
@@ -357,28 +370,28 @@ class SyncOperations(Operations):
 
     def cancel_sync(self, id: JobId, *, queue: str | None = None, reason: str = "cancelled by an operator") -> bool:
         """As `cancel`."""
-        return self._link.run(lambda: self.cancel(id, queue=queue, reason=reason))
+        return self._connection.run(lambda: self.cancel(id, queue=queue, reason=reason))
 
     def requeue_sync(self, id: JobId, *, queue: str | None = None) -> bool:
         """As `requeue`."""
-        return self._link.run(lambda: self.requeue(id, queue=queue))
+        return self._connection.run(lambda: self.requeue(id, queue=queue))
 
     def skip_sync(self, id: JobId, *, queue: str | None = None) -> bool:
         """As `skip`."""
-        return self._link.run(lambda: self.skip(id, queue=queue))
+        return self._connection.run(lambda: self.skip(id, queue=queue))
 
     def pause_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """As `pause`."""
-        self._link.run(lambda: self.pause(queue, task=task, key=key))
+        self._connection.run(lambda: self.pause(queue, task=task, key=key))
 
     def resume_sync(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
         """As `resume`."""
-        self._link.run(lambda: self.resume(queue, task=task, key=key))
+        self._connection.run(lambda: self.resume(queue, task=task, key=key))
 
     def stats_sync(self) -> dict[str, QueueStats]:
         """As `stats`."""
-        return self._link.run(self.stats)
+        return self._connection.run(self.stats)
 
     def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
         """As `blocked_keys`."""
-        return self._link.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))
+        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))

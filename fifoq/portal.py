@@ -1,4 +1,8 @@
-"""A way for threads into an event loop: into one that somebody else runs, or one in a thread of its own."""
+"""
+A portal for threads into an event loop.
+
+`hop` runs a coroutine on the loop of another thread; `Portal` owns a loop in a thread of its own.
+"""
 
 import asyncio
 import contextlib
@@ -12,12 +16,10 @@ from fifoq.errors import OutcomeUnknown
 
 R = TypeVar("R")
 
+CHECK_INTERVAL = 0.5
+"""Seconds after which a waiting thread checks that the loop is still open: a closed loop never sets the result."""
 
-LOOK = 0.5
-"""Seconds after which a thread that waits looks whether the loop is still there: one that was closed never answers."""
-
-
-CLOSING = 10.0
+CLOSE_TIMEOUT = 10.0
 """Seconds that the end of the process waits for the portal to close."""
 
 
@@ -27,7 +29,7 @@ class LoopGone(Exception):
 
 def hop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
     """
-    Run `work()` on `loop`, which another thread runs, and return what it returns.
+    Run `work()` on `loop`, which another thread runs, and return its result.
 
     When the caller is interrupted, the work is cancelled. Raises LoopGone, or OutcomeUnknown if the loop ended midway.
     """
@@ -62,9 +64,9 @@ def hop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, 
 def _wait(future: "Future[R]", loop: asyncio.AbstractEventLoop) -> R:
     while True:
         try:
-            return future.result(LOOK)
+            return future.result(CHECK_INTERVAL)
         except TimeoutError:
-            if future.done():  # the work's own error, as it happens
+            if future.done():  # the work raised it, not the wait
                 raise
             if loop.is_closed():
                 raise CancelledError from None
@@ -72,10 +74,10 @@ def _wait(future: "Future[R]", loop: asyncio.AbstractEventLoop) -> R:
 
 class Portal:
     """
-    An event loop in a daemon thread, started when it is first needed.
+    An event loop in a daemon thread, started at its first use.
 
-    When the main thread has ended, `close` is run on it: what is open there may have threads of its own, and those
-    would keep the process from ending.
+    When the main thread has ended, the portal runs `close` on that loop: an open backend may have threads of its own,
+    and those would keep the process from ending.
     """
 
     def __init__(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -86,21 +88,21 @@ class Portal:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop. A forked child gets one of its own: its parent's thread is not there."""
+        """The running loop. A forked child starts its own: a fork does not copy the thread of the parent's loop."""
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = _start(), os.getpid()
-                threading.Thread(target=self._end, args=(self._loop,), name="fifoq-portal-end").start()
+                threading.Thread(target=self._close_at_exit, args=(self._loop,), name="fifoq-portal-end").start()
             return self._loop
 
     def owns(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether that is this portal's loop."""
         return loop is self._loop
 
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_at_exit(self, loop: asyncio.AbstractEventLoop) -> None:
         threading.main_thread().join()
         with contextlib.suppress(Exception):
-            asyncio.run_coroutine_threadsafe(self._close(), loop).result(CLOSING)
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(CLOSE_TIMEOUT)
 
 
 def _start() -> asyncio.AbstractEventLoop:

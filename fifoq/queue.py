@@ -1,9 +1,9 @@
 """
-The waist of the house: what a backend implements, and all that the rest of fifoq knows of it. These docstrings are the
-specification; `fifoq.testing` proves a backend against them.
+The backend protocol: all that a backend implements, and all of it that the rest of fifoq uses. These docstrings are
+the specification; `fifoq.testing` proves a backend against them.
 
 A backend holds atomic state and nothing else. It never decides whether a job is tried again, when, or how often: that
-is policy, and lives above.
+is policy, and belongs to the worker.
 
 Words used below
 ----------------
@@ -21,20 +21,20 @@ Every job counts against each gate of its path while a lease holds it, and at no
 
 *score*: `(9 − priority) · 2⁴⁸ + seq`. *Claimable*: offered, with every gate of its path open.
 
-*timers*: each job has at most one at a time, the earliest of what waits for it:
+*timers*: each job has at most one at a time, the earliest of those that apply to its state:
 
 - scheduled: `due_at` (it enters the line), or the end of `expires` (it is cancelled), the latter first if both are due
 - waiting, never claimed: `due_at` for a job in line, or the end of `expires`, likewise
 - waiting again: the end of its back-off or release (`due_at`)
 - running: the end of its lease: back to its place, waiting, `crashes + 1`, claimable at once; or cancelled, if that was
-  asked for
+  requested
 
 Put and claim first fire the timers that are due, by (time, entry), at most `MAX_TIMERS`; nothing else fires any. Until
 then a lease past its end is good. A timer takes effect at the call's own time, not at the time it was set for.
 
-*ended jobs* are kept for the larger of `JobSpec.retain` and the settlement's `retain`, counted from their end; one kept
-for 0 is removed, and counted as purged, in the step that ends it. A halted job is kept until it is requeued or skipped;
-what is left of its time counts from the skip.
+*ended jobs* are kept for the larger of `JobSpec.retain` and the settlement's `retain`, counted from their end; a job
+kept for 0 is removed, and counted as purged, in the step that ends it. A halted job is kept until it is requeued or
+skipped; the rest of its time counts from the skip.
 
 Clock
 -----
@@ -43,10 +43,10 @@ runs on from the last value that the store used (`fifoq.clock.run_on`).
 
 Repeats
 -------
-`put`, `claim` and `settle` carry a `Call`: who calls, and its how-manieth call of this verb on this queue it is. The
-store keeps each caller's last number and reply, per verb, at least for an hour. A call with the last number again
-changes nothing and returns that reply, whatever has become of the jobs since. A call with a smaller number is refused
-with `OutcomeUnknown`. So a caller whose reply was lost repeats the call, and a late duplicate of it is harmless.
+`put`, `claim` and `settle` carry a `Call`: the caller, and the number of this call among its calls of this verb on this
+queue. The store keeps each caller's last number and reply, per verb, at least for an hour. A call with the last number
+again changes nothing and returns that reply, whatever has become of the jobs since. A call with a smaller number is
+refused with `OutcomeUnknown`. So a caller whose reply was lost repeats the call, and a late duplicate is harmless.
 
 Errors
 ------
@@ -62,11 +62,14 @@ from fifoq.limits import GateSettings
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 
 MAX_TIMERS = 1_000
-"""How many timers one call fires at most."""
+"""The most timers that one call fires."""
 MAX_PAGE = 1_000
-"""How many records one page reads at most, shown or not."""
+"""The most records that one page reads, shown or not."""
 KEEP_REPLY = 3_600_000_000
-"""For how many microseconds, at least, a caller's last reply is kept."""
+"""The shortest time for which a caller's last reply is kept, in microseconds."""
+
+
+# ---- values ----
 
 
 class Call(NamedTuple):
@@ -77,10 +80,10 @@ class Call(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What became of one job of a put."""
+    """The reply for one job of a put."""
 
     id: str
-    """Of the job: the one asked for, or the one that already had the id or the unique text."""
+    """The id of the job: of the new one, or of the one that already had the id or the unique text."""
     created: bool
     """False: it was there before, and nothing was changed."""
 
@@ -91,9 +94,9 @@ class Full(NamedTuple):
     task: str | None
     capacity: int
     live: int
-    """How many jobs count against the capacity now."""
+    """The number of jobs that count against the capacity now."""
     asked: int
-    """How many of the batch would."""
+    """The number of jobs of the batch that would count against it."""
 
 
 class Conflict(NamedTuple):
@@ -106,7 +109,7 @@ PutReply = tuple[Receipt, ...] | Full | Conflict
 
 
 class Changed(NamedTuple):
-    """What an operator's call did to one job."""
+    """The effect of an operator's call on one job."""
 
     state: State | None
     """The job's state after the call; None: there is no such job."""
@@ -116,14 +119,14 @@ class Changed(NamedTuple):
 
 
 class Declare(NamedTuple):
-    """What the code says of the queue, or of one of its tasks. The last one counts."""
+    """The settings of the queue, or of one of its tasks, as declared in code. The last declaration counts."""
 
     task: str | None
     settings: GateSettings
 
 
 class Override(NamedTuple):
-    """What an operator says instead, of all settings of that gate at once. It counts until lifted by None."""
+    """An operator's settings in place of the declared ones, all at once. They count until lifted by None."""
 
     task: str | None
     settings: GateSettings | None
@@ -147,7 +150,7 @@ Setting = Declare | Override | Pause | Resume
 
 
 class Gate(NamedTuple):
-    """A queue's or a task's gate as it stands."""
+    """The state of a queue's or a task's gate."""
 
     task: str | None
     """None: the queue's own."""
@@ -156,12 +159,12 @@ class Gate(NamedTuple):
     overridden: bool
     paused: bool
     live: int
-    """Jobs scheduled, waiting or running: what counts against the capacity."""
+    """Jobs scheduled, waiting or running: those that count against the capacity."""
     running: int
 
 
 class Stats(NamedTuple):
-    """Counts of one queue at one instant. All but `purged` sum up to what was ever accepted, less `purged`."""
+    """Counts of one queue at one instant. The first six sum up to `accepted`, less `purged`."""
 
     scheduled: int
     waiting: int
@@ -178,7 +181,7 @@ class Stats(NamedTuple):
     """The queue's own first, then one for each task that was declared, paused, overridden or has live jobs, by name."""
 
 
-class BlockedKey(NamedTuple):
+class BlockedKeyRecord(NamedTuple):
     """A key whose head may not be claimed, for a reason other than running or a limit."""
 
     key: str
@@ -187,28 +190,31 @@ class BlockedKey(NamedTuple):
     reason: str
     """`halted`, `paused` or `backing off`; the first that is true."""
     since: int
-    """When that began: the failure, the pause, or the settlement or put that set the head's `due_at`."""
+    """The time when that began: of the failure, the pause, or the settlement or put that set the head's `due_at`."""
 
 
 class BlockedKeys(NamedTuple):
-    """A page of blocked keys. `cursor` continues behind it; None: there is no more."""
+    """A page of blocked keys. `cursor` continues behind it; None: it is the last page."""
 
-    keys: tuple[BlockedKey, ...]
+    keys: tuple[BlockedKeyRecord, ...]
     cursor: str | None
 
 
 class Audit(NamedTuple):
-    """What a look at everything found."""
+    """The result of a look at everything."""
 
     differences: tuple[str, ...]
-    """Each a sentence: what is stored, and what the jobs say it should be. Empty in a sound store."""
+    """Each a sentence: the stored value, and the value that follows from the jobs. Empty in a sound store."""
     jobs: int
-    """How many records were read."""
+    """The number of records that were read."""
+
+
+# ---- protocols ----
 
 
 @runtime_checkable
 class Queue(Protocol):
-    """One named line of jobs. Each method is atomic: a crash leaves all of it or nothing, and nobody sees half."""
+    """A named queue of jobs. Each method is atomic: a crash leaves all of it or nothing, and no reader sees half."""
 
     name: str
 
@@ -217,10 +223,10 @@ class Queue(Protocol):
         Enter jobs. One reply per batch, in order; the batches are applied one after another in one atomic step.
 
         Fires due timers first. A batch enters as a whole, in list order, or not at all. A spec whose `id` is already
-        in the queue (as long as that job is retained) or earlier in the batch enters nothing: its receipt says
+        in the queue (as long as that job is retained) or earlier in the batch enters nothing: its receipt has
         `created=False`; with another task or payload the batch is a `Conflict`. Else, a spec whose `unique` is held by
         a scheduled or live job, or by an earlier spec of the batch, enters nothing, and its receipt names that job.
-        What is left must fit into the capacity of the queue, and of each task that has one: `scheduled + waiting +
+        The rest must fit into the capacity of the queue, and of each task that has one: `scheduled + waiting +
         running ≤ capacity`; otherwise the batch is `Full`, the queue's capacity tried first, then the tasks' by name.
 
         With `delay = 0` a job is waiting, with `seq = entry`; with a delay it is scheduled, without a seq, unless
@@ -241,17 +247,18 @@ class Queue(Protocol):
         `"{caller}.{number}.{fence}"`.
 
         Rates are token buckets: with `interval` and `burst`, a gate has a token while `tat − now ≤ (burst − 1) ·
-        interval`, where `tat` is the larger of the stored one and now; a claim stores `tat + interval`. What was
-        released gives no token back.
+        interval`, where `tat` is the larger of the stored one and now; a claim stores `tat + interval`. A released
+        lease gives no token back.
 
         Cancelling this coroutine must not lose jobs: either nothing was claimed, or the caller repeats the call.
 
         If fewer than `n` and than `ahead` are leased, the backend may make this caller's next call (`number + 1`) of
         itself, for the rest of `ahead` and otherwise as this one: in the step that makes a job claimable, at most a
-        second or a quarter of the lease later, whichever is less, and only while somebody waits. `wait` ends then, and
-        the next call, whatever it asks for, brings what was leased, with `since`. Until its caller makes that call, the
-        one before may be repeated as ever: its reply may have been lost. A backend need not do any of it; if it may,
-        the reply `stands`, and its caller makes one more claim before it leaves, if only for `n = 0`.
+        second or a quarter of the lease later, whichever is less, and only while a call of `wait` is in progress. That
+        call ends then, and the next claim, whatever its arguments, returns those leases, with `since`. Until its caller
+        makes that claim, the one before may be repeated as ever: its reply may have been lost. A backend need not do
+        any of it; if it may, the reply `stands`, and its caller makes one more claim before it leaves, if only for
+        `n = 0`.
         """
         ...
 
@@ -263,11 +270,11 @@ class Queue(Protocol):
         """
         End leases. Each reply is the state that the job is in now, or None if the lease was lost: nothing changed.
 
-        `Succeed`, `Fail` and `Cancel` end the job; the last with the reason that was asked, or else the outcome's.
-        `Fail` with `halt` on a keyed job keeps its key closed. `Retry` and `Release` put it back, waiting, at its
-        place; with `after > 0` not claimable before then (`due_at`). `Release` gives the attempt back. A job that was
-        asked to cancel ends cancelled by Retry or Release, with the reason that was asked. `error` is kept from Retry
-        and Fail, and cleared by Succeed. Settlements are applied in order. Fires no timers.
+        `Succeed`, `Fail` and `Cancel` end the job; the last with the reason of the request to cancel, if there was one,
+        or else the outcome's. `Fail` with `halt` on a keyed job keeps its key closed. `Retry` and `Release` put it
+        back, waiting, at its place; with `after > 0` not claimable before then (`due_at`). `Release` gives the attempt
+        back. If a cancel was requested, Retry and Release end the job cancelled, with the reason of the request.
+        `error` is kept from Retry and Fail, and cleared by Succeed. Settlements are applied in order. Fires no timers.
         """
         ...
 
@@ -275,17 +282,17 @@ class Queue(Protocol):
         """
         Return True as soon as something may have become claimable since this call began, or False after `timeout`.
 
-        A call that sets a timer earlier than all others counts too: who sleeps until the next one has to know. Only a
-        hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time alone (a timer, a
-        token) does not end it: `Claimed.next_timer` tells of those. Real seconds, under any clock.
+        A call that sets a timer earlier than all others counts too: a worker that sleeps until the next timer must be
+        woken. Only a hint: it may return True for nothing, and a backend may miss a change, but not regularly. Time
+        alone (a timer, a token) does not end it: `Claimed.next_timer` covers those. Real seconds, under any clock.
         """
         ...
 
     def expect(self, id: str) -> None:
         """
-        Say that a job with this id is about to be put here, and that `finished` will be called for it then.
+        Announce that a job with this id is about to be put here, and that `finished` will be called for it then.
 
-        A hint: a backend may have itself told of the end by the put. It need not do anything.
+        A hint: a backend may ask, with the put, to be notified of the end. It need not do anything.
         """
         ...
 
@@ -319,9 +326,9 @@ class Queue(Protocol):
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
         """
-        Cancel what is scheduled or waiting, at once; ask for it if it is running. An ended job stays as it is.
+        Cancel scheduled and waiting jobs, at once; request it of running ones. An ended job stays as it is.
 
-        `changed` is True if it was cancelled, or newly asked for. The first reason asked stands.
+        `changed` is True if it was cancelled, or its cancel newly requested. The reason of the first request stands.
         """
         ...
 
@@ -345,14 +352,14 @@ class Queue(Protocol):
 
     async def purge(self, limit: int) -> int:
         """
-        Remove up to `limit` ended jobs whose time is over, by when it was, and replies past KEEP_REPLY.
+        Remove up to `limit` ended jobs whose time is over, in the order of that time, and replies past KEEP_REPLY.
 
-        Returns how many jobs.
+        Returns the number of jobs removed.
         """
         ...
 
     async def audit(self) -> Audit:
-        """Recompute all that is derived (lines, ready sets, counts, timers) from the jobs, in one look. O(n)."""
+        """Recompute all derived state (lines, ready sets, counts, timers) from the jobs, in one look. O(n)."""
         ...
 
 
@@ -370,7 +377,7 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of every connection, thread and file. Idempotent; never raises for what is already gone."""
+        """Let go of every connection, thread and file. Idempotent; never raises for one that is already gone."""
         ...
 
     def twin(self) -> "Backend":
@@ -386,12 +393,12 @@ class Backend(Protocol):
         ...
 
     async def check(self) -> tuple[str, ...]:
-        """Reach the store; return what an operator should know of it, a sentence each. Raises if it is not usable."""
+        """Reach the store; return notes on it for its operator, a sentence each. Raises if it is not usable."""
         ...
 
 
 class BackendFactory(Protocol):
-    """What an entry point of `fifoq.backends` names."""
+    """The factory that an entry point of `fifoq.backends` names."""
 
     def __call__(self, url: str, *, clock: Clock | None = None) -> Backend:
         """Make a backend for `url`, read strictly. Raises ConfigurationError; never shows the URL's password."""

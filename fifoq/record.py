@@ -1,9 +1,9 @@
 """
-A job as it crosses the seam: what a put asks for, and what a backend keeps of it.
+The values of the backend protocol: jobs as they are put, stored, leased and settled.
 
 Times are whole microseconds of the backend's clock. Payload, meta, result, error and progress are opaque bytes: a
-backend stores them and never looks inside. Tuples, not dataclasses: some of them are made for every job, and a frozen
-dataclass costs three times as much to build.
+backend stores them and never decodes them. These are tuples, not dataclasses: some of them are made for every job, and
+a frozen dataclass costs three times as much to build.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,12 +15,15 @@ T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def fast_constructor(kind: type[T]) -> Callable[[Iterable[Any]], T]:
-    """A constructor of that named tuple from all of its values, in order: 0.1 µs instead of 0.2 µs, and unchecked."""
+    """Return a constructor of that named tuple from its values, in order: 0.1 µs instead of 0.2 µs, unchecked."""
     return cast("Callable[[Iterable[Any]], T]", partial(cast(Any, tuple).__new__, kind))
 
 
+# ---- jobs ----
+
+
 class State(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     SCHEDULED = "scheduled"
     WAITING = "waiting"
@@ -31,7 +34,7 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is over, unless somebody requeues it."""
+        """Whether the job has ended. A failed one may be requeued."""
         return self in _ENDED
 
 
@@ -39,13 +42,13 @@ _ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class JobSpec(NamedTuple):
-    """One job of a put: all that is fixed about it for good. Durations are in microseconds."""
+    """One job of a put: the part of it that never changes. Durations are in microseconds."""
 
     id: str
     task: str
     payload: bytes
     key: str | None = None
-    """The ordering key; None promises nothing but oldest first."""
+    """The ordering key. Without one, the job is only promised to run oldest first."""
     value: str | None = None
     """The gate below the task's: the text of the argument(s) that the task's limit is `by`, or None."""
     priority: int = 0
@@ -53,13 +56,13 @@ class JobSpec(NamedTuple):
     delay: int = 0
     """How long after the put it falls due. Zero: at once."""
     in_line: bool = False
-    """With a delay: take the place in the line now, and hold it, instead of when due."""
+    """With a delay: enter the line now, and hold that place, instead of when due."""
     expires: int | None = None
-    """Cancelled, with the reason `expired`, if so long after the put it was never claimed."""
+    """How long after the put it is cancelled, with the reason `expired`, if it was never claimed."""
     unique: str | None = None
     """At most one scheduled or live job of the queue has this text."""
     retain: int = 0
-    """How long the record is kept after the job ended; a settlement may ask for longer, never for less."""
+    """How long the record is kept after the job ended; a settlement may set a longer time, never a shorter one."""
     owner: str | None = None
     meta: bytes = b""
 
@@ -71,7 +74,7 @@ class Record(NamedTuple):
     entry: int
     """Its number in the order of puts, for good."""
     seq: int | None
-    """Its place in the line: `entry`, unless it entered later. None while it is scheduled."""
+    """Its place in the line: `entry`, unless it entered the line later. None while it is scheduled."""
     state: State
     attempt: int
     """Claims so far, less those that were released."""
@@ -81,24 +84,24 @@ class Record(NamedTuple):
     due_at: int | None
     """Until when a delay or a back-off holds it; None once that has fired."""
     started_at: int | None
-    """When the newest claim was."""
+    """The time of the newest claim."""
     finished_at: int | None
     worker: str | None
-    """The name of the worker of the newest claim."""
+    """The name of the worker that made the newest claim."""
     result: bytes | None
     error: bytes | None
-    """Of the last attempt that went wrong; a success clears it."""
+    """The error of the last attempt that went wrong; a success clears it."""
     progress: bytes | None
     reason: str | None
-    """Why it was cancelled, or is asked to be."""
+    """Why it was cancelled, or why its cancel was requested."""
     cancel_requested: bool
-    """It is running and asked to be cancelled."""
+    """It is running, and its cancel was requested."""
     halted: bool
     """It failed and keeps its key closed."""
 
 
 class Filter(NamedTuple):
-    """Which records a page shows: those that match each part that is not None."""
+    """Chooses the records of a page: those that match each part that is not None."""
 
     state: State | None = None
     task: str | None = None
@@ -107,10 +110,13 @@ class Filter(NamedTuple):
 
 
 class Records(NamedTuple):
-    """A page of records in order of entry. `cursor` continues behind it; None: there is no more."""
+    """A page of records in order of entry. `cursor` continues behind it; None: it is the last page."""
 
     records: tuple[Record, ...]
     cursor: int | None
+
+
+# ---- leases ----
 
 
 class Lease(NamedTuple):
@@ -124,12 +130,12 @@ class Lease(NamedTuple):
     entry: int
     seq: int
     attempt: int
-    """Claims so far, this one counted."""
+    """Claims so far, this one included."""
     crashes: int
     """Leases of this job that ended unsettled."""
     created_at: int
     started_at: int
-    """When this claim was."""
+    """The time of this claim."""
 
 
 class Claimed(NamedTuple):
@@ -137,15 +143,15 @@ class Claimed(NamedTuple):
 
     leases: tuple[Lease, ...]
     next_timer: int | None
-    """Microseconds until time alone may make another job claimable, never too late; None if it will not."""
+    """Microseconds until time alone may make another job claimable, at the latest; None if it will not."""
     stands: bool = False
     """The backend may make the caller's next call of itself (`ahead`)."""
     since: float | None = None
-    """When the leases began, at the earliest (`time.monotonic()`), if that may be before the call was sent."""
+    """The earliest possible begin of the leases (`time.monotonic()`), if that may be before the call was sent."""
 
 
 class Extension(NamedTuple):
-    """A heartbeat: hold the lease for `lease` microseconds from now, and store the progress if there is any."""
+    """A heartbeat: extend the lease to `lease` microseconds from now, and store the progress if there is any."""
 
     id: str
     token: str
@@ -154,13 +160,16 @@ class Extension(NamedTuple):
 
 
 class Hold(Enum):
-    """What an extension found."""
+    """The reply to an extension."""
 
     HELD = "held"
     CANCEL = "cancel requested"
-    """Held and extended, but somebody asked for the job to be cancelled."""
+    """Held and extended, but the cancel of the job was requested."""
     LOST = "lost"
     """The lease had ended: nothing was changed."""
+
+
+# ---- settlements ----
 
 
 class Succeed(NamedTuple):
@@ -191,11 +200,11 @@ class Retry(NamedTuple):
     after: int
     error: bytes
     retain: int
-    """How long to keep it if it ends cancelled instead, because somebody had asked for that."""
+    """How long to keep it if it ends cancelled instead, because its cancel was requested."""
 
 
 class Release(NamedTuple):
-    """Hand it back to its place unharmed: the attempt does not count. Claimable `after` microseconds from now."""
+    """Put it back at its place, without counting the attempt. Claimable `after` microseconds from now."""
 
     after: int
     retain: int

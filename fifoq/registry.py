@@ -1,4 +1,4 @@
-"""What a Fifoq declares: its queues and tasks, by name. It knows no backend; it says what is to be written there."""
+"""The registry of a Fifoq: its declared queues and tasks, by name. It has the settings for a backend."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_queue_name
 from fifoq.queue import Declare, Setting
-from fifoq.task.definition import TaskDefinition, TaskSettings, register
+from fifoq.task.definition import DEFAULT_QUEUE, TaskDefinition, TaskSettings, define
 from fifoq.task.handle import Connection
 from fifoq.task.task import Task
 
@@ -21,7 +21,7 @@ class Registry:
     def __init__(self) -> None:
         self.tasks: dict[str, AnyTask] = {}
         self.definitions: dict[str, dict[str, TaskDefinition]] = {}
-        """By queue, by task: for workers. The same objects for good, so that a worker sees what is registered later."""
+        """By queue, by task: for workers. The same objects for good, so that a worker sees tasks registered later."""
         self._queues: dict[str, GateSettings] = {}
         self._ordered: set[str] = set()
         self._max_payload = MAX_PAYLOAD
@@ -40,7 +40,7 @@ class Registry:
         rate: str | Rate | None,
         capacity: int | None,
     ) -> Setting:
-        """Declare a queue; return what its backend is to be told."""
+        """Declare a queue; return the setting for its backend."""
         try:
             check_queue_name(name)
         except InvalidArguments as error:
@@ -58,30 +58,29 @@ class Registry:
 
     def add_task(self, function: Callable[..., Any], settings: TaskSettings, connection: Connection) -> AnyTask:
         """Register a task."""
-        queue = settings.get("queue", "default")
-        registration = register(function, settings, ordered=queue in self._ordered)
-        definition = registration.definition
+        queue = settings.get("queue", DEFAULT_QUEUE)
+        definition = define(function, settings, ordered=queue in self._ordered)
         if definition.name in self.tasks:
             other = self.tasks[definition.name].function
             raise ConfigurationError(
-                f"Two tasks are named {definition.name!r}: {_place(other)} and {_place(function)}. "
+                f"Two tasks are named {definition.name!r}: {_full_name(other)} and {_full_name(function)}. "
                 "Name one of them differently: @tasks.task(name='...')."
             )
         definition.signature.limit = self._max_payload
-        task: AnyTask = Task(registration, connection)
+        task: AnyTask = Task(definition, connection)
         self.tasks[definition.name] = task
         self.definitions.setdefault(definition.queue, {})[definition.name] = definition
         return task
 
     def settings_of(self, queue: str) -> Sequence[Setting]:
-        """What the queue's backend is to be told at open: of the queue if it was declared, and of its tasks."""
+        """Return the settings to write at open: that of the queue, if it was declared, and those of its tasks."""
         declared = self._queues.get(queue)
         settings: list[Setting] = [] if declared is None else [Declare(None, declared)]
-        settings += [Declare(name, self.tasks[name].registration.gates) for name in self.definitions.get(queue, {})]
+        settings += [Declare(name, self.tasks[name].definition.gates) for name in self.definitions.get(queue, {})]
         return settings
 
     def definitions_of(self, queues: Sequence[str] | None) -> dict[str, dict[str, TaskDefinition]]:
-        """What a worker on these queues knows. Raises ConfigurationError for a queue without tasks."""
+        """Return the tasks for a worker on these queues. Raises ConfigurationError for a queue without tasks."""
         if queues is None:
             return self.definitions
         unknown = [queue for queue in queues if queue not in self.definitions]
@@ -91,7 +90,7 @@ class Registry:
         return {queue: self.definitions[queue] for queue in queues}
 
     def resolve(self, max_payload: int) -> None:
-        """Resolve the annotations of all tasks, and set how large their payloads may be. Raises ConfigurationError."""
+        """Resolve the annotations of all tasks, and set the limit of their payloads. Raises ConfigurationError."""
         self._max_payload = max_payload
         for task in self.tasks.values():
             task.signature.limit = max_payload
@@ -105,5 +104,5 @@ class Registry:
         )
 
 
-def _place(function: Callable[..., Any]) -> str:
+def _full_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"

@@ -1,4 +1,4 @@
-"""When a job that went wrong is tried again. Pure: it knows no clock, no queue and no worker."""
+"""The retry policy of a task: whether and when a job that went wrong is tried again. It needs no clock and no queue."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Retry:
     Try up to `attempts` times, the first one counted.
 
     The n-th retry waits `backoff · 2ⁿ⁻¹` seconds, at most `max_delay`; with `jitter`, a random part of that between
-    half and all of it. Exceptions that are not in `on` fail the job at once.
+    half and all of it. An exception that is not in `on` fails the job at once.
     """
 
     attempts: int = 3

@@ -13,11 +13,11 @@ from fifoq.names import check_queue_name
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a Fifoq was told. Times are in seconds."""
+    """The settings of a Fifoq. Times are in seconds."""
 
     url: str = "memory://"
     queues: tuple[str, ...] | None = None
-    """What a worker works on; None: all queues that have tasks here."""
+    """The queues a worker works on; None: all queues that have tasks here."""
     concurrency: int = 100
     """Jobs that a worker runs at a time."""
     threads: int = 40
@@ -34,9 +34,9 @@ class Settings:
     @classmethod
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> "Settings":
         """
-        Put settings together. What is given as None counts as not given.
+        Read the settings from arguments, environment and defaults. An argument of None counts as not given.
 
-        Raises ConfigurationError, naming the argument or the variable that is wrong.
+        Raises ConfigurationError, naming the wrong argument or variable.
         """
         unknown = given.keys() - _SOURCES.keys()
         if unknown:
@@ -58,7 +58,7 @@ class SettingArguments(TypedDict, total=False):
 
 
 class _Source(NamedTuple):
-    """Where one setting comes from, and how it is read. `check` raises ValueError with what it should be."""
+    """Where one setting comes from, and how it is read. `check` raises ValueError, which describes a right one."""
 
     variable: str
     check: Callable[[Any], Any]
@@ -111,7 +111,7 @@ def _queues(value: Any) -> tuple[str, ...]:
 
 def _url(value: Any) -> str:
     if not isinstance(value, str) or "://" not in value:
-        # Not shown: what somebody took for a URL may hold a password.
+        # The value is not shown: it may contain a password.
         raise ValueError("is a URL like memory://, sqlite:///jobs.db or redis://localhost:6379/0.")
     return value
 

@@ -1,4 +1,4 @@
-"""What the URLs of all stores have in common: a query that is read strictly. It knows no store."""
+"""Reads the query of a store's URL, strictly. It is the same for all stores."""
 
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
@@ -6,14 +6,14 @@ from urllib.parse import parse_qsl
 from fifoq.errors import ConfigurationError
 
 LONGEST = 3_600.0
-"""Seconds that a URL may name."""
+"""The longest time that a URL may set, in seconds."""
 
 
 def read_query(query: str, known: Sequence[str], what: str) -> dict[str, str]:
     """
-    Return the parameters of a URL's query by name. `what` is the kind of URL, as errors name it.
+    Return the parameters of a URL's query by name. `what` is the kind of URL, for errors.
 
-    Raises ConfigurationError for one that is not `known`, is said twice or says nothing, and for what is no query.
+    Raises ConfigurationError for a parameter that is unknown, repeated or empty, and for a malformed query.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -28,7 +28,7 @@ def read_query(query: str, known: Sequence[str], what: str) -> dict[str, str]:
                 f"A {what} URL takes the parameters {', '.join(known)}, and no others like {name!r}."
             )
         if name in options:
-            raise ConfigurationError(f"A {what} URL says {name!r} once, not twice.")
+            raise ConfigurationError(f"A {what} URL has the parameter {name!r} once, not twice.")
         if not value:
             raise ConfigurationError(f"The parameter {name!r} of a {what} URL has no value.")
         options[name] = value
@@ -36,7 +36,7 @@ def read_query(query: str, known: Sequence[str], what: str) -> dict[str, str]:
 
 
 def read_timeout(text: str) -> float:
-    """Return the seconds that `timeout=` says. Raises ConfigurationError."""
+    """Return the seconds of `timeout=`. Raises ConfigurationError."""
     try:
         seconds = float(text)
     except ValueError:

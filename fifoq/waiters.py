@@ -1,4 +1,4 @@
-"""How a backend wakes those who wait on one loop: each has a ring, and what it is given ends the wait."""
+"""Waiters of one event loop, which a backend wakes with a value."""
 
 import asyncio
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Waiter:
-    """Of one who waits. The first that it is given counts, until he has had it."""
+    """One coroutine that waits for a value. The first value given counts, until `within` has returned it."""
 
     __slots__ = ("_future", "_loop")
 
@@ -16,12 +16,12 @@ class Waiter:
         self._future: asyncio.Future[Any] = self._loop.create_future()
 
     def give(self, value: Any) -> None:
-        """Wake him with this."""
+        """Wake the waiter with `value`."""
         if not self._future.done():
             self._future.set_result(value)
 
     async def within(self, timeout: float) -> Any:
-        """What it is given within `timeout` seconds, or None; it can be asked again."""
+        """Return the value given within `timeout` seconds, or None. After None it may be called again."""
         if not self._future.done():
             timer = self._loop.call_later(timeout, self.give, None)
             try:
@@ -35,33 +35,33 @@ class Waiter:
 
 
 class JobWaiters:
-    """Of those who wait for something of one job each."""
+    """The waiters for something about a job, by job id."""
 
     def __init__(self) -> None:
-        self._rings: dict[str, set[Waiter]] = {}
+        self._waiters: dict[str, set[Waiter]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._rings)
+        return bool(self._waiters)
 
     @contextmanager
     def waiting(self, id: str) -> "Generator[Waiter]":
-        """A ring for somebody who waits for this job."""
-        ring = Waiter()
-        rings = self._rings.setdefault(id, set())
-        rings.add(ring)
+        """Register a new waiter for this job for a block."""
+        waiter = Waiter()
+        waiters = self._waiters.setdefault(id, set())
+        waiters.add(waiter)
         try:
-            yield ring
+            yield waiter
         finally:
-            rings.discard(ring)
-            if not rings and self._rings.get(id) is rings:
-                del self._rings[id]
+            waiters.discard(waiter)
+            if not waiters and self._waiters.get(id) is waiters:
+                del self._waiters[id]
 
     def give(self, id: str, value: Any) -> None:
-        """Wake all who wait for this job."""
-        for ring in self._rings.get(id, ()):
-            ring.give(value)
+        """Wake all waiters for this job."""
+        for waiter in self._waiters.get(id, ()):
+            waiter.give(value)
 
     def give_all(self, value: Any) -> None:
-        """Wake all."""
-        for id in self._rings:
+        """Wake all waiters for all jobs."""
+        for id in self._waiters:
             self.give(id, value)

@@ -1,6 +1,8 @@
-"""The distribution holds what it should, and works where nothing else is installed."""
+"""The distribution holds the files that it should, and works in an environment that holds nothing else."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -23,7 +25,7 @@ PACKAGES = {
     "fifoq_redis": ROOT / "backends" / "fifoq_redis",
     "fifoq_sqlite": ROOT / "backends" / "fifoq_sqlite",
 }
-"""All top-level names that the wheel claims, of those that everybody shares, and where their sources are."""
+"""The folder of each top-level package that the wheel installs."""
 REDIS = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel")
 
 RUN_A_JOB = """
@@ -49,7 +51,7 @@ print(json.dumps({
 }))
 """
 CONNECT_SQLITE = """
-from fifoq.connect import connect
+from fifoq.backends import connect
 from fifoq.errors import ConfigurationError
 
 try:
@@ -66,7 +68,7 @@ for package in sys.argv[1:]:
             try:
                 importlib.import_module(module.name)
             except ModuleNotFoundError as error:
-                if error.name not in ("pytest", "hypothesis"):  # the kit is for those who test
+                if error.name not in ("pytest", "hypothesis"):  # the test kit needs them
                     raise
                 continue
         print(module.name)
@@ -87,6 +89,22 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
     return Archives(sdist, wheel)
 
 
+@pytest.fixture(scope="module")
+def bare(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment outside the checkout that holds the wheel, without extras."""
+    python = empty_environment(tmp_path_factory.mktemp("bare"))
+    install(python, f"{archives.wheel}")
+    return python
+
+
+@pytest.fixture(scope="module")
+def complete(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment outside the checkout that holds the wheel with all extras for users."""
+    python = empty_environment(tmp_path_factory.mktemp("complete"))
+    install(python, f"{archives.wheel}[all]")
+    return python
+
+
 @pytest.fixture
 def in_wheel(archives: Archives) -> list[PurePosixPath]:
     with zipfile.ZipFile(archives.wheel) as wheel:
@@ -99,9 +117,9 @@ def in_sdist(archives: Archives) -> Iterator[dict[PurePosixPath, tarfile.TarInfo
         yield {PurePosixPath(*PurePosixPath(member.name).parts[1:]): member for member in sdist}
 
 
-def test_the_wheel_claims_these_top_level_names_and_no_others(in_wheel: list[PurePosixPath]) -> None:
-    claimed = {path.parts[0] for path in in_wheel}
-    assert claimed == {*PACKAGES, f"fifoq-{PROJECT['version']}.dist-info"}
+def test_the_wheel_installs_these_top_level_names_and_no_others(in_wheel: list[PurePosixPath]) -> None:
+    installed = {path.parts[0] for path in in_wheel}
+    assert installed == {*PACKAGES, f"fifoq-{PROJECT['version']}.dist-info"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -113,7 +131,24 @@ def test_every_file_of_a_package_is_in_the_wheel_and_nothing_else(in_wheel: list
     assert f"{package}/py.typed" in expected
 
 
-def test_the_sdist_brings_what_one_needs_to_check_it(in_sdist: dict[PurePosixPath, tarfile.TarInfo]) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_that_code_opens_by_importlib_resources_is_in_the_wheel(
+    in_wheel: list[PurePosixPath], package: str
+) -> None:
+    for opened in resources(PACKAGES[package]):
+        found = {path for path in in_wheel if path.is_relative_to(opened)}
+        assert found, f"{opened} is not in the wheel"
+        folder = PACKAGES[package].parent / opened
+        kept = [path for path in [folder, *folder.rglob("*")] if path.is_file() and "__pycache__" not in path.parts]
+        assert found == {PurePosixPath(path.relative_to(PACKAGES[package].parent)) for path in kept}
+
+
+def test_the_search_for_resources_finds_those_of_the_demo_and_the_backends() -> None:
+    found = {package: [path.parts[0] for path in resources(source)] for package, source in PACKAGES.items()}
+    assert {package for package, paths in found.items() if paths} == {"fifoq", "fifoq_redis", "fifoq_sqlite"}
+
+
+def test_the_sdist_brings_everything_that_a_check_needs(in_sdist: dict[PurePosixPath, tarfile.TarInfo]) -> None:
     for name in ["README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", "tests/test_packaging.py"]:
         assert PurePosixPath(name) in in_sdist
     for name in ["check", "demo", "tools/check.py", "examples/scoreboard.py", "docs/guarantees.md"]:
@@ -128,7 +163,7 @@ def test_the_sdist_brings_no_caches(in_sdist: dict[PurePosixPath, tarfile.TarInf
     assert not [path for path in in_sdist if "__pycache__" in path.parts or path.suffix in (".pyc", ".db")]
 
 
-def test_entry_points_name_what_is_there(archives: Archives) -> None:
+def test_the_entry_points_are_the_backends_and_the_command(archives: Archives) -> None:
     points = ConfigParser()
     with zipfile.ZipFile(archives.wheel) as wheel:
         points.read_string(wheel.read(f"fifoq-{PROJECT['version']}.dist-info/entry_points.txt").decode())
@@ -140,31 +175,80 @@ def test_entry_points_name_what_is_there(archives: Archives) -> None:
     assert dict(points["console_scripts"]) == {"fifoq": "fifoq.cli:main"}
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_wheel_works_in_an_empty_environment(archives: Archives, tmp_path: Path) -> None:
-    python = empty_environment(tmp_path / "environment")
-    install(python, f"{archives.wheel}")
-    told = json.loads(run(python, "-I", "-c", RUN_A_JOB, cwd=tmp_path))
-    assert told["result"] == ["m1", 7]
-    assert told["version"] == PROJECT["version"]
-    assert told["backends"] == sorted(["memory", "sqlite", *REDIS])
-    assert all(Path(file).is_relative_to(tmp_path) for file in told["from"])
+def test_the_wheel_runs_jobs_in_an_environment_without_extras(bare: Path, tmp_path: Path) -> None:
+    report = json.loads(run(bare, "-I", "-c", RUN_A_JOB, cwd=tmp_path))
+    assert report["result"] == ["m1", 7]
+    assert report["version"] == PROJECT["version"]
+    assert report["backends"] == sorted(["memory", "sqlite", *REDIS])
+    assert all(Path(file).is_relative_to(bare.parents[1]) for file in report["from"])
 
-    refused = subprocess.run([python.with_name("fifoq"), "demo"], cwd=tmp_path, capture_output=True, text=True)
+
+def test_a_command_that_lacks_its_extra_names_it(bare: Path, tmp_path: Path) -> None:
+    refused = subprocess.run([bare.with_name("fifoq"), "demo"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode != 0
     assert 'pip install "fifoq[cli]"' in refused.stderr
 
-    without = subprocess.run([python, "-I", "-c", CONNECT_SQLITE], cwd=tmp_path, capture_output=True, text=True)
-    assert without.stdout.strip().endswith('Run: pip install "fifoq[sqlite]"'), without
 
-    install(python, f"{archives.wheel}[cli,fastapi,redis,sqlite]")
-    assert "SqliteBackend" in run(python, "-I", "-c", CONNECT_SQLITE, cwd=tmp_path)
-    imported = run(python, "-I", "-c", IMPORT_ALL, *PACKAGES, cwd=tmp_path).split()
-    assert {"fifoq.worker.worker", "fifoq.cli.demo.command", "fifoq_fastapi.router"} <= set(imported)
-    assert PROJECT["version"] in run(python.with_name("fifoq"), "--version", cwd=tmp_path)
+def test_a_backend_that_lacks_its_extra_names_it(bare: Path, tmp_path: Path) -> None:
+    printed = run(bare, "-I", "-c", CONNECT_SQLITE, cwd=tmp_path)
+    assert printed.strip().endswith('Run: pip install "fifoq[sqlite]"')
+
+
+def test_every_module_of_the_wheel_can_be_imported_where_its_extras_are(complete: Path, tmp_path: Path) -> None:
+    assert "SqliteBackend" in run(complete, "-I", "-c", CONNECT_SQLITE, cwd=tmp_path)
+    imported = run(complete, "-I", "-c", IMPORT_ALL, *PACKAGES, cwd=tmp_path).split()
+    assert {"fifoq.worker.worker", "fifoq.cli.demo.command", "fifoq_fastapi.routing"} <= set(imported)
+    assert PROJECT["version"] in run(complete.with_name("fifoq"), "--version", cwd=tmp_path)
+
+
+def test_the_demo_of_the_wheel_runs_in_an_empty_folder(complete: Path, tmp_path: Path) -> None:
+    printed = run(complete.with_name("fifoq"), "demo", "--games", "12", cwd=tmp_path)
+    assert "12 of 12" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def resources(source: Path) -> Iterator[PurePosixPath]:
+    """The files and folders that modules below `source` open by `importlib.resources.files`, as paths in the wheel."""
+    for module in sorted(source.rglob("*.py")):
+        code = module.read_text("utf-8")
+        if re.search(r"\bimportlib(\.| import )resources\b", code):
+            found = set(resource_paths(ast.parse(code)))
+            assert found, f"{module} uses importlib.resources in a way that this test does not read"
+            yield from (path for path in found if not any(path in other.parents for other in found))
+
+
+def resource_paths(tree: ast.Module) -> Iterator[PurePosixPath]:
+    """The paths that a module makes of `files("package")`, by `joinpath` or `/`, from texts and constants."""
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+
+    def text(node: ast.AST) -> str:
+        found = constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+        assert isinstance(found, str)
+        return found
+
+    def path(node: ast.AST) -> PurePosixPath | None:
+        match node:
+            case ast.Call(ast.Name("files"), [package]):
+                return PurePosixPath(*text(package).split("."))
+            case ast.Call(ast.Attribute(base, "joinpath"), parts):
+                root = path(base)
+            case ast.BinOp(base, ast.Div(), part):
+                root, parts = path(base), [part]
+            case _:
+                return None
+        return None if root is None else root.joinpath(*map(text, parts))
+
+    yield from (found for node in ast.walk(tree) if (found := path(node)) is not None)
 
 
 def empty_environment(folder: Path) -> Path:
@@ -174,7 +258,7 @@ def empty_environment(folder: Path) -> Path:
 
 
 def install(python: Path, requirement: str) -> None:
-    """Install from outside, with what made this environment: uv, or pip."""
+    """Install from outside, with the tool that made this environment: uv or pip."""
     made_by_uv = "\nuv = " in (Path(sys.prefix) / "pyvenv.cfg").read_text()
     uv, pip = ["uv", "pip", "install", "--python", python], [sys.executable, "-m", "pip", "--python", python, "install"]
     run(*(uv if made_by_uv else pip), "--quiet", "-c", ROOT / "constraints.txt", requirement, cwd=ROOT)

@@ -1,7 +1,7 @@
 """
-Everything that must hold before a change is merged. `./check` runs this in an environment made for it.
+All checks that a change must pass before it is merged. `./check` runs this in an environment made for it.
 
-Each step is one command of one tool, so that a step that fails can be repeated alone; the first one that fails ends it.
+Each step is one command of one tool, so that a failed step can be repeated alone. The first failed step ends the run.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = "tests/test_packaging.py"
 ON_ALL_CORES = ("--numprocesses=auto", "--dist=worksteal")
-"""Many tests wait, for processes and servers of their own; that is why even two cores are done in half the time."""
+"""Many tests wait for processes and servers of their own, so even two cores need half the time."""
 
 
 class Step(NamedTuple):
-    """What is checked, and by which command."""
+    """One check: its name and its command."""
 
     name: str
     command: list[str]
 
     def __str__(self) -> str:
-        """The command as one would type it at the root."""
+        """The command, as typed at the root."""
         return shlex.join(part.removeprefix(f"{ROOT}/") for part in self.command)
 
 
@@ -52,7 +52,7 @@ def quick_steps() -> Iterator[Step]:
     yield Step("format", python("-m", "ruff", "format", "--check", "."))
     yield Step("lint", python("-m", "ruff", "check", "."))
     yield Step("types", python("-m", "pyright", "--pythonpath", sys.executable))
-    yield Step("floors", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"])
+    yield Step("layers", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"])
 
 
 def long_steps() -> Iterator[Step]:
@@ -61,20 +61,22 @@ def long_steps() -> Iterator[Step]:
 
 
 def steps_of_other_pythons() -> Iterator[Step]:
-    """Make an environment for each CPython that is found, other than this one, and run the tests in it."""
-    found = subprocess.run(["sh", "tools/pythons"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """Make an environment for each other CPython of this machine, and run the tests in it."""
+    found = subprocess.run(["sh", "tools/pythons.sh"], cwd=ROOT, capture_output=True, text=True, check=True)
     mine = ".".join(platform.python_version_tuple()[:2])
     for version, interpreter in (line.split(" ", 1) for line in found.stdout.splitlines()):
         if version != mine:
             folder = ROOT / ".check" / version
-            yield Step(f"environment {version}", ["sh", "tools/environment", "check", str(folder), "dev", interpreter])
+            yield Step(
+                f"environment {version}", ["sh", "tools/environment.sh", "check", str(folder), "dev", interpreter]
+            )
             yield Step(
                 f"tests {version}", [str(folder / "bin" / "python"), "-m", "pytest", *ON_ALL_CORES, "--maxfail=10"]
             )
 
 
 def environment() -> dict[str, str]:
-    """The environment of every step: settings of fifoq and pytest that a user's shell carries must not decide."""
+    """This environment without settings of fifoq and pytest, as those of a user's shell must not change a result."""
     foreign = ("FIFOQ_", "PYTEST_ADDOPTS")
     return {
         name: value
@@ -84,7 +86,7 @@ def environment() -> dict[str, str]:
 
 
 def run(step: Step) -> float:
-    """Run one step, let it print what it prints, and return the seconds it took. Raises Failed."""
+    """Run one step, with its output on this terminal, and return the seconds that it took. Raises Failed."""
     print(f"\n=== {step.name}: {step}", flush=True)
     start = time.monotonic()
     status = subprocess.run(step.command, cwd=ROOT, env=environment()).returncode

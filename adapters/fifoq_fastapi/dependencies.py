@@ -1,4 +1,4 @@
-"""Dependencies for a user's own routes: `Jobs`, which stands in for BackgroundTasks, and `RateLimit`, which sheds."""
+"""Dependencies for a user's own routes: `Jobs` instead of BackgroundTasks, and `RateLimit`, which sheds floods."""
 
 import math
 import time
@@ -17,20 +17,20 @@ R = TypeVar("R")
 
 
 class JobAdder:
-    """What a route gets that asks for `Jobs`."""
+    """The value of the dependency `Jobs`: enqueues calls of tasks."""
 
     async def add_task(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """
         Enqueue a call of `task` and return its handle: `BackgroundTasks.add_task` with an `await`, and kept in order.
 
-        Raises what `task.enqueue` raises: InvalidArguments, QueueFull, …; ConfigurationError for a function that is no
-        task.
+        Raises the errors of `task.enqueue` (InvalidArguments, QueueFull, …), and ConfigurationError for a function that
+        is no task.
 
             @app.post("/signup", status_code=202)
             async def signup(email: str, jobs: Jobs) -> None:
                 await jobs.add_task(send_welcome, email)
         """
-        # Types are not checked when the app runs, and what used to be given here is a plain function.
+        # Types are not checked when the app runs, and BackgroundTasks takes plain functions here.
         if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(_not_a_task(task))
         return await task.enqueue(*args, **kwargs)
@@ -45,12 +45,12 @@ def _not_a_task(function: object) -> str:
 
 
 async def job_adder() -> JobAdder:
-    """The dependency behind `Jobs`. A coroutine: FastAPI sends all others through its thread pool."""
+    """The dependency behind `Jobs`. It is a coroutine, because FastAPI runs functions in its thread pool."""
     return JobAdder()
 
 
 Jobs = Annotated[JobAdder, Depends(job_adder)]
-"""Ask for it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
+"""Declare it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
 
 
 class RateLimit:
@@ -60,7 +60,7 @@ class RateLimit:
         app = FastAPI(dependencies=[Depends(RateLimit(burst=5000, per_second=1000))])
 
     `burst` requests may come at once; `per_second` refill it. One instance is one bucket, shared by all routes that
-    depend on it. It costs a look at the clock (`clock` in nanoseconds), and nobody waits.
+    depend on it. It costs one reading of the clock (`clock` returns nanoseconds), and no request waits.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class RateLimit:
         self._slack = (burst - 1) * self._interval
         self._clock = clock
         self._full_at = clock()
-        """When the bucket is full again: the further ahead, the emptier it is."""
+        """The time when the bucket will be full again: the further ahead, the emptier it is."""
 
     async def __call__(self) -> None:
         now = self._clock()

@@ -1,4 +1,8 @@
-"""A job's state and progress as server-sent events: each with an id to resume from, ended by the job or the server."""
+"""
+Server-sent events of a job's state and progress, each with an id to resume from.
+
+A stream ends with its job, or when the server shuts down.
+"""
 
 import asyncio
 import logging
@@ -15,29 +19,37 @@ from fifoq import Fifoq
 from fifoq.errors import BackendError, FifoqError, JobNotFound
 from fifoq.job import Job
 from fifoq_fastapi.lifecycle import ServerShutdown
-from fifoq_fastapi.problems import Kind, ProblemResponse, respond
+from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
 from fifoq_fastapi.schemas import job_of, progress_of
 
 log = logging.getLogger("fifoq.fastapi")
 
-TICK = 0.5
-"""Seconds between two looks at the jobs that are followed."""
+POLL_INTERVAL = 0.5
+"""Seconds between two queries of the followed jobs."""
+KEEP_ALIVE = 15.0
+"""Seconds without an event after which a comment is sent: proxies close connections that are idle for longer."""
+RECONNECT_DELAY = 1000
+"""Milliseconds that a client waits before it reconnects a lost stream."""
+TOO_MANY_STREAMS = ProblemType(503, "too-many-streams", "Too many streams")
+
+
+# ---- following jobs ----
 
 
 class FollowedJob:
-    """One job that is followed: its newest look, and a way to wait for another."""
+    """A job that streams follow: its newest snapshot, and a way to wait for the next one."""
 
     def __init__(self, job: Job) -> None:
         self.followers = 0
-        self.ending: asyncio.Task[None] | None = None
-        """Waits for the job's end, so that it is told at once."""
+        self.end_waiter: asyncio.Task[None] | None = None
+        """Waits for the end of the job, so that streams send it at once and not after the next query."""
         self._job: Job | None = job
-        self._born = job.created_at
+        self._created_at = job.created_at
         self._changed = asyncio.Event()
 
-    def show(self, job: Job | None) -> None:
-        """Take a new look. A job that is gone stays so: another one under its id is not followed."""
-        if job is not None and job.created_at != self._born:
+    def update(self, job: Job | None) -> None:
+        """Store a newer snapshot. A job that is gone stays so: another job under its id is not followed."""
+        if job is not None and job.created_at != self._created_at:
             job = None
         if self._job is None or job == self._job:
             return
@@ -45,8 +57,8 @@ class FollowedJob:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def other_than(self, seen: Job | None) -> Job | None:
-        """Return the job once it differs from what was `seen`; None once it is gone."""
+    async def changed_from(self, seen: Job | None) -> Job | None:
+        """Return the job once it differs from `seen`; None once it is gone."""
         while self._job is not None and self._job == seen:
             await self._changed.wait()
         return self._job
@@ -54,98 +66,96 @@ class FollowedJob:
 
 class JobFollower:
     """
-    Looks at the followed jobs of one Fifoq.
+    The followed jobs of one Fifoq, queried regularly.
 
-    Each queue with followed jobs has one asyncio task that asks for all of them at once. Only the newest look is kept:
-    who reads slowly misses what lies between, and costs no memory.
+    Each queue with followed jobs has one asyncio task that queries all of them at once. Only the newest snapshot of a
+    job is kept: a client that reads slowly misses some, and costs no memory.
     """
 
     def __init__(self, tasks: Fifoq) -> None:
         self._tasks = tasks
         self._followed: dict[str, dict[str, FollowedJob]] = {}
-        self._lookers: dict[str, asyncio.Task[None]] = {}
+        self._pollers: dict[str, asyncio.Task[None]] = {}
 
     @contextmanager
     def follow(self, job: Job) -> Generator[FollowedJob]:
-        """Follow a job for a block."""
+        """Follow a job inside the `with` block."""
         jobs = self._followed.setdefault(job.queue, {})
         followed = jobs.setdefault(job.id, FollowedJob(job))
         followed.followers += 1
-        if followed.ending is None:
-            followed.ending = asyncio.create_task(self._end(job, followed), name="fifoq: awaits a followed job")
-        if job.queue not in self._lookers:
-            self._lookers[job.queue] = asyncio.create_task(self._look(job.queue), name="fifoq: looks at jobs")
+        if followed.end_waiter is None:
+            followed.end_waiter = asyncio.create_task(
+                self._await_end(job, followed), name="fifoq: awaits a followed job"
+            )
+        if job.queue not in self._pollers:
+            self._pollers[job.queue] = asyncio.create_task(self._poll(job.queue), name="fifoq: queries followed jobs")
         try:
             yield followed
         finally:
             followed.followers -= 1
             if not followed.followers:
-                followed.ending.cancel()
+                followed.end_waiter.cancel()
                 del jobs[job.id]
-                self._leave(job.queue)
+                self._stop_if_unused(job.queue)
 
-    def _leave(self, queue: str) -> None:
+    def _stop_if_unused(self, queue: str) -> None:
         if not self._followed[queue]:
             del self._followed[queue]
-            self._lookers.pop(queue).cancel()
+            self._pollers.pop(queue).cancel()
 
-    async def _look(self, queue: str) -> None:
-        blind = False
+    async def _poll(self, queue: str) -> None:
+        failing = False
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(POLL_INTERVAL)
             jobs = dict(self._followed[queue])
             try:
                 found = await self._tasks.get_many(list(jobs), queue=queue)
-                blind = False
+                failing = False
             except BackendError as error:
-                if not blind:
-                    log.warning("Followed jobs of queue %r cannot be seen for now: %s", queue, error)
-                blind = True
+                if not failing:
+                    log.warning("Followed jobs of queue %r cannot be read for now: %s", queue, error)
+                failing = True
                 continue
             except FifoqError as error:  # the Fifoq was closed under the streams
                 log.warning("Jobs of queue %r are no longer followed: %s", queue, error)
                 found = [None] * len(jobs)
             for followed, job in zip(jobs.values(), found, strict=True):
-                followed.show(job)
+                followed.update(job)
 
-    async def _end(self, job: Job, followed: FollowedJob) -> None:
+    async def _await_end(self, job: Job, followed: FollowedJob) -> None:
         try:
-            followed.show(await self._tasks.finished(job.id, queue=job.queue))
+            followed.update(await self._tasks.finished(job.id, queue=job.queue))
         except JobNotFound:
-            followed.show(None)
+            followed.update(None)
         except FifoqError:
-            return  # the looks go on, and say what is wrong
+            return  # the queries go on, and log the error
 
 
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a comment is sent: proxies close what is silent for longer."""
-RECONNECT = 1000
-"""Milliseconds after which a client that lost its stream is told to come back."""
-TOO_MANY = Kind(503, "too-many-streams", "Too many streams")
+# ---- streams ----
 
 
-class Subject(NamedTuple):
-    """What a stream is about, and to whom."""
+class StreamTarget(NamedTuple):
+    """The job of one stream, and its client's place in it."""
 
     job: Job
     shown_id: str
-    """The id that the client knows it by."""
+    """The job's id for this client."""
     last_event_id: str | None
-    """What the client has seen already."""
-    ending: ServerShutdown | None
+    """The id of the last event that the client has received."""
+    shutdown: ServerShutdown | None
 
 
 class Streams:
     """The open streams of one router: at most `limit` at a time."""
 
-    def __init__(self, watch: JobFollower, limit: int) -> None:
-        self.watch = watch
+    def __init__(self, follower: JobFollower, limit: int) -> None:
+        self.follower = follower
         self.limit = limit
         self._open = 0
 
     @contextmanager
-    def place(self) -> Generator[bool]:
-        """A place for one stream for a block, or False if all are taken."""
+    def slot(self) -> Generator[bool]:
+        """Take a slot for one stream inside the `with` block; False if all are taken."""
         if self._open >= self.limit:
             yield False
             return
@@ -158,28 +168,27 @@ class Streams:
 
 class EventStream(StreamingResponse):
     """
-    The answer that goes on. It takes its place when it is sent: one that is never sent leaves none taken.
+    The streaming response. It takes its slot when it is sent, so a response that is never sent leaves no slot taken.
 
-    It is not FastAPI's EventSourceResponse, for which an endpoint has to be a generator: that one could no longer
-    answer 404 or 204.
+    It is not FastAPI's EventSourceResponse: an endpoint of that is a generator, which could not answer 404 or 204.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, subject: Subject) -> None:
-        # `no-transform` and the second header keep proxies from collecting what is to be seen at once.
+    def __init__(self, streams: Streams, target: StreamTarget) -> None:
+        # `no-transform` and the second header keep proxies from buffering events.
         super().__init__((), headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"})
         self._streams = streams
-        self._subject = subject
+        self._target = target
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         streams = self._streams
-        with streams.place() as has_place:
-            if not has_place:
+        with streams.slot() as has_slot:
+            if not has_slot:
                 await _refusal(streams.limit)(scope, receive, send)
                 return
-            with streams.watch.follow(self._subject.job) as followed:
-                events = _events(followed, self._subject)
+            with streams.follower.follow(self._target.job) as followed:
+                events = _events(followed, self._target)
                 self.body_iterator = events
                 async with aclosing(events):
                     await super().__call__(scope, receive, send)
@@ -187,17 +196,17 @@ class EventStream(StreamingResponse):
 
 def event_id(job: Job) -> str:
     """Return the id of the event that shows `job` as it is: the same in every process, another after any change."""
-    return blake2b(repr((*_stage(job), job.progress)).encode(), digest_size=12).hexdigest()
+    return blake2b(repr((*_state_fields(job), job.progress)).encode(), digest_size=12).hexdigest()
 
 
-async def _events(followed: FollowedJob, subject: Subject) -> AsyncGenerator[bytes]:
-    job, ending = subject.job, subject.ending
-    yield KEEPALIVE_COMMENT if event_id(job) == subject.last_event_id else _event(job, None, subject.shown_id)
+async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator[bytes]:
+    job, shutdown = target.job, target.shutdown
+    yield KEEPALIVE_COMMENT if event_id(job) == target.last_event_id else _event(job, None, target.shown_id)
     while not job.state.ended:
         try:
-            newer = await _newer(followed, job, ending)
+            newer = await _wait_for_change(followed, job, shutdown)
         except TimeoutError:
-            if ending is not None and ending.told:
+            if shutdown is not None and shutdown.begun:
                 return
             yield KEEPALIVE_COMMENT
             continue
@@ -205,32 +214,32 @@ async def _events(followed: FollowedJob, subject: Subject) -> AsyncGenerator[byt
             yield format_sse_event(event="gone", data_str="{}")
             return
         if event_id(newer) != event_id(job):
-            yield _event(newer, job, subject.shown_id)
+            yield _event(newer, job, target.shown_id)
         job = newer
 
 
-async def _newer(followed: FollowedJob, job: Job, ending: ServerShutdown | None) -> Job | None:
-    async with asyncio.timeout(KEEP_ALIVE) as limit:
-        with nullcontext() if ending is None else ending.cuts(limit):
-            return await followed.other_than(job)
+async def _wait_for_change(followed: FollowedJob, job: Job, shutdown: ServerShutdown | None) -> Job | None:
+    async with asyncio.timeout(KEEP_ALIVE) as timeout:
+        with nullcontext() if shutdown is None else shutdown.cuts(timeout):
+            return await followed.changed_from(job)
 
 
 def _event(job: Job, before: Job | None, shown_id: str) -> bytes:
-    """The whole job, or its progress alone if nothing else has changed since `before`; None begins the stream."""
-    if before is not None and job.progress is not None and _stage(job) == _stage(before):
+    """Return the whole job, or its progress alone if only that has changed since `before`; None begins the stream."""
+    if before is not None and job.progress is not None and _state_fields(job) == _state_fields(before):
         data, name = progress_of(job.progress), "progress"
     else:
         data, name = job_of(job, shown_id), "state"
-    retry = RECONNECT if before is None else None
+    retry = RECONNECT_DELAY if before is None else None
     return format_sse_event(data_str=data.model_dump_json(), event=name, id=event_id(job), retry=retry)
 
 
-def _stage(job: Job) -> tuple[Any, ...]:
-    """All that changes in a job's life, but its progress."""
+def _state_fields(job: Job) -> tuple[Any, ...]:
+    """Return all fields that change in a job's life, except its progress."""
     times = (job.due_at, job.started_at, job.finished_at)
     return (job.created_at, job.state.value, job.attempt, job.crashes, job.cancel_requested, *map(str, times))
 
 
 def _refusal(limit: int) -> ProblemResponse:
     detail = f"This server has {limit:,} streams open. Poll the job instead, or come back later."
-    return respond(TOO_MANY, detail, headers={"Retry-After": "5"})
+    return problem_response(TOO_MANY_STREAMS, detail, headers={"Retry-After": "5"})

@@ -1,4 +1,8 @@
-"""The app's lifespan: opens the Fifoq, runs an embedded worker if asked to, and composes with the app's own."""
+"""
+The app's lifespan: opens the Fifoq, embeds a worker, and composes with the app's own lifespan.
+
+It also detects the server's shutdown, which ends streams and waiting requests.
+"""
 
 import asyncio
 import signal
@@ -13,51 +17,58 @@ from fastapi import FastAPI, Request
 from fifoq import Fifoq, Worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GLANCE = 0.25
-"""Seconds between two looks at a server that can stop without a signal."""
+SERVER_POLL_INTERVAL = 0.25
+"""Seconds between two checks of the server, which can stop without a signal."""
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+"""A lifespan for `FastAPI(lifespan=…)`. It may yield a mapping, which becomes part of `request.state`."""
+
+_STATE = "fifoq"
+
+
+# ---- the shutdown ----
 
 
 class ServerShutdown:
     """
-    Whether the server was told to stop.
+    The beginning of the server's shutdown, by a signal or without.
 
-    A server ends the lifespan only after its last response, so what would go on for as long as a client listens has to
-    be told earlier: streams, and requests that wait for a job.
+    A server ends the lifespan only after its last response. Streams, and requests that wait for a job, would go on for
+    as long as their client reads; so they end when the shutdown begins.
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.begun = False
         self.hurry: Callable[[], None] = _nothing
-        """What to call when somebody does not want to wait."""
-        self._limits: set[asyncio.Timeout] = set()
+        """Called at a second Ctrl-C."""
+        self._timeouts: set[asyncio.Timeout] = set()
         self._server: Any = None
-        """The uvicorn that hears the signals, if it is one."""
+        """The uvicorn server that handles the signals, if there is one."""
 
-    def tell(self) -> None:
-        """The server stops: end what can be ended, on the loop."""
-        self.told = True
-        for limit in tuple(self._limits):
-            _end(limit)
+    def begin(self) -> None:
+        """Note that the server stops, and end all waits inside `cuts`. Call it on the loop."""
+        self.begun = True
+        for timeout in tuple(self._timeouts):
+            _expire(timeout)
 
     @contextmanager
-    def cuts(self, limit: asyncio.Timeout) -> Generator[None]:
-        """While inside, `limit` is over as soon as the server is told to stop."""
-        if self.told:
-            _end(limit)
-        self._limits.add(limit)
+    def cuts(self, timeout: asyncio.Timeout) -> Generator[None]:
+        """Let `timeout` expire as soon as the shutdown begins, while inside the `with` block."""
+        if self.begun:
+            _expire(timeout)
+        self._timeouts.add(timeout)
         try:
             yield
         finally:
-            self._limits.discard(limit)
+            self._timeouts.discard(timeout)
 
     @contextmanager
-    def listening(self) -> Generator[Self]:
+    def handling_signals(self) -> Generator[Self]:
         """
-        Hear SIGINT and SIGTERM before the server does, which gets them all the same.
+        Handle SIGINT and SIGTERM before the server's own handlers, which are called all the same.
 
-        A second SIGINT is from somebody who does not want to wait. A second SIGTERM is not: Ctrl-C in front of a server
-        of several processes sends each of them both.
-        Without a server that listens (tests, threads) nothing is touched.
+        A second SIGINT ends the grace period. A second SIGTERM does not: Ctrl-C in front of a server of several
+        processes sends each of them both signals. Without a server that handles signals (tests, threads) no handler is
+        replaced.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -65,87 +76,84 @@ class ServerShutdown:
         loop = asyncio.get_running_loop()
         before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         chained = {number: handler for number, handler in before.items() if callable(handler)}
-        self._server = _server_of(chained)
-        watching = None
+        self._server = _server_behind(chained)
+        watcher = None
         if self._server is not None:
-            watching = asyncio.create_task(_until_it_stops(self._server, self), name="fifoq: watches the server")
-        heard = False
+            watcher = asyncio.create_task(_watch_server(self._server, self), name="fifoq: watches the server")
+        signalled = False
 
-        def received(number: int, frame: FrameType | None) -> Any:
-            nonlocal heard
-            # Python runs this in the middle of anything: it does no more than wake the loop.
+        def on_signal(number: int, frame: FrameType | None) -> Any:
+            nonlocal signalled
+            # Python runs a handler between any two bytecodes of the main thread, so it only wakes the loop.
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._heard, number == signal.SIGINT and (heard or self.told))
-            heard = True
+                loop.call_soon_threadsafe(self._begin_by_signal, number == signal.SIGINT and (signalled or self.begun))
+            signalled = True
             return chained[number](number, frame)
 
         for number in chained:
-            signal.signal(number, received)
+            signal.signal(number, on_signal)
         try:
             yield self
         finally:
-            if watching is not None:
-                watching.cancel()
+            if watcher is not None:
+                watcher.cancel()
             for number, handler in chained.items():
-                if signal.getsignal(number) is received:
+                if signal.getsignal(number) is on_signal:
                     signal.signal(number, handler)
 
-    def _heard(self, impatient: bool) -> None:
+    def _begin_by_signal(self, impatient: bool) -> None:
         if impatient:
             self.hurry()
-            _drop_clients(self._server)
-        self.tell()
+            _abort_connections(self._server)
+        self.begin()
 
 
-def _nothing() -> None:
-    pass
+def _nothing() -> None: ...
 
 
-def _end(limit: asyncio.Timeout) -> None:
-    limit.reschedule(asyncio.get_running_loop().time())
+def _expire(timeout: asyncio.Timeout) -> None:
+    timeout.reschedule(asyncio.get_running_loop().time())
 
 
-def _server_of(handlers: dict[int, Any]) -> Any:
-    """The uvicorn that hears these signals, or None."""
+def _server_behind(handlers: dict[int, Any]) -> Any:
+    """Return the uvicorn server that has these handlers, or None."""
     server = next((each.__self__ for each in handlers.values() if hasattr(each, "__self__")), None)
     return server if hasattr(server, "should_exit") else None
 
 
-def _drop_clients(server: Any) -> None:
+def _abort_connections(server: Any) -> None:
     """
-    Cut the open connections of a server that was told to stop at once.
+    Cut the open connections of a server that is to stop at once.
 
-    From CPython 3.12.1 on it would wait for them all the same: there `asyncio.Server.wait_closed` does what it says.
+    From CPython 3.12.1 on the server would wait for them all the same: there `asyncio.Server.wait_closed` waits until
+    all connections are closed.
     """
     if getattr(server, "force_exit", False):
         for connection in tuple(server.server_state.connections):
             connection.transport.abort()
 
 
-async def _until_it_stops(server: Any, ending: ServerShutdown) -> None:
-    """It stops also by its flag, or after so many requests."""
-    while not (server.should_exit or _closed(server)):  # noqa: ASYNC110 (a server has no event for it)
-        await asyncio.sleep(GLANCE)
-    ending.tell()
+async def _watch_server(server: Any, shutdown: ServerShutdown) -> None:
+    """Begin the shutdown when the server stops without a signal: by its flag, or after its last request."""
+    while not (server.should_exit or _stopped_listening(server)):  # noqa: ASYNC110 (a server has no event for it)
+        await asyncio.sleep(SERVER_POLL_INTERVAL)
+    shutdown.begin()
 
 
-def _closed(server: Any) -> bool:
-    """Whether it no longer listens. Before it has begun to, nothing is said."""
+def _stopped_listening(server: Any) -> bool:
+    """Whether the server no longer listens. False before it has begun to."""
     listeners = getattr(server, "servers", [])
     return bool(listeners) and not any(each.is_serving() for each in listeners)
 
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
-"""What `FastAPI(lifespan=…)` takes. It may yield a mapping: that becomes part of `request.state`."""
-
-_STATE = "fifoq"
+# ---- the lifespan ----
 
 
-class Running(NamedTuple):
-    """What a lifespan holds open."""
+class OpenApp(NamedTuple):
+    """The open resources of one Fifoq in one app."""
 
     worker: Worker | None
-    ending: ServerShutdown
+    shutdown: ServerShutdown
 
 
 def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -> Lifespan:
@@ -153,9 +161,10 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
     Return a lifespan for `FastAPI(lifespan=…)` that opens `tasks`, and with `worker=True` runs its jobs here.
 
     `then` is the app's own lifespan, or that of another Fifoq. It starts when `tasks` is open and before the worker
-    claims anything, and ends after the worker: jobs find what it set up, and it may enqueue. At shutdown the server
-    first ends its requests; the worker goes on claiming until then, so that those which await results can finish, and
-    has its grace period after that. Streams, and requests that wait for a job by `?wait=`, end at the server's signal.
+    claims anything, and ends after the worker: jobs can use its resources, and it may enqueue. At shutdown the server
+    first ends its requests; the worker goes on claiming until then, so that requests which await results can finish,
+    and has its grace period after that. Streams, and requests that wait for a job by `?wait=`, end at the server's
+    signal.
 
         app = FastAPI(lifespan=lifespan(tasks, worker=True, then=open_database))
     """
@@ -165,17 +174,17 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tasks)
             state = dict(await stack.enter_async_context(then(app)) or {}) if then else {}
-            ending = stack.enter_context(ServerShutdown().listening())
+            shutdown = stack.enter_context(ServerShutdown().handling_signals())
             embedded = await stack.enter_async_context(tasks.worker()) if worker else None
             if embedded is not None:
-                ending.hurry = embedded.hurry
-            held = {**state.get(_STATE, {}), tasks: Running(embedded, ending)}
-            yield {**state, _STATE: held}
+                shutdown.hurry = embedded.hurry
+            apps = {**state.get(_STATE, {}), tasks: OpenApp(embedded, shutdown)}
+            yield {**state, _STATE: apps}
 
     return run
 
 
-def running(request: Request, tasks: Fifoq) -> Running | None:
-    """Return what this app's lifespan holds open of `tasks`; None if it was not run, or is not `lifespan`."""
-    held = cast("Mapping[Fifoq, Running]", getattr(request.state, _STATE, {}))
-    return held.get(tasks)
+def open_app(request: Request, tasks: Fifoq) -> OpenApp | None:
+    """Return the worker and shutdown of `tasks` in this app; None if the app was not started with `lifespan(tasks)`."""
+    apps = cast("Mapping[Fifoq, OpenApp]", getattr(request.state, _STATE, {}))
+    return apps.get(tasks)

@@ -1,7 +1,7 @@
 """
-The routes of a Fifoq: enqueue, look, follow and steer jobs, queues, and whether the service is up.
+The router of a Fifoq: the path of each route.
 
-Which route is where. What they do is in enqueue.py, jobs.py and queues.py; how they are documented, in documents.py.
+The endpoints are in routes.py, their documentation in openapi.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,24 @@ from starlette.types import Scope
 from fifoq import Fifoq
 from fifoq.errors import ConfigurationError
 from fifoq.task.task import Task
-from fifoq_fastapi import routes as health
-from fifoq_fastapi.access import Access, Authenticate, OwnerOf
+from fifoq_fastapi.access import AccessRules, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
-from fifoq_fastapi.openapi import Documents
+from fifoq_fastapi.openapi import RouteDocs
 from fifoq_fastapi.problems import ProblemRoute
-from fifoq_fastapi.routes import EVENTS, JobRoutes, QueueRoutes, enqueue_endpoint, unknown_task_endpoint
+from fifoq_fastapi.routes import (
+    EVENTS,
+    JobRoutes,
+    QueueRoutes,
+    enqueue_endpoint,
+    health,
+    ready_endpoint,
+    unknown_task_endpoint,
+)
 from fifoq_fastapi.service import JobService
 
 
 class _NameConvertor(Convertor[str]):
-    # Starlette's own `path` stops at a line break: then no route would match, and the app would answer.
+    # Starlette's own `path` stops at a line break: then no route would match, and the app would answer instead.
     regex = r"[\s\S]*"
 
     def convert(self, value: str) -> str:
@@ -41,7 +48,6 @@ register_url_convertor("fifoq_name", _NameConvertor())
 JOB = "/jobs/{id:fifoq_name}"
 QUEUE = "/queues/{name:fifoq_name}"
 ANY_TASK = "/tasks/{name:fifoq_name}"
-
 
 AnyTask = Task[..., Any, Any]
 
@@ -60,88 +66,88 @@ def router(
     Return routes for `app.include_router(…, prefix="/queue")`.
 
     `expose` lists the tasks that may be enqueued over HTTP; `"all"` includes those registered later. `auth` is a
-    dependency, asked with the scope `fifoq:read` or `fifoq:write`; `owner` is given what it returned, and returns the
-    text that the caller's jobs are kept under: nobody else sees them. Queues belong to all owners, so such a router
-    does not count, pause or resume them; make another one, for operators. A router for everybody says `public=True`.
+    dependency, called with the scope `fifoq:read` or `fifoq:write`; `owner` takes its value and returns the owner's
+    name, which is stored with the caller's jobs: no other owner sees them. Queues belong to all owners, so a router
+    with `owner` does not count, pause or resume them; make another one for operators. `public=True` admits all callers.
 
     `name` begins the operation ids and the names of the routes (`fifoq_get_job`, `fifoq:get_job`), for apps with
     several routers. At most `streams` streams of events are open at a time.
 
-    Raises ConfigurationError if it is not said who may call, or if a task of another Fifoq is exposed.
+    Raises ConfigurationError without `auth` or `public=True`, or if a task of another Fifoq is exposed.
     """
-    return TaskRouter(tasks, expose, Access.of(auth, public, owner), name, streams)
+    return TaskRouter(tasks, expose, AccessRules.of(auth, public, owner), name, streams)
 
 
 class TaskRouter(APIRouter):
     """
-    A router with one route per exposed task, made when routes are first asked for.
+    A router with one route per exposed task, made when FastAPI first reads the routes.
 
-    By then the annotations of the tasks can be resolved, and tasks registered after the router was included are there:
-    FastAPI keeps included routers as they are, and asks them again when they have changed.
+    By then the annotations of the tasks can be resolved. Tasks registered later get their routes as well: FastAPI keeps
+    the routers that it includes, and reads their routes again when their version has changed.
     """
 
     def __init__(
-        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access, name: str, streams: int
+        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: AccessRules, name: str, streams: int
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
-        self._tasks, self._access = tasks, access
-        self._counter = JobService(tasks)
-        self._documents = Documents(name, access.auth is not None)
-        self._exposed = None if expose == "all" else _own(tasks, expose)
+        self._access = access
+        self._service = JobService(tasks)
+        self._docs = RouteDocs(name, access.auth is not None)
+        self._exposed = tasks.tasks.values() if expose == "all" else _checked(tasks, expose)
+        """The exposed tasks. With `"all"` a view, in which tasks that are registered later appear."""
         self._routed = set[str]()
-        self._add_jobs(JobRoutes(self._counter, access, Streams(JobFollower(tasks), streams)))
-        self._add_queues(QueueRoutes(self._counter, access))
-        self.add_api_route("/health", health.health, **self._documents.health())
-        self.add_api_route("/ready", health.ready_endpoint(tasks), **self._documents.ready())
+        self._add_jobs(JobRoutes(self._service, access, Streams(JobFollower(tasks), streams)))
+        self._add_queues(QueueRoutes(self._service, access))
+        self.add_api_route("/health", health, **self._docs.health())
+        self.add_api_route("/ready", ready_endpoint(tasks), **self._docs.ready())
         unknown = unknown_task_endpoint(access)
         self.add_api_route(ANY_TASK, unknown, methods=["POST"], include_in_schema=False)
-        _tell_methods(self.routes)
+        _share_methods(self.routes)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        self._add_new_tasks()
+        if len(self._exposed) > len(self._routed):
+            self._add_new_tasks()
         return super().matches(scope)
 
     def _get_routes_version(self, seen: set[int] | None = None) -> int:
-        # Asked by FastAPI before it makes the OpenAPI document. Should the name change, then a task that was registered
-        # late is documented from the first request on, and a test says so.
-        self._add_new_tasks()
+        # FastAPI calls this twice a request, and before it makes the OpenAPI document or finds a route by its name.
+        # If FastAPI renames it, a task registered late is documented from the first request on, and a test fails.
+        if len(self._exposed) > len(self._routed):
+            self._add_new_tasks()
         return super()._get_routes_version(seen)
 
     def _add_jobs(self, jobs: JobRoutes) -> None:
-        # The longer paths first: an id may hold slashes.
-        documents = self._documents
-        self.add_api_route("/jobs", jobs.page(), **documents.jobs())
-        self.add_api_route(f"{JOB}{EVENTS}", jobs.events(), **documents.events())
-        self.add_api_route(f"{JOB}/requeue", jobs.requeue(), **documents.requeue())
-        self.add_api_route(f"{JOB}/skip", jobs.skip(), **documents.skip())
-        self.add_api_route(JOB, jobs.one(), **documents.job())
-        self.add_api_route(JOB, jobs.cancel(), **documents.cancel())
+        # The longer paths come first, because an id may contain slashes.
+        docs = self._docs
+        self.add_api_route("/jobs", jobs.list_jobs(), **docs.list_jobs())
+        self.add_api_route(f"{JOB}{EVENTS}", jobs.follow_job(), **docs.follow_job())
+        self.add_api_route(f"{JOB}/requeue", jobs.requeue_job(), **docs.requeue_job())
+        self.add_api_route(f"{JOB}/skip", jobs.skip_job(), **docs.skip_job())
+        self.add_api_route(JOB, jobs.get_job(), **docs.get_job())
+        self.add_api_route(JOB, jobs.cancel_job(), **docs.cancel_job())
 
     def _add_queues(self, queues: QueueRoutes) -> None:
-        documents = self._documents
-        self.add_api_route("/keys/blocked", queues.blocked_keys(), **documents.blocked_keys())
+        docs = self._docs
+        self.add_api_route("/keys/blocked", queues.list_blocked_keys(), **docs.list_blocked_keys())
         if self._access.owner is None:
-            self.add_api_route("/queues", queues.all(), **documents.queues())
-            self.add_api_route(f"{QUEUE}/pause", queues.pause(), **documents.switch("pause"))
-            self.add_api_route(f"{QUEUE}/resume", queues.resume(), **documents.switch("resume"))
+            self.add_api_route("/queues", queues.list_queues(), **docs.list_queues())
+            self.add_api_route(f"{QUEUE}/pause", queues.pause_queue(), **docs.pause_or_resume("pause"))
+            self.add_api_route(f"{QUEUE}/resume", queues.resume_queue(), **docs.pause_or_resume("resume"))
 
     def _add_new_tasks(self) -> None:
-        """Add the routes of tasks that have none yet, before the route that knows no task."""
-        exposed = self._tasks.tasks.values() if self._exposed is None else self._exposed
-        if len(exposed) == len(self._routed):
-            return
-        for task in [each for each in exposed if each.name not in self._routed]:
+        """Add the routes of tasks that have none yet, before the route of names without a task."""
+        for task in [each for each in self._exposed if each.name not in self._routed]:
             self._routed.add(task.name)
-            endpoint = enqueue_endpoint(self._counter, task, self._access)
-            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **self._documents.enqueue(task))
+            endpoint = enqueue_endpoint(self._service, task, self._access)
+            self.add_api_route(f"/tasks/{_task_path(task)}", endpoint, **self._docs.enqueue(task))
             route = self.routes.pop()
             assert isinstance(route, ProblemRoute)
             route.max_payload = partial(getattr, task.signature, "limit")
             self.routes.insert(0, route)
 
 
-def _tell_methods(routes: Iterable[BaseRoute]) -> None:
-    """Let each route know the methods of all routes at its path, for the answer to others."""
+def _share_methods(routes: Iterable[BaseRoute]) -> None:
+    """Give each route the methods of all routes at its path, for the answer to other methods."""
     allowed: dict[str, set[str]] = {}
     problem_routes = [route for route in routes if isinstance(route, ProblemRoute)]
     for route in problem_routes:
@@ -149,7 +155,7 @@ def _tell_methods(routes: Iterable[BaseRoute]) -> None:
         route.allowed |= route.methods or set()
 
 
-def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
+def _checked(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
     exposed = tuple(dict.fromkeys(expose))
     for task in exposed:
         name = str(getattr(task, "name", task))
@@ -158,7 +164,7 @@ def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
     return exposed
 
 
-def _path(task: AnyTask) -> str:
+def _task_path(task: AnyTask) -> str:
     if "{" in task.name:
         raise ConfigurationError(
             f"Task {task.name!r} cannot have a route: braces in a path mean a parameter. Rename it."

@@ -1,12 +1,15 @@
-"""What the routes answer, as models: they make the OpenAPI document, and turn jobs into JSON."""
+"""
+The models of the responses: FastAPI documents them, and pydantic encodes them as JSON.
+
+The docstrings and descriptions of the models are part of the OpenAPI document.
+"""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from fifoq import job
-from fifoq import operations as pages
+from fifoq import job, operations
 from fifoq.record import State
 
 _JOB: JsonValue = {
@@ -98,7 +101,7 @@ class Job(BaseModel):
 
 
 def job_of(found: job.Job, id: str) -> Job:
-    """Return `found` as the routes show it, under the `id` that its owner knows it by."""
+    """Return the model of a job; `id` is its id for its owner."""
     return Job(
         id=id,
         queue=found.queue,
@@ -129,7 +132,7 @@ def _error(error: job.JobError | None) -> JobError | None:
 
 
 def progress_of(progress: job.Progress) -> Progress:
-    """Return a progress as the routes show it."""
+    """Return the model of a progress."""
     return Progress(done=progress.done, total=progress.total, note=progress.note)
 
 
@@ -171,8 +174,8 @@ class BlockedKey(BaseModel):
     since: datetime
 
 
-def blocked_key_of(found: pages.BlockedKey, job_id: str | None) -> BlockedKey:
-    """Return a blocked key as the routes show it; `job_id` is the id that its owner knows its job by."""
+def blocked_key_of(found: operations.BlockedKey, job_id: str | None) -> BlockedKey:
+    """Return the model of a blocked key; `job_id` is the job's id for its owner."""
     return BlockedKey(queue=found.queue, key=found.key, job_id=job_id, reason=found.reason, since=found.since)
 
 

@@ -1,7 +1,7 @@
 """
-Recompute all that a book derives from its jobs, and say what differs.
+The audit: it recomputes each structure that a QueueState derives from its jobs, and returns the differences.
 
-Each check takes the jobs' own words (state, times, spec, score) and never another structure's.
+Each check starts from the fields of the jobs (state, times, spec, score), never from another structure.
 """
 
 from collections import Counter, defaultdict
@@ -20,23 +20,23 @@ Offers = dict[str, dict[str | None, dict[int, Job]]]
 """By task and value: the offered jobs, by score."""
 
 
-def audit(book: QueueState) -> Audit:
+def audit(state: QueueState) -> Audit:
     """Compare everything, in O(n log n)."""
-    lines = _lines(book)
-    offers = _offers(book, lines)
+    lines = _lines(state)
+    offers = _offers(state, lines)
     checks = (_jobs, _numbers, _counts, _uniques, _timers)
-    differences = [one for check in checks for one in check(book)]
-    differences += _lines_differ(book, lines)
-    differences += _gates_differ(book, offers)
-    return Audit(tuple(differences), len(book.jobs))
+    differences = [one for check in checks for one in check(state)]
+    differences += _lines_differ(state, lines)
+    differences += _gates_differ(state, offers)
+    return Audit(tuple(differences), len(state.jobs))
 
 
-# ---- what the jobs say
+# ---- recomputed from the jobs ----
 
 
-def _lines(book: QueueState) -> Lines:
+def _lines(state: QueueState) -> Lines:
     lines: Lines = defaultdict(list)
-    for job in book.jobs.values():
+    for job in state.jobs.values():
         if job.spec.key is not None and job.live:
             lines[job.spec.key].append(job)
     for line in lines.values():
@@ -44,23 +44,23 @@ def _lines(book: QueueState) -> Lines:
     return lines
 
 
-def _offers(book: QueueState, lines: Lines) -> Offers:
+def _offers(state: QueueState, lines: Lines) -> Offers:
     offers: Offers = defaultdict(lambda: defaultdict(dict))
-    for job in book.jobs.values():
+    for job in state.jobs.values():
         key = job.spec.key
         if job.state is not WAITING or job.due_at is not None:
             continue
-        line = None if key is None else book.lines.get(key)
+        line = None if key is None else state.lines.get(key)
         if key is None or (lines[key][0] is job and (line is None or line.paused_since is None)):
             offers[job.spec.task][job.spec.value][job.score] = job
     return offers
 
 
-# ---- what differs from it
+# ---- differences: jobs, numbers, counts, timers ----
 
 
-def _jobs(book: QueueState) -> Iterator[str]:
-    for id, job in book.jobs.items():
+def _jobs(state: QueueState) -> Iterator[str]:
+    for id, job in state.jobs.items():
         ended = job.state.ended
         if job.spec.id != id:
             yield f"Job {job.spec.id} is kept under the id {id}."
@@ -74,65 +74,68 @@ def _jobs(book: QueueState) -> Iterator[str]:
             yield f"Job {id} is {job.state}, finished at {job.finished_at} and kept until {job.kept_until}."
 
 
-def _numbers(book: QueueState) -> Iterator[str]:
-    expected = {number: job for job in book.jobs.values() for number in (job.entry, job.seq) if number is not None}
-    stored = dict(book.register.after(0))
-    yield from _differ("The register", stored, expected)
+def _numbers(state: QueueState) -> Iterator[str]:
+    expected = {number: job for job in state.jobs.values() for number in (job.entry, job.seq) if number is not None}
+    stored = dict(state.numbers.after(0))
+    yield from _differ("The job of number", stored, expected)
     if list(stored) != sorted(stored):
-        yield "The register is not in order."
-    if expected and max(expected) > book.number:
-        yield f"The last number given out is {book.number}, and a job has {max(expected)}."
-    oldest = book.oldest
-    for job in book.jobs.values():
+        yield "The index of numbers is not in order."
+    if expected and max(expected) > state.number:
+        yield f"The last number given out is {state.number}, and a job has {max(expected)}."
+    oldest = state.oldest
+    for job in state.jobs.values():
         if job.state is WAITING and job.seq is not None and job.seq <= oldest.passed and job.seq not in oldest.seqs:
-            yield f"Job {job.spec.id} waits at {job.seq}, behind where the search for the oldest goes on."
+            yield f"Job {job.spec.id} waits at {job.seq}, behind the place at which the search for the oldest goes on."
     if set(oldest.returned) != oldest.seqs or not _is_heap(oldest.returned):
         yield "The heap of jobs that came back to wait is broken."
 
 
-def _counts(book: QueueState) -> Iterator[str]:
-    states = Counter(job.state for job in book.jobs.values())
+def _counts(state: QueueState) -> Iterator[str]:
+    states = Counter(job.state for job in state.jobs.values())
     live = states[SCHEDULED] + states[WAITING] + states[RUNNING]
     yield from _differ(
         "The count of the queue",
-        {"scheduled": book.scheduled, "live": book.live, "running": book.gate.running, **book.ended},
+        {"scheduled": state.scheduled, "live": state.live, "running": state.gate.running, **state.ended},
         {"scheduled": states[SCHEDULED], "live": live, "running": states[RUNNING]}
-        | {state: states[state] for state in State if state.ended},
+        | {ended: states[ended] for ended in State if ended.ended},
     )
-    if book.accepted != len(book.jobs) + book.purged:
-        yield f"{book.accepted} jobs were accepted; {len(book.jobs)} are kept and {book.purged} purged."
+    if state.accepted != len(state.jobs) + state.purged:
+        yield f"{state.accepted} jobs were accepted; {len(state.jobs)} are kept and {state.purged} purged."
 
 
-def _uniques(book: QueueState) -> Iterator[str]:
-    holders = (job for job in book.jobs.values() if job.live or job.state is SCHEDULED)
+def _uniques(state: QueueState) -> Iterator[str]:
+    holders = (job for job in state.jobs.values() if job.live or job.state is SCHEDULED)
     expected = {job.spec.unique: job for job in holders if job.spec.unique is not None}
-    yield from _differ("The index of unique texts", book.uniques, expected)
+    yield from _differ("The index of unique texts", state.uniques, expected)
 
 
-def _timers(book: QueueState) -> Iterator[str]:
-    jobs = book.jobs.values()
+def _timers(state: QueueState) -> Iterator[str]:
+    jobs = state.jobs.values()
     timers = {job.entry: job.timer for job in jobs if job.timer is not None and not job.state.ended}
     ends = {job.entry: job.kept_until for job in jobs if job.kept_until is not None}
-    yield from _agenda("The timer", book.timers, timers)
-    yield from _agenda("The purge", book.purges, ends)
+    yield from _timer_index("The timer", state.timers, timers)
+    yield from _timer_index("The purge", state.purges, ends)
 
 
-def _agenda(name: str, agenda: TimerIndex, expected: Mapping[int, int]) -> Iterator[str]:
-    yield from _differ(f"{name} of entry", agenda.times, expected)
-    slips: dict[int, int] = {}
-    for at, entry in [*agenda.run, *agenda.rest]:
-        slips[entry] = min(at, slips.get(entry, at))
-    for entry, at in agenda.times.items():
-        if slips.get(entry, at + 1) > at:
-            yield f"{name} of entry {entry} is at {at}, and its slip at {slips.get(entry)}."
-    if list(agenda.run) != sorted(agenda.run) or not _is_heap(agenda.rest):
+def _timer_index(name: str, index: TimerIndex, expected: Mapping[int, int]) -> Iterator[str]:
+    yield from _differ(f"{name} of entry", index.times, expected)
+    marks: dict[int, int] = {}
+    for at, entry in [*index.run, *index.rest]:
+        marks[entry] = min(at, marks.get(entry, at))
+    for entry, at in index.times.items():
+        if marks.get(entry, at + 1) > at:
+            yield f"{name} of entry {entry} is at {at}, and its mark at {marks.get(entry)}."
+    if list(index.run) != sorted(index.run) or not _is_heap(index.rest):
         yield f"{name}s are out of order."
 
 
-def _lines_differ(book: QueueState, lines: Lines) -> Iterator[str]:
-    for key in lines.keys() - book.lines.keys():
+# ---- differences: lines and gates ----
+
+
+def _lines_differ(state: QueueState, lines: Lines) -> Iterator[str]:
+    for key in lines.keys() - state.lines.keys():
         yield f"The key {key!r} has {len(lines[key])} live jobs and no line."
-    for key, line in book.lines.items():
+    for key, line in state.lines.items():
         expected = lines.get(key, [])
         ids = [job.spec.id for job in expected]
         if list(line) != expected:
@@ -142,13 +145,13 @@ def _lines_differ(book: QueueState, lines: Lines) -> Iterator[str]:
         if not expected and line.paused_since is None:
             yield f"The line of key {key!r} is empty, not paused, and still there."
     expected_blocked = sorted(
-        (blocked[1], key) for key, line in book.lines.items() if (blocked := line.blocked()) is not None
+        (blocked[1], key) for key, line in state.lines.items() if (blocked := line.blocked()) is not None
     )
-    if list(book.blocked.after(None)) != expected_blocked:
-        yield f"The blocked keys are {list(book.blocked.after(None))}, and should be {expected_blocked}."
-    for key, line in book.lines.items():
+    if list(state.blocked.after(None)) != expected_blocked:
+        yield f"The blocked keys are {list(state.blocked.after(None))}, and should be {expected_blocked}."
+    for key, line in state.lines.items():
         if line.blocked_since != (since := (line.blocked() or (None, None))[1]):
-            yield f"The key {key!r} is noted as blocked since {line.blocked_since}, and should be since {since}."
+            yield f"The key {key!r} is stored as blocked since {line.blocked_since}, and should be since {since}."
 
 
 def _is_linked_back(line: Line, expected: list[Job]) -> bool:
@@ -158,12 +161,12 @@ def _is_linked_back(line: Line, expected: list[Job]) -> bool:
     )
 
 
-def _gates_differ(book: QueueState, offers: Offers) -> Iterator[str]:
-    live = Counter(job.spec.task for job in book.jobs.values() if not job.state.ended)
-    running = Counter((job.spec.task, job.spec.value) for job in book.jobs.values() if job.state is RUNNING)
-    for name in (offers.keys() | live.keys()) - book.tasks.keys():
+def _gates_differ(state: QueueState, offers: Offers) -> Iterator[str]:
+    live = Counter(job.spec.task for job in state.jobs.values() if not job.state.ended)
+    running = Counter((job.spec.task, job.spec.value) for job in state.jobs.values() if job.state is RUNNING)
+    for name in (offers.keys() | live.keys()) - state.tasks.keys():
         yield f"Task {name!r} has jobs and no gate."
-    for name, gate in book.tasks.items():
+    for name, gate in state.tasks.items():
         taken = {value: count for (task, value), count in running.items() if task == name}
         if (gate.live, gate.running) != (live[name], sum(taken.values())):
             yield (
@@ -171,9 +174,9 @@ def _gates_differ(book: QueueState, offers: Offers) -> Iterator[str]:
                 f"and has {live[name]} and {sum(taken.values())}."
             )
         yield from _task_differs(gate, offers.get(name, {}), taken)
-    for job in book.jobs.values():
-        if job.task is not book.tasks.get(job.spec.task):
-            yield f"Job {job.spec.id} stands at another gate than that of task {job.spec.task!r}."
+    for job in state.jobs.values():
+        if job.task is not state.tasks.get(job.spec.task):
+            yield f"Job {job.spec.id} refers to another gate than that of task {job.spec.task!r}."
 
 
 def _task_differs(
@@ -208,13 +211,13 @@ def _ready_differs(where: str, ready: ReadySet, expected: dict[int, Job]) -> Ite
         yield f"The order of the ready set {where} is broken."
 
 
-def _differ(what: str, stored: Mapping[Any, Any], expected: Mapping[Any, Any]) -> Iterator[str]:
+def _differ(subject: str, stored: Mapping[Any, Any], expected: Mapping[Any, Any]) -> Iterator[str]:
     for name in stored.keys() | expected.keys():
         if stored.get(name) != expected.get(name):
-            yield f"{what} {name} is {_say(stored.get(name))}, and should be {_say(expected.get(name))}."
+            yield f"{subject} {name} is {_text(stored.get(name))}, and should be {_text(expected.get(name))}."
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"job {value.spec.id}" if isinstance(value, Job) else str(value)
 
 

@@ -13,6 +13,17 @@ from fifoq.errors import ConfigurationError
 from fifoq.names import check_queue_name
 from fifoq_memory.queue import MemoryQueue
 
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_VOLATILE = "memory:// loses all jobs when this process ends."
+_PRIVATE = (
+    "memory:// is private to each process, and this is one of several: jobs that another one enqueues are not seen "
+    "here. Use one process, or a sqlite:// or redis:// URL."
+)
+_log = logging.getLogger("fifoq.memory")
+
+
+# ---- stores ----
+
 
 class Store:
     """Queues by name, on one clock."""
@@ -20,7 +31,7 @@ class Store:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or ProcessClock()
         self.warned = False
-        """Whether the log has been told that other processes do not see this store."""
+        """Whether the warning that other processes do not see this store was logged."""
         self._lock = Lock()
         self._queues: dict[str, MemoryQueue] = {}
 
@@ -28,11 +39,11 @@ class Store:
         with self._lock:
             queue = self._queues.get(name)
             if queue is None:
-                queue = self._queues[name] = MemoryQueue(name, self.clock)
+                queue = self._queues[name] = MemoryQueue(check_queue_name(name), self.clock)
             return queue
 
     def names(self) -> tuple[str, ...]:
-        """Of the queues that were put into, or configured."""
+        """Return the names of the queues that were put into, or configured."""
         with self._lock:
             return tuple(sorted(name for name, queue in self._queues.items() if queue.made))
 
@@ -42,7 +53,7 @@ _lock = Lock()
 
 
 def shared_store(name: str, clock: Clock | None) -> Store:
-    """The store of that name: the same one for all of the process, whether or not a backend is open on it."""
+    """Return the store of that name: one for all of the process, whether or not a backend is open on it."""
     with _lock:
         store = _shared.get(name)
         if store is None:
@@ -55,13 +66,7 @@ def shared_store(name: str, clock: Clock | None) -> Store:
         return store
 
 
-_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-_VOLATILE = "memory:// loses all jobs when this process ends."
-_PRIVATE = (
-    "memory:// is private to each process, and this is one of several: jobs that another one enqueues are not seen "
-    "here. Use one process, or a sqlite:// or redis:// URL."
-)
-_log = logging.getLogger("fifoq.memory")
+# ---- the backend ----
 
 
 class MemoryBackend:
@@ -86,13 +91,13 @@ class MemoryBackend:
             _log.warning(_PRIVATE)
 
     async def close(self) -> None:
-        """Nothing to let go of: the jobs stay."""
+        """Free nothing: the jobs stay in the store."""
 
     def twin(self) -> Self:
         return copy.copy(self)
 
     def queue(self, name: str) -> MemoryQueue:
-        return self._store.queue(check_queue_name(name))
+        return self._store.queue(name)
 
     async def queues(self) -> tuple[str, ...]:
         return self._store.names()
@@ -102,16 +107,16 @@ class MemoryBackend:
 
 
 def read_url(url: str) -> str:
-    """The name in `memory://name`, or "". Raises ConfigurationError for anything else, and shows no password."""
+    """Return the name in `memory://name`, or "". Raises ConfigurationError for other URLs, without a password."""
     scheme, separator, name = url.partition("://")
     if not separator or scheme.lower() != "memory":
         raise ConfigurationError("A URL of the memory backend is memory:// or memory://name.")
     if "@" in name:
         raise ConfigurationError("A memory:// URL has no user and no password. Write memory:// or memory://name.")
-    for mark, what in (("#", "fragment"), ("?", "query parameters"), ("/", "path")):
-        if mark in name:
+    for sign, part in (("#", "fragment"), ("?", "query parameters"), ("/", "path")):
+        if sign in name:
             raise ConfigurationError(
-                f"A memory:// URL has no {what}, unlike {url!r}. Write memory:// or memory://name."
+                f"A memory:// URL has no {part}, unlike {url!r}. Write memory:// or memory://name."
             )
     if name and not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -121,6 +126,6 @@ def read_url(url: str) -> str:
 
 
 def is_one_of_several() -> bool:
-    """Whether this looks like one of the processes of a server."""
+    """Whether this process seems to be one of several of a server."""
     workers = os.environ.get("WEB_CONCURRENCY", "")
     return multiprocessing.parent_process() is not None or (workers.isdecimal() and int(workers) > 1)

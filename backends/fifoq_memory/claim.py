@@ -1,4 +1,4 @@
-"""Which job may run next, and its lease: claim."""
+"""Claim: the choice of the next jobs, and their leases."""
 
 from collections.abc import Collection
 from heapq import heappop, heappush
@@ -13,7 +13,7 @@ _lease = fast_constructor(Lease)
 
 
 class Terms(NamedTuple):
-    """What all leases of one claim have in common."""
+    """The part that all leases of one claim share."""
 
     prefix: str
     """Of their tokens: the call."""
@@ -22,54 +22,54 @@ class Terms(NamedTuple):
     end: int
 
 
-def claim(book: QueueState, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
+def claim(state: QueueState, terms: Terms, n: int, tasks: Collection[str]) -> Claimed:
     """Lease up to `n` jobs: n times the best one behind the gates of the known tasks."""
     now = terms.now
-    fire(book, now)
+    fire(state, now)
     leases: list[Lease] = []
-    left = room = book.gate.room(now, n)
-    doors = _open_doors(book, now, tasks) if room else []
-    while doors and left:
-        door = heappop(doors)[1]
-        # Until its next job comes after another door's first, the same door has the best one.
-        bound = doors[0][0] if doors else END
-        _lease_run(book, door, door.room(now, left), bound, terms, leases)
-        door.take(left - room + len(leases), now)
+    left = room = state.gate.room(now, n)
+    gates = _open_gates(state, now, tasks) if room else []
+    while gates and left:
+        gate = heappop(gates)[1]
+        # Until its next job comes after another gate's first, the same gate has the best one.
+        bound = gates[0][0] if gates else END
+        _lease_run(state, gate, gate.room(now, left), bound, terms, leases)
+        gate.take(left - room + len(leases), now)
         left = room - len(leases)
         if left:
-            _add_door(doors, door, now)
-    book.gate.take(room - left, now)
-    return Claimed(tuple(leases), _next_timer(book, now, tasks))
+            _add_gate(gates, gate, now)
+    state.gate.take(room - left, now)
+    return Claimed(tuple(leases), _next_timer(state, now, tasks))
 
 
-def _open_doors(book: QueueState, now: int, tasks: Collection[str]) -> list[tuple[int, TaskGate]]:
-    """The known tasks' gates that are open and have a job to give, as a heap by the score of their first."""
-    doors: list[tuple[int, TaskGate]] = []
+def _open_gates(state: QueueState, now: int, tasks: Collection[str]) -> list[tuple[int, TaskGate]]:
+    """Return the open gates of the known tasks with a claimable job, as a heap by the score of their first job."""
+    gates: list[tuple[int, TaskGate]] = []
     for name in frozenset(tasks):
-        door = book.tasks.get(name)
-        if door is not None:
-            _add_door(doors, door, now)
-    return doors
+        gate = state.tasks.get(name)
+        if gate is not None:
+            _add_gate(gates, gate, now)
+    return gates
 
 
-def _add_door(doors: list[tuple[int, TaskGate]], door: TaskGate, now: int) -> None:
-    if door.room(now, 1):
-        first = door.ready.first()
+def _add_gate(gates: list[tuple[int, TaskGate]], gate: TaskGate, now: int) -> None:
+    if gate.room(now, 1):
+        first = gate.ready.first()
         if first is not None:
-            heappush(doors, (first, door))
+            heappush(gates, (first, gate))
 
 
-def _lease_run(book: QueueState, door: TaskGate, most: int, bound: int, terms: Terms, leases: list[Lease]) -> None:
+def _lease_run(state: QueueState, gate: TaskGate, most: int, bound: int, terms: Terms, leases: list[Lease]) -> None:
     """Lease up to `most` jobs of one task, while their scores are below `bound`."""
     prefix, worker, now, end = terms
-    pop, set_timer = door.ready.pop, book.timers.set
+    pop, set_timer = gate.ready.pop, state.timers.set
     for _ in range(most):
         job = pop(bound)
         if job is None:
             return
         if job.value is not None:
             job.value.admit(job)
-        book.fence = fence = book.fence + 1
+        state.fence = fence = state.fence + 1
         job.state = RUNNING
         job.token = token = f"{prefix}{fence}"
         job.worker = worker
@@ -83,11 +83,11 @@ def _lease_run(book: QueueState, door: TaskGate, most: int, bound: int, terms: T
         leases.append(_lease((job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now)))
 
 
-def _next_timer(book: QueueState, now: int, tasks: Collection[str]) -> int | None:
-    """Microseconds until a timer or, of a gate that lacks just that, a token. Early rather than exact, never late."""
-    at = book.timers.next()
-    if book.rated:
-        gates = [book.gate, *(book.tasks[name] for name in tasks if name in book.tasks)]
+def _next_timer(state: QueueState, now: int, tasks: Collection[str]) -> int | None:
+    """Return the microseconds until a timer or a token may make a job claimable. Early at times, never late."""
+    at = state.timers.next()
+    if state.rated:
+        gates = [state.gate, *(state.tasks[name] for name in tasks if name in state.tasks)]
         times = (at, *(gate.opens_at(now) for gate in gates))
         at = min((one for one in times if one is not None), default=None)
     return None if at is None else max(0, at - now)

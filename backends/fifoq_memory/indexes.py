@@ -1,4 +1,4 @@
-"""Which job has a number: as its entry, or as its seq if it came into the line later. In order, for pages of jobs."""
+"""Ordered indexes over the jobs of a queue: timers, numbers, blocked keys, the oldest waiting job."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
@@ -9,18 +9,18 @@ from fifoq.record import State
 from fifoq_memory.jobs import Job
 
 SLACK = 1_024
-"""So much garbage is never worth a compaction."""
+"""Garbage up to this size is never compacted."""
 
 
 class TimerIndex:
     """
-    One time per entry, taken out in order of (time, entry).
+    The timers of a queue: one time per entry, taken out in order of (time, entry).
 
-    `times` is the truth. Each of its entries has a slip at its time or earlier: a time that moves away, as a lease does
-    with each heartbeat, costs nothing until its slip surfaces. Slips of what was cleared are garbage, dropped when they
-    surface or outnumber the rest; they are plain numbers, so no removed job stays in memory.
+    `times` is the truth. Each of its entries has a mark at its time or earlier: a time that moves away, as the end of a
+    lease does with each extension, costs nothing until its mark surfaces. Marks of cleared times are garbage, dropped
+    when they surface or outnumber the others; they are plain numbers, so no removed job stays in memory.
 
-    Times mostly come in ascending order, as ends of leases do: those slips are kept as a sorted `run`, the others in
+    Times mostly come in ascending order, as ends of leases do: those marks are kept as a sorted `run`, the others in
     the heap `rest`. (With a heap alone a claim cost 0.3 µs more per job.)
     """
 
@@ -32,14 +32,14 @@ class TimerIndex:
         self.rest: list[tuple[int, int]] = []
 
     def set(self, entry: int, at: int) -> None:
-        """Give the entry a time, instead of the one it has."""
+        """Set the time of an entry, in place of its previous one."""
         old = self.times.get(entry)
         self.times[entry] = at
         if old is None or at < old:
             self._add((at, entry))
 
     def clear(self, entry: int) -> None:
-        """Take the entry's time away, if it has one."""
+        """Remove the time of an entry, if it has one."""
         times = self.times
         if times.pop(entry, None) is not None and len(self.run) + len(self.rest) > 2 * len(times) + SLACK:
             self._compact()
@@ -55,7 +55,7 @@ class TimerIndex:
         return taken
 
     def next(self) -> int | None:
-        """The earliest time. Whatever stands before its slip is dropped, or put where it belongs."""
+        """Return the earliest time. Marks before it are dropped, or moved to their entry's time."""
         times, run, rest = self.times, self.run, self.rest
         while run and times.get(run[0][1]) != run[0][0]:
             self._put_right(*run.popleft())
@@ -66,17 +66,17 @@ class TimerIndex:
         return run[0][0] if run else rest[0][0] if rest else None
 
     def _put_right(self, at: int, entry: int) -> None:
-        """Put the slip of an entry whose time has moved away where it belongs now; drop garbage."""
+        """Move the mark of an entry whose time has moved away; drop garbage."""
         true = self.times.get(entry)
         if true is not None and true > at:
             self._add((true, entry))
 
-    def _add(self, slip: tuple[int, int]) -> None:
+    def _add(self, mark: tuple[int, int]) -> None:
         run = self.run
-        if not run or slip > run[-1]:
-            run.append(slip)
+        if not run or mark > run[-1]:
+            run.append(mark)
         else:
-            heappush(self.rest, slip)
+            heappush(self.rest, mark)
 
     def _compact(self) -> None:
         self.run = deque()
@@ -92,7 +92,7 @@ Since = tuple[int, str]
 
 
 class BlockedKeyIndex:
-    """A sorted list in chunks, so that one enters or leaves in the middle of many without moving them all."""
+    """The blocked keys by time: a sorted list in chunks, so that a change in the middle moves one chunk only."""
 
     __slots__ = ("chunks",)
 
@@ -118,14 +118,14 @@ class BlockedKeyIndex:
             del self.chunks[index]
 
     def after(self, item: Since | None) -> Iterator[Since]:
-        """What stands above `item`, or all, in order."""
+        """Yield the items above `item`, or all, in order."""
         start = 0 if item is None else self._chunk(item)
         for index in range(start, len(self.chunks)):
             chunk = self.chunks[index]
             yield from chunk if item is None or index > start else chunk[bisect_right(chunk, item) :]
 
     def _chunk(self, item: Since) -> int:
-        """The first chunk whose last is not below `item`."""
+        """Return the index of the first chunk whose last item is not below `item`."""
         return bisect_left(self.chunks, item, key=lambda chunk: chunk[-1])
 
 
@@ -135,10 +135,11 @@ PAGE_BITS = 9
 
 class EntryIndex:
     """
-    A map of number to job, in ascending order, that can be read from any number on.
+    The jobs by number, ascending, readable from any number on: by entry, and by seq if a job entered the line later.
 
-    Numbers are added in ascending order only, into pages of 512: a page is a dict, so one leaves in O(1) and without a
-    trace; a page that is empty goes too. (One sorted list, with gaps to be compacted, paused 60 ms at a million jobs.)
+    Numbers are added in ascending order only, into pages of 512: a page is a dict, so a number is removed in O(1)
+    without a gap, and an empty page is removed as well. (One sorted list, with gaps to be compacted, paused 60 ms at a
+    million jobs.)
     """
 
     __slots__ = ("order", "pages")
@@ -146,7 +147,7 @@ class EntryIndex:
     def __init__(self) -> None:
         self.pages: dict[int, dict[int, Job]] = {}
         self.order: list[int] = []
-        """The pages there are, ascending."""
+        """The numbers of the pages, ascending."""
 
     def add(self, number: int, job: Job) -> None:
         page = self.pages.get(number >> PAGE_BITS)
@@ -167,7 +168,7 @@ class EntryIndex:
         return None if page is None else page.get(number)
 
     def after(self, number: int) -> Iterator[tuple[int, Job]]:
-        """Each number above `number`, with its job. Nothing may be added or removed meanwhile."""
+        """Yield each number above `number`, with its job. No number may be added or removed meanwhile."""
         for index in range(bisect_left(self.order, number + 1 >> PAGE_BITS), len(self.order)):
             for there, job in self.pages[self.order[index]].items():
                 if there > number:
@@ -176,36 +177,37 @@ class EntryIndex:
 
 class OldestWaiting:
     """
-    A place in the numbers that moves on past all that does not wait, and those that came back to wait behind it.
+    The search for the waiting job with the smallest seq: a position in the numbers that only moves on, past jobs that
+    do not wait, and the jobs behind it that wait again.
 
-    Each number is passed once and each return looked at once, however often somebody asks.
+    Each number is passed once and each return is examined once, however often `find` is called.
     """
 
     __slots__ = ("passed", "returned", "seqs")
 
     def __init__(self) -> None:
         self.passed = 0
-        """No job with a seq up to here is waiting, but for those in `returned`."""
+        """No job with a seq up to here waits, except those in `returned`."""
         self.returned: list[int] = []
         """A heap of seqs."""
         self.seqs: set[int] = set()
-        """The same seqs: each is in the heap once, or a job that retries for ever would fill it."""
+        """The same seqs. Each is in the heap once: else a job that retries for ever would fill it."""
 
     def came_back(self, job: Job) -> None:
-        """The job waits again at its old place."""
+        """Note a job that waits again at its old place."""
         seq = job.seq
         if seq is not None and seq <= self.passed and seq not in self.seqs:
             self.seqs.add(seq)
             heappush(self.returned, seq)
 
-    def find(self, register: EntryIndex) -> Job | None:
-        """The waiting job with the smallest seq."""
+    def find(self, numbers: EntryIndex) -> Job | None:
+        """Return the waiting job with the smallest seq."""
         while self.returned:
-            job = _waiting(register.get(self.returned[0]), self.returned[0])
+            job = _waiting(numbers.get(self.returned[0]), self.returned[0])
             if job is not None:
                 return job
             self.seqs.discard(heappop(self.returned))
-        for number, there in register.after(self.passed):
+        for number, there in numbers.after(self.passed):
             if _waiting(there, number) is not None:
                 return there
             self.passed = number

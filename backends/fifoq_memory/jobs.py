@@ -1,4 +1,4 @@
-"""One job as the memory backend holds it: what its put said, and all that has happened to it since."""
+"""Jobs, the line of each key, and the gates of queue, tasks and values: objects that refer to each other."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from heapq import heapify, heappop, heappush
 from fifoq.limits import GateSettings
 from fifoq.record import JobSpec, Record, State
 
-_WAITING = State.WAITING
 SEQ_BITS = 48
 SEQ_MASK = (1 << SEQ_BITS) - 1
+END = 1 << 62
+"""Above every score."""
+SLACK = 64
+"""Garbage up to this size is never compacted."""
+_WAITING = State.WAITING
+_OPEN = GateSettings()
+
+
+# ---- jobs and lines ----
 
 
 def score_of(priority: int, seq: int) -> int:
-    """The order in which claimable jobs go, the smallest first. No two jobs of a queue share one: seq is unique."""
+    """Return the score of a job: the smallest is claimed first. Unique in a queue, since seq is."""
     return (9 - priority << SEQ_BITS) + seq
 
 
 class Job:
     """
-    Mutable, and only ever touched under its queue's lock. Times are microseconds.
+    A job: its spec, and all that has changed since its put. Used only under its queue's lock. Times are microseconds.
 
     `line`, `ahead` and `behind` are its place in the line of its key; `value` is the gate of its value while it is
-    offered or running; the rest is what a `Record` shows, and what must be known to make the next one.
+    offered or running; the other fields make a `Record`, or decide the next one.
     """
 
     __slots__ = (
@@ -96,12 +104,12 @@ class Job:
 
     @property
     def live(self) -> bool:
-        """Whether it stands in the line of its key, if it has one."""
+        """Whether it is in the line of its key, if it has one."""
         return self.state is State.WAITING or self.state is State.RUNNING or self.halted
 
     @property
     def timer(self) -> int | None:
-        """When time changes it next."""
+        """The time at which the job next changes by itself."""
         if self.state is State.RUNNING:
             return self.lease_end
         if self.due_at is None or self.expires_at is None:
@@ -109,7 +117,7 @@ class Job:
         return min(self.due_at, self.expires_at)
 
     def record(self) -> Record:
-        """The job as the seam shows it."""
+        """Return the job as the backend protocol shows it."""
         return Record(
             self.spec,
             self.entry,
@@ -133,9 +141,10 @@ class Job:
 
 class Line:
     """
-    Whoever stands first holds the key. Jobs only ever join at the end: a new seq is the largest.
+    The line of a key: a FIFO of its live jobs, whose head holds the key. Jobs join at the end only: a new seq is the
+    largest.
 
-    A job that backs off or has halted keeps standing; a line vanishes when nobody stands in it and it is not paused.
+    A job that backs off or has halted keeps its place. An empty line that is not paused is removed.
     """
 
     __slots__ = ("blocked_since", "head", "key", "paused_since", "tail")
@@ -146,10 +155,10 @@ class Line:
         self.tail: Job | None = None
         self.paused_since: int | None = None
         self.blocked_since: int | None = None
-        """What the index of blocked keys has of it; None: it is not in there."""
+        """Its time in the index of blocked keys; None: it is not in the index."""
 
     def join(self, job: Job) -> None:
-        """Stand at the end."""
+        """Add a job at the end."""
         tail = self.tail
         job.line = self
         job.ahead = tail
@@ -160,7 +169,7 @@ class Line:
         self.tail = job
 
     def leave(self, job: Job) -> None:
-        """Go, from wherever it stands."""
+        """Remove a job from any place."""
         ahead, behind = job.ahead, job.behind
         if ahead is None:
             self.head = behind
@@ -173,7 +182,7 @@ class Line:
         job.line = job.ahead = job.behind = None
 
     def blocked(self) -> tuple[str, int] | None:
-        """Why its head may not be claimed, and since when; None if it may, or only a lease or a gate is in the way."""
+        """Return why its head may not be claimed, and since when; None if only a lease or a gate prevents it."""
         head = self.head
         if head is not None and head.halted and head.finished_at is not None:
             return "halted", head.finished_at
@@ -190,20 +199,16 @@ class Line:
             job = job.behind
 
 
-END = 1 << 62
-"""Above every score."""
-SLACK = 64
-"""So much garbage is never worth a compaction."""
+# ---- gates ----
 
 
 class ReadySet:
     """
-    A map of score to job that gives its smallest.
+    The offered jobs of a gate, a priority queue: a map of score to job that returns its smallest.
 
-    `members` is the truth; what is in no `members` is garbage, dropped when it surfaces or outnumbers the rest.
-    Scores mostly come in ascending order: those are kept as a sorted `run`, read from `start`, at O(1) each, however
-    many wait; the others go into the heap `rest`. (A heap alone was 1 µs slower per claim with a million jobs in it
-    than with a thousand.)
+    `members` is the truth. Other scores are garbage, dropped when they surface or outnumber the members. Scores mostly
+    come in ascending order: those are kept as a sorted `run`, read from `start`, at O(1) each, however many wait; the
+    others go into the heap `rest`. (A heap alone was 1 µs slower per claim with a million jobs than with a thousand.)
     """
 
     __slots__ = ("members", "rest", "run", "start")
@@ -223,12 +228,12 @@ class ReadySet:
             heappush(self.rest, score)
 
     def discard(self, score: int) -> None:
-        """Take it out, if it is in."""
+        """Remove a score, if it is a member."""
         if self.members.pop(score, None) is not None and self.size() > 2 * len(self.members) + SLACK:
             self._compact()
 
     def first(self) -> int | None:
-        """The smallest score."""
+        """Return the smallest score."""
         members, run, rest = self.members, self.run, self.rest
         if not members:
             return None
@@ -260,7 +265,7 @@ class ReadySet:
         return None
 
     def size(self) -> int:
-        """How many scores it holds, garbage included."""
+        """Return the number of scores, garbage included."""
         return len(self.run) - self.start + len(self.rest)
 
     def _step(self) -> None:
@@ -278,12 +283,9 @@ class ReadySet:
         heapify(self.rest)
 
 
-_OPEN = GateSettings()
-
-
 class Gate:
     """
-    What a queue's gate and a task's have in common.
+    A gate with a limit and a rate: the queue's, and the base of a task's.
 
     A slot is held by a lease and by nothing else: `running` changes only in the steps that make or end one.
     """
@@ -307,18 +309,18 @@ class Gate:
         self.paused = False
         self.running = 0
         self.tat = 0
-        """When the rate's bucket will be full again: the theoretical arrival time of GCRA."""
+        """When the rate's bucket is full again: the theoretical arrival time of GCRA."""
         self.read_settings()
 
     def read_settings(self) -> None:
-        """Put in force what is overridden, or else declared."""
+        """Put the override in force, or else the declared settings."""
         self.settings = self.override or self.declared or _OPEN
         self.limit, self.interval, self.burst = self.settings.limit, self.settings.interval, self.settings.burst
         self.bounded = self.limit is not None or self.settings.value_limit is not None
         """Whether a lease that ends may let another job through."""
 
     def room(self, now: int, n: int) -> int:
-        """How many of `n` more it lets through now."""
+        """Return how many of `n` more jobs it lets through now."""
         if self.paused:
             return 0
         if self.limit is not None:
@@ -328,13 +330,13 @@ class Gate:
         return n if n > 0 else 0
 
     def take(self, n: int, now: int) -> None:
-        """Let `n` through: a slot and a token each."""
+        """Take a slot and a token for each of `n` jobs."""
         self.running += n
         if self.interval is not None and n:
             self.tat = max(self.tat, now) + n * self.interval
 
     def opens_at(self, now: int) -> int | None:
-        """When its next token comes; None unless that is all that shuts it."""
+        """Return when its next token comes; None unless it is closed for want of a token alone."""
         if self.interval is None or self.paused or (self.limit is not None and self.running >= self.limit):
             return None
         at = self.tat - (self.burst - 1) * self.interval
@@ -343,9 +345,9 @@ class Gate:
 
 class TaskGate(Gate):
     """
-    A task's gate. `ready` holds its offered jobs without a value, and of each open value gate the first.
+    A task's gate. `ready` holds its offered jobs without a value, and the first job of each open value gate.
 
-    It is not shown to the queue's gate: each claim knows other tasks, so a claim puts those together itself.
+    It is not shown to the queue's gate: each claim is for other tasks, so a claim merges their gates itself.
     """
 
     __slots__ = ("live", "name", "ready", "values")
@@ -353,18 +355,18 @@ class TaskGate(Gate):
     def __init__(self, name: str) -> None:
         self.name = name
         self.live = 0
-        """Its jobs that are scheduled, waiting or running."""
+        """The number of its scheduled, waiting and running jobs."""
         self.ready = ReadySet()
         self.values: dict[str, ValueGate] = {}
         super().__init__()
 
     @property
     def known(self) -> bool:
-        """Whether an operator should see it."""
+        """Whether `stats` shows it."""
         return self.live > 0 or self.paused or self.declared is not None or self.override is not None
 
     def offer(self, job: Job) -> None:
-        """Let the job, or its value's gate, stand in `ready`."""
+        """Add the job, or the first of its value's gate, to `ready`."""
         name = job.spec.value
         if name is None:
             self.ready.add(job.score, job)
@@ -377,7 +379,7 @@ class TaskGate(Gate):
         gate.show()
 
     def withdraw(self, job: Job) -> None:
-        """Take the job out, if it is offered. It holds no slot."""
+        """Remove the job, if it is offered. It holds no slot."""
         gate = job.value
         if gate is not None:
             job.value = None
@@ -389,9 +391,9 @@ class TaskGate(Gate):
 
 class ValueGate:
     """
-    The gate of one value of a task's `by`. It shows its first job to the task's gate while it is open.
+    The gate of one value of a task's `by`. While it is open its first job is in the task's `ready`.
 
-    That is all the parking and waking there is. It vanishes when nobody is offered at it and nobody runs.
+    So a full value costs a claim nothing. The gate is removed when it has no offered and no running job.
     """
 
     __slots__ = ("ready", "running", "shown", "task", "value")
@@ -402,23 +404,23 @@ class ValueGate:
         self.ready = ReadySet()
         self.running = 0
         self.shown: int | None = None
-        """The score at which it stands in the task's `ready`."""
+        """The score of its first job in the task's `ready`."""
 
     def admit(self, job: Job) -> None:
-        """The task's gate took this job, the one shown: it runs now."""
+        """Take a slot for its first job, which the task's gate has just taken."""
         self.shown = None
         self.ready.pop()
         self.running += 1
         self.show()
 
     def release(self, job: Job) -> None:
-        """The job runs no longer."""
+        """Free the slot of a job that runs no longer."""
         job.value = None
         self.running -= 1
         self.show()
 
     def show(self) -> None:
-        """Stand in the task's `ready` at the score of the first job, if open, or not at all."""
+        """Put its first job into the task's `ready` if it is open, or take it out."""
         limit = self.task.settings.value_limit
         first = self.ready.first() if limit is None or self.running < limit else None
         if first != self.shown:

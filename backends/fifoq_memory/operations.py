@@ -1,11 +1,11 @@
-"""What operators do: cancel, requeue, skip, configure, purge."""
+"""Reading and operators' verbs: find, stats, blocked keys; cancel, requeue, skip, purge, configure."""
 
 from collections.abc import Sequence
 
 from fifoq.errors import InvalidArguments
 from fifoq.queue import (
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -17,20 +17,25 @@ from fifoq.queue import (
     Stats,
 )
 from fifoq.record import Filter, Record, Records, State
+from fifoq_memory import jobs
 from fifoq_memory.indexes import Since
-from fifoq_memory.jobs import Gate as AnyGate
 from fifoq_memory.jobs import Job, Line, TaskGate
 from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 
+_GONE = Changed(None, False)
 
-def find(book: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
-    """A page of matching records, in order of entry."""
+
+# ---- reading ----
+
+
+def find(state: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
+    """Return a page of matching records, in order of entry."""
     records: list[Record] = []
-    for looked, (number, job) in enumerate(book.register.after(cursor)):
+    for looked, (number, job) in enumerate(state.numbers.after(cursor)):
         if looked == MAX_PAGE or len(records) == limit:
             return Records(tuple(records), cursor)
         cursor = number
-        # A job has a second number if it came into the line later; it is found under its entry.
+        # A job that entered the line later has a second number, its seq; it is listed under its entry only.
         if number == job.entry and _matches(job, filter):
             records.append(job.record())
     return Records(tuple(records), None)
@@ -42,36 +47,36 @@ def _matches(job: Job, filter: Filter) -> bool:
     return all(wanted is None or wanted == there for wanted, there in zip(filter, seen, strict=True))
 
 
-def stats(book: QueueState, now: int) -> Stats:
-    """The counts."""
-    oldest = book.oldest.find(book.register)
-    tasks = sorted((task for task in book.tasks.values() if task.known), key=lambda task: task.name)
+def stats(state: QueueState, now: int) -> Stats:
+    """Return the counts, with the oldest waiting job and the gates."""
+    oldest = state.oldest.find(state.numbers)
+    tasks = sorted((task for task in state.tasks.values() if task.known), key=lambda task: task.name)
     return Stats(
-        scheduled=book.scheduled,
-        waiting=book.live - book.gate.running - book.scheduled,
-        running=book.gate.running,
-        succeeded=book.ended[State.SUCCEEDED],
-        failed=book.ended[State.FAILED],
-        cancelled=book.ended[State.CANCELLED],
-        purged=book.purged,
-        accepted=book.accepted,
+        scheduled=state.scheduled,
+        waiting=state.live - state.gate.running - state.scheduled,
+        running=state.gate.running,
+        succeeded=state.ended[State.SUCCEEDED],
+        failed=state.ended[State.FAILED],
+        cancelled=state.ended[State.CANCELLED],
+        purged=state.purged,
+        accepted=state.accepted,
         oldest_waiting=None if oldest is None else now - oldest.created_at,
-        gates=(_shown_gate(None, book.gate, book.live), *(_shown_gate(task.name, task, task.live) for task in tasks)),
+        gates=(_shown_gate(None, state.gate, state.live), *(_shown_gate(task.name, task, task.live) for task in tasks)),
     )
 
 
-def _shown_gate(task: str | None, gate: AnyGate, live: int) -> Gate:
+def _shown_gate(task: str | None, gate: jobs.Gate, live: int) -> Gate:
     return Gate(task, gate.settings, gate.override is not None, gate.paused, live, gate.running)
 
 
-def blocked_keys(book: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
-    """A page of blocked keys, oldest first."""
-    keys: list[BlockedKey] = []
+def blocked_keys(state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
+    """Return a page of blocked keys, oldest first."""
+    keys: list[BlockedKeyRecord] = []
     last: Since | None = _read_cursor(cursor)
-    for since, key in book.blocked.after(last):
+    for since, key in state.blocked.after(last):
         if len(keys) == min(limit, MAX_PAGE):
             return BlockedKeys(tuple(keys), cursor)
-        keys.append(_blocked_key(book.lines[key]))
+        keys.append(_blocked_key(state.lines[key]))
         cursor = f"{since}:{key}"
     return BlockedKeys(tuple(keys), None)
 
@@ -88,18 +93,18 @@ def _read_cursor(cursor: str | None) -> Since | None:
     return int(since), key
 
 
-def _blocked_key(line: Line) -> BlockedKey:
+def _blocked_key(line: Line) -> BlockedKeyRecord:
     blocked = line.blocked()
     assert blocked is not None, f"the key {line.key!r} is in the index of blocked keys and is not blocked"
-    return BlockedKey(line.key, None if line.head is None else line.head.spec.id, *blocked)
+    return BlockedKeyRecord(line.key, None if line.head is None else line.head.spec.id, *blocked)
 
 
-_GONE = Changed(None, False)
+# ---- operators ----
 
 
-def cancel(book: QueueState, now: int, id: str, reason: str) -> Changed:
-    """End what waits; ask for it if it runs."""
-    job = book.jobs.get(id)
+def cancel(state: QueueState, now: int, id: str, reason: str) -> Changed:
+    """Cancel a job that is scheduled or waits; request the cancellation of one that runs."""
+    job = state.jobs.get(id)
     if job is None:
         return _GONE
     if job.state.ended or job.cancel_requested:
@@ -108,37 +113,37 @@ def cancel(book: QueueState, now: int, id: str, reason: str) -> Changed:
     if job.state is RUNNING:
         job.cancel_requested = True
     else:
-        book.end(job, State.CANCELLED, now, 0)
+        state.end(job, State.CANCELLED, now, 0)
     return Changed(job.state, True)
 
 
-def requeue(book: QueueState, id: str) -> Changed:
+def requeue(state: QueueState, id: str) -> Changed:
     """Put a failed job back: a halted one at its place, any other at the end of the line."""
-    job = book.jobs.get(id)
+    job = state.jobs.get(id)
     if job is None:
         return _GONE
     if job.state is not State.FAILED:
         return Changed(job.state, False)
     unique = job.spec.unique
     if not job.halted and unique is not None:
-        holder = book.uniques.setdefault(unique, job)
+        holder = state.uniques.setdefault(unique, job)
         if holder is not job:
             return Changed(job.state, False, holder.spec.id)
-    _come_back(book, job)
+    _come_back(state, job)
     return Changed(job.state, True)
 
 
-def _come_back(book: QueueState, job: Job) -> None:
+def _come_back(state: QueueState, job: Job) -> None:
     halted = job.halted
     _forget_tries(job)
-    book.ended[State.FAILED] -= 1
+    state.ended[State.FAILED] -= 1
     job.task.live += 1
-    book.purges.clear(job.entry)
+    state.purges.clear(job.entry)
     if not halted:
-        book.arrive_late(job)
+        state.arrive_late(job)
     elif job.line is not None:
-        book.oldest.came_back(job)
-        book.face(job.line)
+        state.oldest.came_back(job)
+        state.offer_head(job.line)
 
 
 def _forget_tries(job: Job) -> None:
@@ -147,66 +152,69 @@ def _forget_tries(job: Job) -> None:
     job.error = job.progress = job.worker = job.started_at = job.finished_at = None
 
 
-def skip(book: QueueState, now: int, id: str) -> Changed:
-    """Let the key of a halted job go on without it."""
-    job = book.jobs.get(id)
+def skip(state: QueueState, now: int, id: str) -> Changed:
+    """Free the key of a halted job for its successors."""
+    job = state.jobs.get(id)
     if job is None:
         return _GONE
     if not job.halted:
         return Changed(job.state, False)
     job.halted = False
-    book.leave(job, now)
+    state.leave(job, now)
     return Changed(State.FAILED, True)
 
 
-def purge(book: QueueState, now: int, limit: int) -> int:
+def purge(state: QueueState, now: int, limit: int) -> int:
     """Remove ended jobs whose time is over, by (time, entry)."""
-    over = book.purges.due(now, limit)
+    over = state.purges.due(now, limit)
     for entry in over:
-        job = book.register.get(entry)
+        job = state.numbers.get(entry)
         assert job is not None, f"entry {entry} is to be purged and has no job"
-        book.remove(job)
-    # Whoever asks for stats next has less to pass.
-    book.oldest.find(book.register)
+        state.remove(job)
+    # The next `stats` has fewer numbers to pass then.
+    state.oldest.find(state.numbers)
     return len(over)
 
 
-def configure(book: QueueState, now: int, settings: Sequence[Setting]) -> None:
+# ---- settings ----
+
+
+def configure(state: QueueState, now: int, settings: Sequence[Setting]) -> None:
     """Apply settings, in order."""
     for setting in settings:
-        _apply(book, now, setting)
-    gates = (book.gate, *book.tasks.values())
-    book.rated = any(gate.interval is not None for gate in gates)
-    book.capped = any(gate.settings.capacity is not None for gate in gates)
-    book.roused = True
+        _apply(state, now, setting)
+    gates = (state.gate, *state.tasks.values())
+    state.rated = any(gate.interval is not None for gate in gates)
+    state.capped = any(gate.settings.capacity is not None for gate in gates)
+    state.notify = True
 
 
-def _apply(book: QueueState, now: int, setting: Setting) -> None:
+def _apply(state: QueueState, now: int, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
-            gate = _gate(book, task)
+            gate = _gate(state, task)
             gate.declared = settings
             _put_in_force(gate)
         case Override(task, settings):
-            gate = _gate(book, task)
+            gate = _gate(state, task)
             gate.override = settings
             _put_in_force(gate)
         case Pause(_, str(key)):
-            _pause(book, key, now)
+            _pause(state, key, now)
         case Resume(_, str(key)):
-            _resume(book, key)
+            _resume(state, key)
         case Pause(task):
-            _gate(book, task).paused = True
+            _gate(state, task).paused = True
         case Resume(task):
-            _gate(book, task).paused = False
+            _gate(state, task).paused = False
 
 
-def _gate(book: QueueState, task: str | None) -> AnyGate:
-    return book.gate if task is None else book.task(task)
+def _gate(state: QueueState, task: str | None) -> jobs.Gate:
+    return state.gate if task is None else state.task(task)
 
 
-def _put_in_force(gate: AnyGate) -> None:
-    """O(values of the task), if the width of those changed."""
+def _put_in_force(gate: jobs.Gate) -> None:
+    """Put a gate's settings in force, in O(values of the task) if their width changed."""
     before = gate.settings.value_limit
     gate.read_settings()
     if isinstance(gate, TaskGate) and gate.settings.value_limit != before:
@@ -214,19 +222,19 @@ def _put_in_force(gate: AnyGate) -> None:
             value.show()
 
 
-def _pause(book: QueueState, key: str, now: int) -> None:
-    line = book.lines.get(key)
+def _pause(state: QueueState, key: str, now: int) -> None:
+    line = state.lines.get(key)
     if line is None:
-        line = book.lines[key] = Line(key)
+        line = state.lines[key] = Line(key)
     if line.paused_since is None:
         line.paused_since = now
         if line.head is not None and line.head.state is WAITING:
             line.head.task.withdraw(line.head)
-        book.mark(line)
+        state.update_blocked(line)
 
 
-def _resume(book: QueueState, key: str) -> None:
-    line = book.lines.get(key)
+def _resume(state: QueueState, key: str) -> None:
+    line = state.lines.get(key)
     if line is not None and line.paused_since is not None:
         line.paused_since = None
-        book.face(line)
+        state.offer_head(line)

@@ -1,8 +1,8 @@
 """
-A queue in memory: the seam's verbs around a Book, each under one lock, none suspended on the way.
+A queue in memory: the verbs of the backend protocol around a QueueState, each under one lock, without an await.
 
-So it may be used from any number of threads and loops, a cancelled call has done all or nothing, and the moves
-themselves (`fifoq_memory.book`) know nothing of loops and locks.
+So it may be used from any number of threads and loops, a cancelled call has done all or nothing, and the transitions of
+jobs (`fifoq_memory.queue_state`) need neither loops nor locks.
 """
 
 import asyncio
@@ -15,28 +15,29 @@ from fifoq.clock import Clock, run_on
 from fifoq.errors import JobNotFound, OutcomeUnknown
 from fifoq.queue import KEEP_REPLY, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as looking
-from fifoq_memory import operations as operating
-from fifoq_memory import put as putting
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, put, settle
 from fifoq_memory.audit import audit
 from fifoq_memory.queue_state import QueueState
 
 Waiter = asyncio.Future[Any]
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+# ---- waiters ----
 
 
 class WakeUp:
-    """Rings for all who wait, and counts, so that who comes late knows that it rang."""
+    """Wakes all waiters, and counts, so that a waiter that registers late sees that it has missed a notification."""
 
-    __slots__ = ("rings", "waiters")
+    __slots__ = ("count", "waiters")
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.count = 0
         self.waiters: set[Waiter] = set()
 
-    def ring(self) -> None:
-        self.rings += 1
+    def notify(self) -> None:
+        self.count += 1
         if self.waiters:
             waiters, self.waiters = self.waiters, set()
             wake(waiters, True)
@@ -53,18 +54,18 @@ def wake(waiters: Iterable[Waiter], value: Any) -> None:
         try:
             loop.call_soon_threadsafe(resolve, waiter, value)
         except RuntimeError:
-            # The loop was closed since: nobody waits there any more.
+            # The loop was closed since, and its waiters with it.
             continue
 
 
 def resolve(waiter: Waiter, value: Any) -> None:
-    """Give a waiter its value, unless it has one or went away."""
+    """Give a waiter its value, unless it has one or was cancelled."""
     if not waiter.done():
         waiter.set_result(value)
 
 
-async def within(waiter: Waiter, timeout: float) -> Any:
-    """What the waiter is given within `timeout` seconds, or None."""
+async def value_within(waiter: Waiter, timeout: float) -> Any:
+    """Return the value that the waiter gets within `timeout` seconds, or None."""
     timer = waiter.get_loop().call_later(timeout, resolve, waiter, None)
     try:
         return await waiter
@@ -79,23 +80,26 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class Replies:
-    """One verb's last replies."""
+# ---- replies ----
 
-    __slots__ = ("_told", "_verb")
+
+class Replies:
+    """The last reply of one verb to each caller."""
+
+    __slots__ = ("_last", "_verb")
 
     def __init__(self, verb: str) -> None:
         self._verb = verb
-        self._told: dict[str, tuple[int, Any, int]] = {}
+        self._last: dict[str, tuple[int, Any, int]] = {}
         """By caller: the number of its last call, the reply, and when that was."""
 
     def recall(self, call: Call) -> Any:
         """Return the reply to a repeated call, or None to a new one. Raises OutcomeUnknown if it was overtaken."""
         caller, number = call
-        told = self._told.get(caller)
-        if told is None or number > told[0]:
+        known = self._last.get(caller)
+        if known is None or number > known[0]:
             return None
-        last, reply, _ = told
+        last, reply, _ = known
         if number == last:
             return reply
         raise OutcomeUnknown(
@@ -104,23 +108,22 @@ class Replies:
         )
 
     def keep(self, call: Call, reply: Any, now: int) -> None:
-        """Remember a call's reply instead of the caller's one before."""
+        """Store the reply to a call in place of the caller's previous one."""
         caller, number = call
-        self._told[caller] = number, reply, now
+        self._last[caller] = number, reply, now
 
     def forget(self, now: int) -> None:
-        """Drop what is older than KEEP_REPLY, in O(callers)."""
-        old = [caller for caller, (_, _, at) in self._told.items() if at + KEEP_REPLY <= now]
+        """Drop replies older than KEEP_REPLY, in O(callers)."""
+        old = [caller for caller, (_, _, at) in self._last.items() if at + KEEP_REPLY <= now]
         for caller in old:
-            del self._told[caller]
+            del self._last[caller]
 
 
-A = TypeVar("A")
-R = TypeVar("R")
+# ---- the queue ----
 
 
 class MemoryQueue:
-    """One named line of jobs of a store: `fifoq.queue.Queue`. All backends of the store have this same object."""
+    """A queue of a store: `fifoq.queue.Queue`. All backends of the store share this object."""
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
@@ -131,50 +134,51 @@ class MemoryQueue:
         self._offset = 0
         # Re-entrant: the garbage collector may end an abandoned `wait` in the middle of another call.
         self._lock = RLock()
-        self._book = QueueState()
+        self._state = QueueState()
         self._puts, self._claims, self._settles = Replies("put"), Replies("claim"), Replies("settle")
-        self._bell = WakeUp()
-        self._watchers: dict[str, list[Waiter]] = {}
-        """Those who wait for the end of each id."""
+        self._wake_up = WakeUp()
+        self._waiters: dict[str, list[Waiter]] = {}
+        """The waiters for the end of a job, by its id."""
 
-    # ---- jobs in, out and through
+    # ---- put, claim, extend, settle ----
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         self.made = True
-        return self._once(self._puts, call, putting.put, batches)
+        return self._once(self._puts, call, put.put, batches)
 
     async def claim(
         self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
     ) -> Claimed:
-        def apply(book: QueueState, now: int, tasks: Collection[str]) -> Claimed:
-            terms = claiming.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
-            return claiming.claim(book, terms, n, tasks)
+        def apply(state: QueueState, now: int, tasks: Collection[str]) -> Claimed:
+            terms = claim.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
+            return claim.claim(state, terms, n, tasks)
 
         return self._once(self._claims, call, apply, tasks)
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-        return self._change(lambda now: settling.extend(self._book, now, extensions))
+        return self._change(lambda now: settle.extend(self._state, now, extensions))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        return self._once(self._settles, call, settling.settle, settlements)
+        return self._once(self._settles, call, settle.settle, settlements)
 
-    # ---- waiting
+    # ---- waiting ----
 
     def wait(self, timeout: float) -> "CoroutineType[Any, Any, bool]":  # not subscriptable before 3.13
-        # Not `async def`: the call begins here, not when a loop first runs it, so what happens between is not missed.
-        return self._wait(self._bell.rings, timeout)
+        # Not `async def`: the count is read when `wait` is called, not when a loop first runs the coroutine, so that no
+        # notification between the two is missed.
+        return self._wait(self._wake_up.count, timeout)
 
-    async def _wait(self, rings: int, timeout: float) -> bool:
+    async def _wait(self, count: int, timeout: float) -> bool:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         with self._lock:
-            if self._bell.rings != rings:
+            if self._wake_up.count != count:
                 return True
-            self._bell.waiters.add(waiter)
+            self._wake_up.waiters.add(waiter)
         try:
-            return await within(waiter, timeout) is not None
+            return await value_within(waiter, timeout) is not None
         finally:
             with self._lock:
-                self._bell.waiters.discard(waiter)
+                self._wake_up.waiters.discard(waiter)
 
     def expect(self, id: str) -> None:
         pass
@@ -182,66 +186,66 @@ class MemoryQueue:
     async def finished(self, id: str, timeout: float) -> Record | None:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         with self._lock:
-            job = self._book.jobs.get(id)
+            job = self._state.jobs.get(id)
             if job is None:
                 raise JobNotFound(id, self.name)
             if job.state.ended:
                 return job.record()
-            self._watchers.setdefault(id, []).append(waiter)
-            self._book.watched.add(id)
+            self._waiters.setdefault(id, []).append(waiter)
+            self._state.awaited.add(id)
         try:
-            return await within(waiter, timeout)
+            return await value_within(waiter, timeout)
         finally:
             with self._lock:
-                self._unwatch(id, waiter)
+                self._drop_waiter(id, waiter)
 
-    def _unwatch(self, id: str, waiter: Waiter) -> None:
-        waiters = self._watchers.get(id, [])
+    def _drop_waiter(self, id: str, waiter: Waiter) -> None:
+        waiters = self._waiters.get(id, [])
         if waiter in waiters:
             waiters.remove(waiter)
             if not waiters:
-                del self._watchers[id]
-                self._book.watched.discard(id)
+                del self._waiters[id]
+                self._state.awaited.discard(id)
 
-    # ---- looks
+    # ---- reading ----
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
         with self._lock:
-            jobs = [self._book.jobs.get(id) for id in ids]
+            jobs = [self._state.jobs.get(id) for id in ids]
             return tuple([None if job is None else job.record() for job in jobs])
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
         with self._lock:
-            return looking.find(self._book, filter, cursor, limit)
+            return operations.find(self._state, filter, cursor, limit)
 
     async def stats(self) -> Stats:
         with self._lock:
             now, _ = run_on(self._clock.now(), self._last, self._offset)
-            return looking.stats(self._book, now)
+            return operations.stats(self._state, now)
 
     async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
         with self._lock:
-            return looking.blocked_keys(self._book, cursor, limit)
+            return operations.blocked_keys(self._state, cursor, limit)
 
     async def audit(self) -> Audit:
         with self._lock:
-            return audit(self._book)
+            return audit(self._state)
 
-    # ---- operators
+    # ---- operators ----
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
-        return self._change(lambda now: tuple([operating.cancel(self._book, now, id, reason) for id in ids]))
+        return self._change(lambda now: tuple([operations.cancel(self._state, now, id, reason) for id in ids]))
 
     async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return self._change(lambda now: tuple([operating.requeue(self._book, id) for id in ids]))
+        return self._change(lambda now: tuple([operations.requeue(self._state, id) for id in ids]))
 
     async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return self._change(lambda now: tuple([operating.skip(self._book, now, id) for id in ids]))
+        return self._change(lambda now: tuple([operations.skip(self._state, now, id) for id in ids]))
 
     async def configure(self, settings: Sequence[Setting]) -> None:
         def apply(now: int) -> None:
             self.made = True
-            operating.configure(self._book, now, settings)
+            operations.configure(self._state, now, settings)
 
         self._change(apply)
 
@@ -249,17 +253,17 @@ class MemoryQueue:
         def apply(now: int) -> int:
             for replies in (self._puts, self._claims, self._settles):
                 replies.forget(now)
-            return operating.purge(self._book, now, limit)
+            return operations.purge(self._state, now, limit)
 
         return self._change(apply)
 
-    # ---- what they are made of
+    # ---- one call ----
 
     def _change(self, apply: Callable[[int], R]) -> R:
-        """Apply a change at the store's time, and tell those who wait."""
+        """Apply a change at the store's time, and wake waiters."""
         with self._lock:
             reply = apply(self._tick())
-            self._tell()
+            self._notify()
             return reply
 
     def _once(self, replies: Replies, call: Call, apply: Callable[[QueueState, int, A], R], argument: A) -> R:
@@ -268,28 +272,28 @@ class MemoryQueue:
             reply = replies.recall(call)
             if reply is None:
                 now = self._tick()
-                reply = apply(self._book, now, argument)
+                reply = apply(self._state, now, argument)
                 replies.keep(call, reply, now)
-                self._tell()
+                self._notify()
             return reply
 
     def _tick(self) -> int:
-        """The store's time, which never goes back."""
+        """Return the store's time, which never goes back."""
         now = self._clock.now()
-        if self._offset == 0 and now >= self._last:  # what `run_on` comes to while nobody sets the clock back
+        if self._offset == 0 and now >= self._last:  # the result of `run_on` as long as the clock is not set back
             self._last = now
         else:
             self._last, self._offset = run_on(now, self._last, self._offset)
         return self._last
 
-    def _tell(self) -> None:
-        """Wake who waits for what the book has just done."""
-        book = self._book
-        if book.roused:
-            book.roused = False
-            self._bell.ring()
-        if book.seen:
-            for record in book.seen:
-                book.watched.discard(record.spec.id)
-                wake(self._watchers.pop(record.spec.id, ()), record)
-            book.seen.clear()
+    def _notify(self) -> None:
+        """Wake the waiters for the changes of the last call."""
+        state = self._state
+        if state.notify:
+            state.notify = False
+            self._wake_up.notify()
+        if state.ended_records:
+            for record in state.ended_records:
+                state.awaited.discard(record.spec.id)
+                wake(self._waiters.pop(record.spec.id, ()), record)
+            state.ended_records.clear()

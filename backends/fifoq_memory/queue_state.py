@@ -1,14 +1,14 @@
 """
-All that one queue holds, and the moves that every verb is made of. Synchronous: it knows no loop, lock, call or clock.
+The state of one queue, and the transitions of jobs from which every verb is made. Synchronous: no loop, lock or clock.
 
-What a job says of itself is the truth; all else here is derived from the jobs, and `fifoq_memory.audit` says how.
+The jobs are the truth; all else here is derived from them, and `fifoq_memory.audit` recomputes it.
 """
 
 from fifoq.record import JobSpec, Record, State
 from fifoq_memory.indexes import BlockedKeyIndex, EntryIndex, OldestWaiting, TimerIndex
 from fifoq_memory.jobs import SEQ_BITS, Gate, Job, Line, TaskGate, score_of
 
-# An enum's member costs 0.1 µs to look up on its class in Python 3.11.
+# Looking up a member of an enum on its class costs 0.1 µs in Python 3.11.
 SCHEDULED, WAITING, RUNNING = State.SCHEDULED, State.WAITING, State.RUNNING
 _SUCCEEDED, _FAILED, _CANCELLED = State.SUCCEEDED, State.FAILED, State.CANCELLED
 
@@ -17,17 +17,17 @@ class QueueState:
     """
     One queue's jobs, lines, gates, timers and counts.
 
-    `roused` is set when something may have become claimable, and `seen` collects the last records of the jobs that
-    somebody watches: whoever calls a verb passes both on and clears them.
+    `notify` is set when a job may have become claimable, and `ended_records` collects the last records of the jobs in
+    `awaited`: the queue wakes the waiters after each call, and clears both.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        """The last that was given out as an entry or a seq."""
+        """The last number used as an entry or a seq."""
         self.fence = 0
         self.jobs: dict[str, Job] = {}
         """By id."""
-        self.register = EntryIndex()
+        self.numbers = EntryIndex()
         """By entry and by seq."""
         self.lines: dict[str, Line] = {}
         self.blocked = BlockedKeyIndex()
@@ -36,7 +36,7 @@ class QueueState:
         self.gate = Gate()
         self.tasks: dict[str, TaskGate] = {}
         self.rated = self.capped = False
-        """Whether any gate has a rate, or a capacity: most queues never have to look."""
+        """Whether any gate has a rate, or a capacity. Most queues have none, and need not look."""
         self.timers = TimerIndex()
         self.purges = TimerIndex()
         """When each ended job may be removed."""
@@ -45,34 +45,34 @@ class QueueState:
         self.accepted = 0
         self.purged = 0
         self.oldest = OldestWaiting()
-        self.watched: set[str] = set()
-        """Ids whose end somebody waits for."""
-        self.seen: list[Record] = []
-        self.roused = False
+        self.awaited: set[str] = set()
+        """The ids of jobs whose end is awaited."""
+        self.ended_records: list[Record] = []
+        self.notify = False
 
     @property
     def live(self) -> int:
-        """How many jobs are scheduled, waiting or running."""
+        """The number of scheduled, waiting and running jobs."""
         ended = self.ended
         return len(self.jobs) - ended[_SUCCEEDED] - ended[_FAILED] - ended[_CANCELLED]
 
     def task(self, name: str) -> TaskGate:
-        """The gate of a task, made when first named. There are as many as names of tasks: they stay."""
+        """Return the gate of a task, made at its first use. There is one per task name, and it stays."""
         gate = self.tasks.get(name)
         if gate is None:
             gate = self.tasks[name] = TaskGate(name)
         return gate
 
-    # ---- into the line
+    # ---- into the line ----
 
     def enter(self, spec: JobSpec, now: int) -> None:
-        """Take a new job."""
-        # One unpacking costs as much as five looks at a field.
+        """Enter a new job."""
+        # One unpacking costs as much as reading five fields.
         id, name, _, key, value, priority, delay, in_line, expires, unique, _, _, _ = spec
         self.number = entry = self.number + 1
         task = self.tasks.get(name) or self.task(name)
         job = self.jobs[id] = Job(spec, entry, task, now)
-        self.register.add(entry, job)
+        self.numbers.add(entry, job)
         self.accepted += 1
         task.live += 1
         if unique is not None:
@@ -83,10 +83,10 @@ class QueueState:
             job.state = SCHEDULED
             self.scheduled += 1
         elif key is None and value is None and delay == 0:
-            # What `arrive` would come to, for the most common job: a quarter of the cost of its put.
+            # The same as `arrive` for the most common job, written out: it saves a quarter of the cost of its put.
             job.score = score = (9 - priority << SEQ_BITS) + entry
             task.ready.add(score, job)
-            self.roused = True
+            self.notify = True
         else:
             self.arrive(job, entry)
 
@@ -99,7 +99,7 @@ class QueueState:
         self.set_timer(job)
 
     def arrive(self, job: Job, seq: int) -> None:
-        """Let a waiting job stand at the end of the line, with the largest seq there is."""
+        """Put a waiting job at the end of the line, with the largest seq."""
         spec = job.spec
         job.score = score_of(spec.priority, seq)
         if spec.key is None:
@@ -110,33 +110,33 @@ class QueueState:
             line = self.lines[spec.key] = Line(spec.key)
         line.join(job)
         if line.head is job:
-            self.face(line)
+            self.offer_head(line)
 
     def arrive_late(self, job: Job) -> None:
-        """Let a job that waits from now on enter the line, with the next number as its seq."""
+        """Put a job that waits from now on at the end of the line, with the next number as its seq."""
         old, self.number = job.seq, self.number + 1
         if old is not None and old != job.entry:
-            self.register.remove(old)
-        self.register.add(self.number, job)
+            self.numbers.remove(old)
+        self.numbers.add(self.number, job)
         self.arrive(job, self.number)
 
     def offer(self, job: Job) -> None:
-        """Let the job be claimed as soon as its gates are open, if it may: only a line's head and unkeyed jobs ask."""
+        """Offer an unkeyed job or the head of a line to its gates, unless it is blocked."""
         if job.due_at is None and job.state is WAITING and (job.line is None or job.line.paused_since is None):
             job.task.offer(job)
-            self.roused = True
+            self.notify = True
 
-    def face(self, line: Line) -> None:
-        """The line has a new head, or its head may do something else than before."""
+    def offer_head(self, line: Line) -> None:
+        """Offer the head of a line, after the head or its state has changed, and update the index of blocked keys."""
         head = line.head
         if head is not None:
             self.offer(head)
             if head.due_at is None and line.paused_since is None and line.blocked_since is None:
-                return  # Nothing is blocked, nor was: nine of ten come here.
-        self.mark(line)
+                return  # The key is not blocked, and was not: the case of nine calls in ten.
+        self.update_blocked(line)
 
-    def mark(self, line: Line) -> None:
-        """Bring the index of blocked keys in line with a line, and drop the line if nothing is left of it."""
+    def update_blocked(self, line: Line) -> None:
+        """Update the entry of a line in the index of blocked keys. Removes a line that is empty and not paused."""
         blocked = line.blocked()
         since = None if blocked is None else blocked[1]
         if since != line.blocked_since:
@@ -148,17 +148,17 @@ class QueueState:
         if line.head is None and line.paused_since is None:
             del self.lines[line.key]
 
-    # ---- out of it
+    # ---- out of the line ----
 
     def depart(self, job: Job, line: Line) -> None:
-        """Leave the line of its key, and let the next one stand first."""
+        """Take a job out of the line of its key, and offer the new head."""
         was_head = line.head is job
         line.leave(job)
         if was_head:
-            self.face(line)
+            self.offer_head(line)
 
     def free(self, job: Job) -> None:
-        """Take back the lease, and the slots that it held."""
+        """End the lease of a job, and free the slots that it held."""
         job.token = job.lease_end = None
         self.timers.clear(job.entry)
         gate, task = self.gate, job.task
@@ -167,10 +167,10 @@ class QueueState:
         if job.value is not None:
             job.value.release(job)
         if gate.bounded or task.bounded:
-            self.roused = True
+            self.notify = True
 
     def put_back(self, job: Job, now: int, after: int) -> None:
-        """Let a running job wait again, at its place."""
+        """Return a running job to waiting, at its place."""
         job.state = WAITING
         job.held_since = now
         self.free(job)
@@ -180,11 +180,11 @@ class QueueState:
         if job.line is None:
             self.offer(job)
         else:
-            self.face(job.line)
+            self.offer_head(job.line)
         self.oldest.came_back(job)
 
     def end(self, job: Job, state: State, now: int, retain: int) -> None:
-        """The job is over. One that is kept for no time leaves at once; a halted one keeps its key."""
+        """End a job. One with no retention is removed at once; a halted one keeps its key."""
         before, job.state = job.state, state
         job.finished_at = now
         job.cancel_requested = False
@@ -195,13 +195,13 @@ class QueueState:
         job.task.live -= 1
         spec = job.spec
         job.retain = retain if retain > spec.retain else spec.retain
-        if spec.id in self.watched:
-            self.seen.append(job.record())
+        if spec.id in self.awaited:
+            self.ended_records.append(job.record())
         self.ended[state] += 1
         if not job.halted:
             self.leave(job, now)
         elif job.line is not None:
-            self.mark(job.line)
+            self.update_blocked(job.line)
 
     def _stop_waiting(self, job: Job, before: State) -> None:
         if before is SCHEDULED:
@@ -212,7 +212,7 @@ class QueueState:
         self.timers.clear(job.entry)
 
     def leave(self, job: Job, now: int) -> None:
-        """Give up the key and the unique text of an ended job, and count what it is kept for from now."""
+        """Free the key and the unique text of an ended job, and start its retention."""
         spec = job.spec
         if job.line is not None:
             self.depart(job, job.line)
@@ -225,23 +225,23 @@ class QueueState:
             self.remove(job)
 
     def remove(self, job: Job) -> None:
-        """Forget an ended job."""
+        """Remove an ended job."""
         del self.jobs[job.spec.id]
-        self.register.remove(job.entry)
+        self.numbers.remove(job.entry)
         seq = job.seq
         if seq is not None and seq != job.entry:
-            self.register.remove(seq)
+            self.numbers.remove(seq)
         self.ended[job.state] -= 1
         self.purged += 1
 
-    # ---- time
+    # ---- timers ----
 
     def set_timer(self, job: Job) -> None:
-        """Bring the agenda in line with the job's times."""
+        """Set the job's timer by its times."""
         at = job.timer
         if at is None:
             self.timers.clear(job.entry)
         else:
             self.timers.set(job.entry, at)
-            # Who sleeps until the next timer it was told of must hear of an earlier one.
-            self.roused = self.roused or self.timers.next() == at
+            # A worker sleeps until the next timer of its last claim: wake it for an earlier one.
+            self.notify = self.notify or self.timers.next() == at

@@ -9,7 +9,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import (
     KEEP_REPLY,
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -90,10 +90,10 @@ def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit:
     since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
     rows = session.run("keys_blocked", (state.id, since, key, MAX_PAGE)).fetchall()
-    keys: list[BlockedKey] = []
+    keys: list[BlockedKeyRecord] = []
     for since, key, reason, job_id in rows:
         if reason is not None:
-            keys.append(BlockedKey(key, job_id, reason, since))
+            keys.append(BlockedKeyRecord(key, job_id, reason, since))
             if len(keys) == size:
                 break
     more = len(rows) == MAX_PAGE or (len(rows) > 0 and (since, key) != rows[-1][:2])

@@ -1,4 +1,4 @@
-"""The command line. `main` is the script `fifoq`; it needs the extra `cli`, and says so where that is missing."""
+"""The command line. `main` is the script `fifoq`; it needs the extra `cli`, and names it where it is not installed."""
 
 import sys
 
@@ -6,7 +6,11 @@ _EXTRA = {"typer", "rich"}
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 a claim or a check failed, 2 the user's mistake, 130 interrupted."""
+    """
+    Run the command line and exit.
+
+    Status 0: done; 1: a promise or a check failed; 2: a mistake of the user; 130: interrupted.
+    """
     try:
         from fifoq.cli.commands import run
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The commands, and how they end: a mistake of the user's is a sentence on standard error, never a traceback."""
+"""The commands and their exit statuses. A user's mistake ends with one sentence on standard error, and no traceback."""
 
 import sys
 from importlib.metadata import version
@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
+from fifoq.cli.demo.client import UnexpectedAnswer
 from fifoq.cli.demo.command import demo
-from fifoq.cli.demo.http import Refused
-from fifoq.cli.demo.stage import ProcessDidNotStart
+from fifoq.cli.demo.processes import ProcessDidNotStart
 from fifoq.errors import FifoqError
 
 app = typer.Typer(name="fifoq", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(demo)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(given: bool) -> None:
+    if given:
         typer.echo(f"fifoq {version('fifoq')}")
         raise typer.Exit
 
@@ -31,17 +31,17 @@ def fifoq(
 
 
 def run() -> int:
-    """Run the command that the command line names; return the exit status."""
+    """Run the command of the command line; return the exit status."""
     try:
         return app(standalone_mode=True) or 0
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _fail("interrupted", 130)
     except FifoqError as error:
-        return _say(str(error), 2)
-    except (ProcessDidNotStart, Refused, OSError) as error:
-        return _say(str(error), 1)
+        return _fail(str(error), 2)
+    except (ProcessDidNotStart, UnexpectedAnswer, OSError) as error:
+        return _fail(str(error), 1)
 
 
-def _say(sentence: str, status: int) -> int:
+def _fail(sentence: str, status: int) -> int:
     print(f"fifoq: {sentence}", file=sys.stderr)
     return status

@@ -1,1 +1,1 @@
-"""One task: its function, what may be sent to it, and the handles of its jobs."""
+"""One task: its definition and options, its signature, the Context of its function, and the handles of its jobs."""

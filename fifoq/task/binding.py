@@ -1,4 +1,4 @@
-"""The shape of a task's calls: one canonical form for all the ways to write the same call, checked by one validator."""
+"""The binding of a task's calls: one canonical form for all ways to write the same call, checked by one validator."""
 
 import types
 import warnings
@@ -18,10 +18,12 @@ from fifoq import codec
 from fifoq.errors import ConfigurationError
 from fifoq.task.parameters import POSITIONAL
 
+# ---- single values ----
+
 SCALARS = frozenset(
     {str, int, float, bool, bytes, type(None), datetime, date, time, timedelta, Decimal, UUID},
 )
-"""Types whose values travel as they are and come back the same."""
+"""Types whose values the codec encodes as they are, and decodes to the same."""
 
 
 class Value:
@@ -33,9 +35,9 @@ class Value:
         self.is_any = type_ is Any or type_ is object
         self.is_plain = _is_plain(type_)
         self.takes_none = self.is_any or type_ is None or type_ is type(None)
-        """None is one of its values, for certain: nothing has to be asked."""
+        """None is certainly one of its values: no validator need be called."""
         with warnings.catch_warnings():
-            # A parameter's alias means something to the validator of the whole call only.
+            # A parameter's alias has a meaning only for the validator of the whole call.
             warnings.filterwarnings("ignore", message=".*'alias' attribute")
             adapter = make_adapter(what, type_)
         self._read = adapter.validator.validate_python
@@ -46,18 +48,18 @@ class Value:
         return self._read(value, by_alias=True, by_name=True)
 
     def dump(self, value: Any) -> Any:
-        """Return `value`, checked before, in a form that the codec knows. Raises ValueError or NotSendable."""
+        """Return `value`, checked before, in a form for the codec. Raises ValueError or NotSendable."""
         if self.is_plain or value is None or (self.is_any and type(value) in SCALARS):
             return value
-        # Models by field name and in full: the form that validation reads back, whatever aliases are for.
+        # Models by field name and in full: validation reads that form, whatever their aliases.
         return self._dump(value, mode="python", by_alias=False, round_trip=True, warnings=False)
 
     def rebuild(self, form: Any) -> Any:
-        """Return the value that `dump` made `form` of. Raises ValidationError."""
+        """Return the value of a `form` that `dump` made. Raises ValidationError."""
         return self._read(form, by_alias=False, by_name=True)
 
     def dump_for_sure(self, value: Any) -> Any:
-        """As `dump`, but raises ValueError too if the value would not be rebuilt, or be rebuilt as another type."""
+        """As `dump`, but raises ValueError also if the value could not be rebuilt, or only as another type."""
         form = self.dump(value)
         if form is not value or not (self.is_plain or type(value) in SCALARS):
             confusion = _confusion(value, self.rebuild(codec.unpack(codec.pack(form))))
@@ -67,7 +69,7 @@ class Value:
 
 
 def make_adapter(what: str, type_: Any) -> TypeAdapter[Any]:
-    """Return pydantic's view of a type. Raises ConfigurationError, naming `what`, if pydantic does not know it."""
+    """Return pydantic's adapter of a type. Raises ConfigurationError, naming `what`, if pydantic has none."""
     try:
         adapter = TypeAdapter[Any](type_)
         if not adapter.pydantic_complete:
@@ -81,7 +83,7 @@ def make_adapter(what: str, type_: Any) -> TypeAdapter[Any]:
 
 
 def describe(error: Exception) -> str:
-    """Say what is wrong, without the value that is: it may be a secret."""
+    """Return the message of an error without the wrong value, which may be a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -90,7 +92,7 @@ def describe(error: Exception) -> str:
 
 
 def _is_plain(type_: Any) -> bool:
-    """Whether every value of the type is a scalar, or made of scalars, and validation gives back what it is given."""
+    """Whether all values of the type are scalars, or made of scalars, which validation returns unchanged."""
     origin, parts = get_origin(type_), get_args(type_)
     if origin is Annotated:
         plain_extras = all(type(extra).__module__ == "annotated_types" for extra in parts[1:])
@@ -103,7 +105,7 @@ def _is_plain(type_: Any) -> bool:
 
 
 def _confusion(sent: Any, read: Any) -> str | None:
-    """Why `read` is not what was sent, if it is not: the first object that would arrive as one of another class."""
+    """Return why `read` differs from `sent`, or None: the first object that would arrive as one of another class."""
     if _has_fields(sent) and type(read) is not type(sent):
         return f"a {type(sent).__name__} would arrive as a {type(read).__name__}; annotate it with its own type"
     for one, other in zip(_parts(sent), _parts(read), strict=False):
@@ -125,12 +127,14 @@ def _parts(value: object) -> list[Any]:
     return list(vars(value).values()) if _has_fields(value) and hasattr(value, "__dict__") else []
 
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+# ---- whole calls ----
+
 _EXACT = (str, int, float, bool, bytes)
+"""Types of arguments that need no validation if the value is of exactly that type."""
 
 
 class Bound(NamedTuple):
-    """One checked call in canonical form: what goes by position, what by name, and all of it by parameter name."""
+    """One checked call in canonical form: its arguments by position, by name, and all of them by parameter name."""
 
     args: list[Any]
     kwargs: dict[str, Any]
@@ -139,10 +143,10 @@ class Bound(NamedTuple):
 
 class Shape:
     """
-    How the calls of one function are bound, sent and rebuilt.
+    The form of all calls of one function.
 
-    All goes by name, in the order of the definition, except what can only go by position: positional-only parameters,
-    `*args`, and with `*args` all that stand before it. So equal calls make equal payloads.
+    Arguments are sent by name, in the order of the definition, except those that can only go by position:
+    positional-only parameters, `*args`, and with `*args` all parameters before it. So equal calls make equal payloads.
     """
 
     def __init__(self, name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> None:
@@ -156,7 +160,7 @@ class Shape:
         self._declared = frozenset(parameter.name for parameter in parameters) - {self._extra}
         self._values = {each: Value(f"{each!r} of {name}", type_) for each, type_ in _items(types, self._extra).items()}
         self.check = _call_adapter(name, parameters, types).validator.validate_python
-        """Takes ArgsKwargs, returns (args, kwargs): what was given by position, and what by name, each in order."""
+        """Takes ArgsKwargs, returns (args, kwargs): arguments given by position and those by name, each in order."""
         self._is_plain = all(value.is_plain for value in self._values.values())
         # A Field as a default may give its parameter an alias or a serializer.
         self.is_fast = self._is_simple and self._is_plain and not any(_is_field(each.default) for each in parameters)
@@ -166,7 +170,7 @@ class Shape:
             self.is_fast and len(self.names) == len(kinds) and all(any(kind is one for one in _EXACT) for kind in kinds)
         )
         self.exact: tuple[Any, ...] | None = kinds if exact else None
-        """Calls of values of just these types, in order, need no check either: it would give them back unchanged."""
+        """Calls with values of exactly these types, in order, need no check either: it would return them unchanged."""
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         """Check a call against the types and return its canonical form, defaults filled in. Raises ValidationError."""
@@ -178,18 +182,14 @@ class Shape:
         return self._bind_any(given, named)
 
     def dump(self, bound: Bound) -> tuple[list[Any], dict[str, Any]]:
-        """Return (args, kwargs) in a form that the codec knows. Raises Unsendable if it could not be rebuilt."""
+        """Return (args, kwargs) in a form for the codec. Raises NotSendable if it could not be rebuilt."""
         if self._is_plain:
             return bound.args, bound.kwargs
         args = [self._dump(self._name_at(index), value) for index, value in enumerate(bound.args)]
         return args, {name: self._dump(name, value) for name, value in bound.kwargs.items()}
 
-    def rebuild(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Return the call that was sent, with its types. Raises ValidationError."""
-        return self.check(ArgsKwargs(args, kwargs), by_alias=False, by_name=True)
-
     def locate(self, where: tuple[int | str, ...]) -> tuple[str | None, str]:
-        """Return the parameter that a place in a ValidationError is about, and the place as text."""
+        """Return the parameter of a location in a ValidationError, and the location as text."""
         if not where:
             return None, "A call"
         first, *others = where
@@ -224,22 +224,13 @@ class Shape:
         try:
             return kind.dump_for_sure(value)
         except (ValueError, TypeError, RecursionError) as error:
-            raise Unsendable(name or "", describe(error)) from error
-
-
-class Unsendable(Exception):
-    """An argument could not be sent, or not be rebuilt."""
-
-    def __init__(self, parameter: str, reason: str) -> None:
-        super().__init__(parameter, reason)
-        self.parameter = parameter
-        self.reason = reason
+            raise codec.NotSendable(describe(error), parameter=name or "") from error
 
 
 def _call_adapter(name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> TypeAdapter[Any]:
-    """One validator for a whole call: of a function with these parameters that only returns what it is called with."""
+    """Return one validator for a whole call: that of a function with these parameters that returns its arguments."""
 
-    def collect(*args: Any, **kwargs: Any) -> Call:
+    def collect(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs
 
     typed = [parameter.replace(annotation=types[parameter.name]) for parameter in parameters]
@@ -257,7 +248,7 @@ def _name_of(parameters: tuple[Parameter, ...], kind: Any) -> str | None:
 
 
 def _items(types: Mapping[str, Any], extra: str | None) -> dict[str, Any]:
-    """The type of one argument per parameter. `**extra: Unpack[Some]` has one for each of its names."""
+    """Return the type of one argument per parameter. `**extra: Unpack[Some]` has one for each of its names."""
     whole = types.get(extra or "")
     if get_origin(whole) is not Unpack:
         return dict(types)

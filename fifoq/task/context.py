@@ -1,9 +1,9 @@
-"""What a running task may ask of its job. The worker makes the real one; a plain call of a task gets a detached one."""
+"""The Context of a running task. The worker makes one for a claimed job; a plain call of a task gets a detached one."""
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from typing import Any
 
 from fifoq import codec
 from fifoq.job import Job
@@ -12,7 +12,7 @@ from fifoq.record import JobSpec, Lease, Record, State
 
 class Context(ABC):
     """
-    The job that a task is running for. A task asks for it with its first parameter, and it is filled in:
+    The job that a task is running for. A task that annotates its first parameter with it receives it:
 
         @tasks.task
         async def train(ctx: Context, model: str) -> None:
@@ -29,12 +29,12 @@ class Context(ABC):
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is, from 1; those that were released do not count."""
+        """The number of this attempt, from 1; those that were released do not count."""
         return self.job.attempt
 
     @property
     def meta(self) -> dict[str, str]:
-        """What `options(meta=…)` sent along."""
+        """The texts that `options(meta=…)` sent along."""
         return self.job.meta
 
     @property
@@ -45,24 +45,24 @@ class Context(ABC):
     @property
     @abstractmethod
     def cancelled(self) -> bool:
-        """Whether the job is to stop: somebody cancelled it, its lease is lost, or the worker shuts down."""
+        """Whether the job is to stop: its cancel was requested, its lease is lost, or the worker shuts down."""
 
     @property
     @abstractmethod
     def resources(self) -> Any:
-        """What the worker's `lifespan` yielded; None without one."""
+        """The value of the worker's `lifespan`; None without one."""
 
     @abstractmethod
     def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
         """
-        Say how far the job is. It is seen in `Job.progress` with the next heartbeat; only the newest counts.
+        Report the progress of the job. `Job.progress` shows it after the next heartbeat; only the newest counts.
 
-        It is noted at once: a function that is not async calls it without `await`.
+        It takes effect at once: a function that is not async calls it without `await`. A long note is cut at 4 KiB.
         """
 
 
-class Noted(Coroutine[Any, Any, None]):
-    """What `progress` returns: already done, so that it may be awaited and need not be."""
+class Reported(Coroutine[Any, Any, None]):
+    """The result of `progress`: an awaitable that is already done, so that it need not be awaited."""
 
     __slots__ = ()
 
@@ -79,16 +79,18 @@ class Noted(Coroutine[Any, Any, None]):
         pass
 
 
-NOTED = Noted()
+REPORTED = Reported()
 
 
 class DetachedContext(Context):
-    """A first attempt of a job that no queue holds: nothing is written, and nobody cancels it."""
+    """The Context of a plain call: a first attempt of a job in no queue. Its progress is dropped."""
 
     __slots__ = ("_job",)
 
     def __init__(self, queue: str, spec: JobSpec) -> None:
-        self._job = Job(queue, _running(spec, time.time_ns() // 1_000))
+        now = time.time_ns() // 1_000
+        lease = Lease(spec, "", fence=0, entry=0, seq=0, attempt=1, crashes=0, created_at=now, started_at=now)
+        self._job = Job(queue, _claimed(lease, None))
 
     @property
     def job(self) -> Job:
@@ -106,34 +108,8 @@ class DetachedContext(Context):
     def resources(self) -> Any:
         return None
 
-    def progress(self, done: int, total: int | None = None, note: str = "") -> Noted:
-        return NOTED
-
-
-def _running(spec: JobSpec, now: int) -> Record:
-    return Record(
-        spec=spec,
-        entry=0,
-        seq=0,
-        state=State.RUNNING,
-        attempt=1,
-        crashes=0,
-        created_at=now,
-        due_at=None,
-        started_at=now,
-        finished_at=None,
-        worker=None,
-        result=None,
-        error=None,
-        progress=None,
-        reason=None,
-        cancel_requested=False,
-        halted=False,
-    )
-
-
-MAX_NOTE = 1_000
-"""A longer note of a progress is cut."""
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Reported:
+        return REPORTED
 
 
 class LeaseContext(Context):
@@ -161,7 +137,7 @@ class LeaseContext(Context):
     @property
     def job(self) -> Job:
         if self._job is None:
-            self._job = Job(self._queue, _record(self._lease, self._worker))
+            self._job = Job(self._queue, _claimed(self._lease, self._worker))
         return self._job
 
     @property
@@ -170,8 +146,7 @@ class LeaseContext(Context):
 
     @property
     def meta(self) -> dict[str, str]:
-        meta = self._lease.spec.meta
-        return cast("dict[str, str]", codec.unpack(meta)) if meta else {}
+        return codec.decode_meta(self._lease.spec.meta)
 
     @property
     def fence(self) -> int:
@@ -186,13 +161,13 @@ class LeaseContext(Context):
         return self._resources
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
-        """Note how far the job is, at once, from any thread. What it returns may be awaited, and need not be."""
-        self._report(codec.pack([done, total, note[:MAX_NOTE]]))
-        return NOTED
+        """Report the progress, at once, from any thread. The result need not be awaited."""
+        self._report(codec.encode_progress(done, total, note))
+        return REPORTED
 
 
-def _record(lease: Lease, worker: str) -> Record:
-    """The job as the store holds it after this claim."""
+def _claimed(lease: Lease, worker: str | None) -> Record:
+    """Return the record of a job as it is in the store after this claim."""
     return Record(
         spec=lease.spec,
         entry=lease.entry,

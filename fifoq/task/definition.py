@@ -1,4 +1,4 @@
-"""A task as a worker sees it: the function, how its arguments travel, and what to do when it goes wrong."""
+"""The definition of a task: its function and all its settings, checked when it is registered."""
 
 import inspect
 import math
@@ -17,6 +17,7 @@ from fifoq.task.options import check_priority
 from fifoq.task.parameters import check_function, takes_context
 from fifoq.task.signature import Signature
 
+DEFAULT_QUEUE = "default"
 RESULTS_KEPT = 3_600.0
 """Seconds for which a job is kept after it succeeded or was cancelled, by default."""
 FAILURES_KEPT = 604_800.0
@@ -25,7 +26,7 @@ FAILURES_KEPT = 604_800.0
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """What is fixed about a task when it is registered. Times are in seconds."""
+    """One registered task: all that a worker needs to run it, and a call to become a job. Times are in seconds."""
 
     name: str
     queue: str
@@ -36,16 +37,24 @@ class TaskDefinition:
     max_crashes: int = 3
     halt: bool = False
     """A job that fails keeps its key closed (`after_failure="halt"`)."""
-    retain: float | None = None
-    """Seconds for which an ended job is kept; None: RESULTS_KEPT, or FAILURES_KEPT if it failed."""
+    results_kept: int = microseconds(RESULTS_KEPT)
+    """Microseconds for which a job is kept after it succeeded or was cancelled."""
+    failures_kept: int = microseconds(FAILURES_KEPT)
+    """Microseconds for which a job is kept after it failed."""
     run_in: Literal["loop", "thread", "process"] = "loop"
-    """Where it runs: `auto` is resolved at registration, by whether the function is async."""
+    """Where it runs. Registration resolves `auto`: to the loop for an async function, else to a thread."""
     takes_context: bool = False
     promise: str = ""
-    """What the worker's banner says of its order: "in order per match_id", "in order, one line", "oldest first"."""
-
-
-DEFAULT_QUEUE = "default"
+    """The order of its jobs, for the worker's banner: "in order per match_id", "in order, one line", "oldest first"."""
+    gates: GateSettings = field(default_factory=GateSettings)
+    """Limits, rate and capacity, as the backend stores them."""
+    read_key: Reader | None = None
+    """Reads the ordering key of a call from its arguments; None: calls have no key."""
+    read_value: Reader | None = None
+    """Reads the value that the task's limit is `by`; None: no limit of the task is by an argument."""
+    priority: int = 0
+    ordered: bool = False
+    """Its queue is one line, so no job has a key of its own."""
 
 
 class TaskSettings(TypedDict, total=False):
@@ -56,7 +65,7 @@ class TaskSettings(TypedDict, total=False):
     queue: str
     """Default: `default`."""
     key: KeyRule
-    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable of the arguments that it names."""
+    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable that takes arguments by their names."""
     priority: int
     """−9 to 9, higher first."""
     limit: int | Limit | Sequence[Limit] | None
@@ -64,41 +73,26 @@ class TaskSettings(TypedDict, total=False):
     rate: str | Rate | None
     """Starts in a time: `"100/s"`."""
     capacity: int | None
-    """Jobs scheduled, waiting or running; beyond it, `QueueFull`."""
+    """The most jobs scheduled, waiting or running; beyond it, `QueueFull`."""
     retry: int | Retry
-    """How often it is tried, the first time counted."""
+    """The number of tries, the first included."""
     timeout: float | None
-    """For how long it may run."""
+    """The longest time that one try may run."""
     max_crashes: int
-    """How often a worker may die, or lose its lease, under a job before it fails."""
+    """The number of times that a worker may die, or lose its lease, with a job before the job fails."""
     after_failure: Literal["continue", "halt"]
-    """Whether the next job of the key goes on after one failed for good, or waits until somebody decides."""
+    """Whether the next job of the key goes on after one failed for good, or waits until an operator decides."""
     retain: float | None
-    """For how long an ended job is kept. Default: an hour, or a week if it failed."""
+    """How long an ended job is kept. Default: an hour, or a week if it failed."""
     run_in: Literal["auto", "thread", "process"]
     """Where it runs. `auto`: an async function in the loop, any other in a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A registered task: what a worker needs, and what a call needs to become a JobSpec."""
-
-    definition: TaskDefinition
-    gates: GateSettings
-    key: Reader | None
-    value: Reader | None
-    priority: int
-    ordered: bool
-    """Its queue is one line, so no job has a key of its own."""
-    retain: int
-    """Microseconds for which a job is kept, at least, whatever becomes of it."""
-
-
-def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: bool) -> Registration:
+def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: bool) -> TaskDefinition:
     """
-    Check a function and its settings. `ordered`: its queue is one line.
+    Check a function and its settings, and return the definition of the task. `ordered`: its queue is one line.
 
-    Raises ConfigurationError, naming what is wrong. Types are not resolved yet: they may name what comes later.
+    Raises ConfigurationError, naming the fault. Types are not resolved yet: they may name classes defined later.
     """
     _check_names(settings)
     check_function(function)
@@ -108,7 +102,8 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
     rule = settings.get("key")
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
-    definition = TaskDefinition(
+    retain = _duration("retain", settings.get("retain"))
+    return TaskDefinition(
         name=name,
         queue=queue,
         function=function,
@@ -117,19 +112,16 @@ def register(function: Callable[..., Any], settings: TaskSettings, *, ordered: b
         timeout=_duration("timeout", settings.get("timeout"), above=True),
         max_crashes=_count("max_crashes", settings.get("max_crashes", 3)),
         halt=settings.get("after_failure") == "halt",
-        retain=_duration("retain", settings.get("retain")),
-        run_in=_place(function, settings.get("run_in", "auto")),
+        results_kept=microseconds(RESULTS_KEPT if retain is None else retain),
+        failures_kept=microseconds(FAILURES_KEPT if retain is None else retain),
+        run_in=_resolve_run_in(function, settings.get("run_in", "auto")),
         takes_context=with_context,
         promise=_promise(rule, ordered=ordered),
-    )
-    return Registration(
-        definition,
         gates=GateSettings.of(settings.get("limit"), settings.get("rate"), settings.get("capacity")),
-        key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
-        value=value_reader(_by(settings), signature.parameters, name),
+        read_key=(lambda _: queue) if ordered else key_reader(rule, signature.parameters, name),
+        read_value=value_reader(_by(settings), signature.parameters, name),
         priority=_checked(check_priority, settings.get("priority", 0)),
         ordered=ordered,
-        retain=microseconds(RESULTS_KEPT if definition.retain is None else definition.retain),
     )
 
 
@@ -176,7 +168,7 @@ def _retry(retry: int | Retry | None) -> Retry:
     return retry if isinstance(retry, Retry) else Retry(attempts=_count("retry", retry))
 
 
-def _place(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
+def _resolve_run_in(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
     is_async = inspect.iscoroutinefunction(function)
     match run_in:
         case "auto":
@@ -212,7 +204,7 @@ def _duration(name: str, value: object, *, above: bool = False) -> float | None:
 
 
 def _checked(check: Callable[[Any], Any], value: object) -> Any:
-    """What is wrong with a declaration is the code's fault, not that of a caller."""
+    """Return `check(value)`. A wrong declaration is a ConfigurationError: the code is wrong, not a caller."""
     try:
         return check(value)
     except InvalidArguments as error:

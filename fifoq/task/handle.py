@@ -1,4 +1,4 @@
-"""The handle of one job: where it stands, what it returned, and how to cancel it."""
+"""The handle of one job: reads its status, waits for its result, cancels it."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, cast
@@ -13,48 +13,51 @@ from fifoq.record import JobSpec, Record, State
 from fifoq.task.signature import Signature
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True, default=Any)
+
+LOOK_AGAIN = 30.0
+"""Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
+
+# ---- the way to the queue ----
 
 
-class Intake(Protocol):
-    """Takes batches of one queue, in the order of the calls."""
+class Producer(Protocol):
+    """Puts batches into one queue, in the order of the calls."""
 
     def expect(self, id: str) -> None:
-        """A job with this id is about to be put, and to be waited for."""
+        """Announce that a job with this id is about to be put, and to be waited for."""
         ...
 
     async def put(self, batch: Sequence[JobSpec], wait: float = 0.0) -> tuple[Receipt, ...]:
         """
         Put the batch, waiting up to `wait` seconds for room.
 
-        Raises QueueFull, IdConflict, and what the backend raises once its patience is spent.
+        Raises QueueFull, IdConflict, or the backend's error, if it lasts for longer than the patience.
         """
         ...
 
 
 class Connection(Protocol):
-    """The way from a task to its queue. Both raise ConfigurationError if the Fifoq is not open on this loop."""
+    """A task's connection to its queue. Raises ConfigurationError if the Fifoq is not open on this loop."""
 
-    def intake(self, queue: str) -> Intake:
-        """Return where jobs of that queue are put."""
+    def producer(self, queue: str) -> Producer:
+        """Return the producer that puts jobs into that queue."""
         ...
 
     def queue(self, name: str) -> Queue:
-        """Return the queue itself, to look and to operate."""
+        """Return the queue itself, to look at jobs and to operate."""
         ...
 
     def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run `work()` on the loop of the Fifoq and return what it returns. Raises on that loop's own thread."""
+        """Run `work()` on the loop of the Fifoq and return its result. Raises on that loop's own thread."""
         ...
 
 
-R_co = TypeVar("R_co", covariant=True, default=Any)
-
-LOOK_AGAIN = 30.0
-"""Seconds after which an endless wait asks the backend anew, so that no lost notification can hold it for good."""
+# ---- handles ----
 
 
 class Origin:
-    """What the handles of one task's jobs have in common."""
+    """The data that the handles of one task's jobs share."""
 
     __slots__ = ("connection", "queue", "signature", "task")
 
@@ -66,7 +69,7 @@ class Origin:
 
 
 class JobHandle(Generic[R_co]):
-    """One job, by its id. It holds no state of its own: each question is asked of the backend."""
+    """One job, by its id. It holds no state of the job: each method reads the backend."""
 
     __slots__ = ("_origin", "created", "id")
 
@@ -83,7 +86,7 @@ class JobHandle(Generic[R_co]):
 
     async def result(self, timeout: float | None = None) -> R_co:
         """
-        Wait for the job to end, up to `timeout` seconds (None: for good), and return what it returned.
+        Wait for the job to end, up to `timeout` seconds (None: for good), and return the value that the task returned.
 
         Raises JobFailed, JobCancelled, ResultTimeout, or JobNotFound if it is no longer kept. The job goes on after a
         timeout, or when the waiter is cancelled.
@@ -98,9 +101,9 @@ class JobHandle(Generic[R_co]):
 
     async def cancel(self) -> bool:
         """
-        Cancel the job: at once if it has not begun; else it is asked to stop, and may still end in another way.
+        Cancel the job: at once if it has not begun; else a cancel is requested, and it may still end in another way.
 
-        Returns whether that changed anything: False if it had ended, or was asked before. Raises JobNotFound.
+        Returns whether that changed anything: False if it had ended, or was requested before. Raises JobNotFound.
         """
         (changed,) = await self._queue().cancel([self.id], "cancelled by its handle")
         if changed.state is None:

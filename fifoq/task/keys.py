@@ -1,4 +1,4 @@
-"""How a job's key, and the value that a limit is by, are read from its arguments."""
+"""Readers of a job's key, and of the value that a limit is by, from its arguments."""
 
 import inspect
 import json
@@ -13,10 +13,10 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.names import MAX_NAME, check_name
 
 Reader = Callable[[Mapping[str, Any]], str | None]
-"""Reads a text from the arguments by parameter name. None: there is none."""
+"""A function that returns a text from the arguments by parameter name, or None for none."""
 
 KeyRule = str | Callable[..., str | int | UUID | Enum | None] | None
-"""What `key=` may be: a parameter's name, a template of names, or a callable of arguments."""
+"""The types of `key=`: a parameter's name, a template of names, or a callable of arguments."""
 
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
@@ -25,7 +25,7 @@ def text_of(value: object, what: str, parameter: str) -> str | None:
     """
     Return a str, int, UUID or Enum as text (an Enum's value), None for None.
 
-    Raises InvalidArguments for anything else: its text need not tell two values apart, or may tell equal ones apart.
+    Raises InvalidArguments for other types: two different values may have the same text, or equal ones different texts.
     """
     if isinstance(value, Enum):
         value = value.value
@@ -41,7 +41,7 @@ def text_of(value: object, what: str, parameter: str) -> str | None:
 
 
 def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> Reader | None:
-    """Return what reads a task's key. Raises ConfigurationError if the rule names what is no parameter."""
+    """Return the reader of a task's key. Raises ConfigurationError if the rule names an unknown parameter."""
     if rule is None:
         return None
     if not isinstance(rule, str):
@@ -52,7 +52,7 @@ def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> R
 
     def read(arguments: Mapping[str, Any]) -> str | None:
         value = arguments[rule]
-        # Most keys are texts: what `text_of` would come to, at a third of the cost.
+        # Most keys are texts. The same as `text_of`, at a third of the cost.
         if type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable():
             return value
         return text_of(value, "key", rule)
@@ -62,10 +62,10 @@ def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> R
 
 def value_reader(by: tuple[str, ...], parameters: tuple[Parameter, ...], task: str) -> Reader | None:
     """
-    Return what reads the value that a task's limit is `by`, None for none.
+    Return the reader of the value that a task's limit is `by`; None if the limit is not by an argument.
 
-    Several arguments make one text that tells all their combinations apart. A job all of whose values are None has
-    none: only the limits above count for it.
+    Several arguments make one text, different for each of their combinations. If all of them are None, the job has no
+    value: only the limits of its task and its queue count for it.
     """
     for name in by:
         _check_parameter(name, parameters, f"The limit of task {task!r}")
@@ -79,7 +79,7 @@ def value_reader(by: tuple[str, ...], parameters: tuple[Parameter, ...], task: s
 
 
 def describe_key(rule: KeyRule) -> str:
-    """Say in a few words what the key is: for the worker's banner."""
+    """Return a short text for a key rule, for the worker's banner."""
     return rule if isinstance(rule, str) else f"{getattr(rule, '__name__', 'key')}()"
 
 
@@ -109,7 +109,7 @@ def _read_template(template: str, parameters: tuple[Parameter, ...], task: str) 
 def _part(value: object, name: str) -> str:
     text = text_of(value, "key", name)
     if text is None:
-        # Two jobs that lack different parts must not meet under one key, nor lose their order in silence.
+        # Two jobs without different parts must not share one key, nor lose their order silently.
         raise InvalidArguments(f"{name!r} is a part of the job's key, so it cannot be None.", parameter=name)
     return text
 
@@ -129,11 +129,11 @@ def _names_in(template: str, task: str) -> tuple[str, ...]:
 
 
 def _read_by_callable(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> Reader:
-    wanted = _wanted(rule, parameters, task)
+    names = _arguments_of(rule, parameters, task)
 
     def read(arguments: Mapping[str, Any]) -> str | None:
         try:
-            key = rule(**{name: arguments[name] for name in wanted})
+            key = rule(**{name: arguments[name] for name in names})
         except Exception as error:
             raise InvalidArguments(
                 f"The key function of task {task!r} failed: {type(error).__name__}: {error}.", parameter="key"
@@ -143,23 +143,23 @@ def _read_by_callable(rule: Callable[..., object], parameters: tuple[Parameter, 
     return read
 
 
-def _wanted(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> tuple[str, ...]:
-    """The arguments that a key function takes: those that its own parameters name, or all if it has `**kwargs`."""
+def _arguments_of(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> tuple[str, ...]:
+    """Return the arguments that a key function takes: those its parameters name, or all if it has `**kwargs`."""
     try:
-        asked = list(inspect.signature(rule).parameters.values())
+        given = list(inspect.signature(rule).parameters.values())
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"The key function of task {task!r} has no signature that can be read. Wrap it in a function that names "
             f"the parameters it needs."
         ) from error
-    if any(each.kind is Parameter.VAR_KEYWORD for each in asked):
+    if any(each.kind is Parameter.VAR_KEYWORD for each in given):
         return tuple(each.name for each in parameters)
-    names = tuple(each.name for each in asked if each.kind is not Parameter.VAR_POSITIONAL)
-    for each in asked:
+    names = tuple(each.name for each in given if each.kind is not Parameter.VAR_POSITIONAL)
+    for each in given:
         if each.kind is Parameter.POSITIONAL_ONLY:
             raise ConfigurationError(f"The key function of task {task!r} takes {each.name!r} by position only.")
     known = {each.name for each in parameters}
-    optional = {each.name for each in asked if each.default is not Parameter.empty}
+    optional = {each.name for each in given if each.default is not Parameter.empty}
     for name in names:
         if name not in known and name not in optional:
             _check_parameter(name, parameters, f"The key function of task {task!r}", variadic=True)

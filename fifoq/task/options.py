@@ -1,4 +1,4 @@
-"""What one call of a task may say about its job, and the form in which that goes into a JobSpec."""
+"""The options of one call of a task, and how they are checked for the JobSpec."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,33 +19,33 @@ class TaskOptions(TypedDict, total=False):
     id: str | UUID
     """The job's id: a repeat with it enqueues nothing and finds the job that is there. Default: a new UUIDv7."""
     key: str | int | UUID | Enum
-    """Instead of the key that the task's `key=` gives."""
+    """The key of the job, instead of the one that the task's `key=` gives."""
     delay: float | timedelta
-    """How long it is not to begin. It enters the line when it falls due, unless `in_line`."""
+    """How long it may not begin. It enters the line when it falls due, unless `in_line`."""
     at: datetime
-    """When it may begin, as an aware time; instead of `delay`."""
+    """The earliest time it may begin, as an aware datetime; instead of `delay`."""
     priority: int
     """−9 to 9, higher first; never within a key."""
     unique: str
     """While a job with this text is scheduled or live, the call finds that one instead of enqueueing another."""
     in_line: bool
-    """With a delay: take the place in the line now."""
+    """With a delay: enter the line now, not when it falls due."""
     enqueue_timeout: float
     """How long to wait for room in a full queue, instead of being refused at once."""
     expires: float
-    """Cancelled, with the reason `expired`, if it was not begun so long after it was enqueued."""
+    """How long after its enqueue it is cancelled, with the reason `expired`, if it has not begun."""
     meta: dict[str, str]
     """Texts that travel with the job: `ctx.meta`, `Job.meta`."""
     retain: float
-    """For how long the job is kept at least after it has ended; a longer `retain` of its task counts instead."""
+    """How long the job is kept at least after it has ended; a longer `retain` of its task counts instead."""
     wait: float
     """How long `call` waits for the result."""
     owner: str
-    """Whose job it is, for those who show jobs to their owners only."""
+    """The owner of the job, for programs that show jobs to their owners only."""
 
 
 class Options(NamedTuple):
-    """Options, checked. Durations are in microseconds, except those that never leave this process."""
+    """Checked options. Durations are in microseconds, except those that never leave this process."""
 
     id: str | None = None
     key: str | None = None
@@ -66,14 +66,14 @@ class Options(NamedTuple):
 
 
 def read_options(given: TaskOptions) -> Options:
-    """Check the keywords of `options`. Raises InvalidArguments, naming the one that is wrong."""
+    """Check the keywords of `options`. Raises InvalidArguments, naming the wrong one."""
     unknown = given.keys() - TaskOptions.__annotations__.keys()
     if unknown:
         name = min(unknown)
         raise InvalidArguments(
             f"There is no option {name!r}; there are {', '.join(TaskOptions.__annotations__)}.", parameter=name
         )
-    # None is an option that was not given, so that a caller may pass on what it may not have. No key is a choice.
+    # None counts as not given, so that a caller can pass on a value that it may not have. But key=None means no key.
     given = cast(TaskOptions, {name: value for name, value in given.items() if value is not None or name == "key"})
     if "delay" in given and "at" in given:
         raise InvalidArguments("Give `delay` or `at`, not both.", parameter="at")
@@ -81,14 +81,14 @@ def read_options(given: TaskOptions) -> Options:
 
 
 def check_priority(priority: object) -> int:
-    """Return `priority` if it is one. Raises InvalidArguments."""
+    """Return `priority` if it is a legal one. Raises InvalidArguments."""
     if not isinstance(priority, int) or not -9 <= priority <= 9:
         raise InvalidArguments(f"A priority is a whole number from -9 to 9, not {priority!r}.", parameter="priority")
     return int(priority)
 
 
 def seconds_until(at: datetime) -> float:
-    """How long it is until an aware time, by this machine's clock; zero if it is past."""
+    """Return the seconds until an aware time, by this machine's clock; zero if it is past."""
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
@@ -115,11 +115,9 @@ def _times(given: TaskOptions) -> dict[str, Any]:
     times: dict[str, Any] = {
         name: _seconds(name, value) for name, value in given.items() if name in ("enqueue_timeout", "wait")
     }
-    if "delay" in given:
-        times["delay"] = microseconds(_seconds("delay", given["delay"]))
-    for name in ("expires", "retain"):
-        if name in given:
-            times[name] = microseconds(_seconds(name, given[name]))
+    for name, value in given.items():
+        if name in ("delay", "expires", "retain"):
+            times[name] = microseconds(_seconds(name, value))
     if "at" in given:
         times["at"] = _aware(given["at"])
     return times

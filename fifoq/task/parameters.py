@@ -1,4 +1,4 @@
-"""What a function takes, read from its definition: its parameters, whether the first is a Context, and their types."""
+"""The parameters of a function, read from its definition: their types, and whether the first is a Context."""
 
 import builtins
 import inspect
@@ -18,7 +18,7 @@ POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def check_function(function: object) -> None:
-    """Raise ConfigurationError unless `function` is one that can be a task: a plain or async function of its own."""
+    """Raise ConfigurationError unless `function` can be a task: a plain or async function, and no method."""
     name = getattr(function, "__qualname__", repr(function))
     if not inspect.isfunction(function):
         raise ConfigurationError(
@@ -30,7 +30,7 @@ def check_function(function: object) -> None:
     if _is_method(function):
         raise ConfigurationError(
             f"{name} is a method; a worker in another process has no object to call it on. "
-            "Make the task a function, and pass what identifies the object."
+            "Make the task a function, and pass the object's id."
         )
 
 
@@ -38,19 +38,19 @@ def takes_context(function: FunctionType) -> bool:
     """
     Return whether the first parameter of `function` is the Context.
 
-    Raises ConfigurationError if one is asked for in any other way: further on, or as `Context | None`.
+    Raises ConfigurationError if the Context is requested in another way: further on, or as `Context | None`.
     """
     parameters = list(_signature(function).parameters.values())
     for index, parameter in enumerate(parameters):
-        asked = _asks_for_context(parameter.annotation, function)
-        if asked == "no":
+        request = _requests_context(parameter.annotation, function)
+        if request == "no":
             continue
-        if asked == "in part" or index > 0 or parameter.kind not in POSITIONAL:
+        if request == "in part" or index > 0 or parameter.kind not in POSITIONAL:
             raise ConfigurationError(
-                f"{function.__qualname__} asks for the Context with {parameter.name!r}. Ask for it with the first "
-                "parameter, annotated as Context and nothing else: it is always there."
+                f"{function.__qualname__} takes the Context as {parameter.name!r}. Take it as the first parameter, "
+                "annotated as Context and nothing else: it is always there."
             )
-    return bool(parameters) and _asks_for_context(parameters[0].annotation, function) == "yes"
+    return bool(parameters) and _requests_context(parameters[0].annotation, function) == "yes"
 
 
 def read_parameters(function: Callable[..., Any], *, skip_first: bool) -> tuple[Parameter, ...]:
@@ -61,9 +61,9 @@ def read_parameters(function: Callable[..., Any], *, skip_first: bool) -> tuple[
 
 def resolve_types(function: Callable[..., Any], parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     """
-    Return the types of `parameters` and, under "return", of the result. What is not annotated is Any.
+    Return the types of `parameters` and, under "return", of the result. A parameter without annotation is Any.
 
-    Raises ConfigurationError if an annotation names something that does not exist (yet).
+    Raises ConfigurationError if an annotation names an object that does not exist (yet).
     """
     written = {parameter.name: parameter.annotation for parameter in parameters}
     written[RETURN] = _signature(function).return_annotation
@@ -85,7 +85,7 @@ def _resolve(function: Callable[..., Any], name: str, annotation: Any) -> Any:
     except Exception as error:
         raise ConfigurationError(
             f"The annotation of {name!r} in {function.__qualname__} cannot be resolved: {error}. "
-            "Import or define what it names at the top level of its module, before the Fifoq is opened."
+            "Import or define that name at the top level of its module, before the Fifoq is opened."
         ) from error
 
 
@@ -106,14 +106,14 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _is_method(function: FunctionType) -> bool:
-    """Whether it stands in a class and takes the object. A static method is a function like any other."""
+    """Whether it is defined in a class and takes the object. A static method is a function like any other."""
     scope = function.__qualname__.rpartition(".")[0]
     if not scope or scope.endswith("<locals>"):
         return False
     return next(iter(_signature(function).parameters), None) in ("self", "cls")
 
 
-def _asks_for_context(annotation: Any, function: FunctionType) -> typing.Literal["yes", "in part", "no"]:
+def _requests_context(annotation: Any, function: FunctionType) -> typing.Literal["yes", "in part", "no"]:
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
     if text is None:
         return _classify(annotation)
@@ -122,7 +122,7 @@ def _asks_for_context(annotation: Any, function: FunctionType) -> typing.Literal
     try:
         return _classify(eval(text, {**vars(builtins), **function.__globals__}))
     except Exception:
-        # Imported for type checkers only, or defined below: the name has to do until the types are resolved.
+        # Imported for type checkers only, or defined below: the name must suffice until the types are resolved.
         return "yes" if re.fullmatch(r"(\w+\.)*Context", text) else "in part"
 
 

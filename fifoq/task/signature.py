@@ -1,7 +1,7 @@
 """
-A task's signature: its arguments and result as values, and as bytes. Checked at enqueue, rebuilt in the worker.
+A task's signature: checks its arguments at enqueue, and rebuilds them with their types in the worker; likewise results.
 
-It knows functions, pydantic and the codec; no task, queue or job.
+It depends on functions, pydantic and the codec, not on tasks, queues or jobs.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,18 +16,20 @@ from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.record import fast_constructor
-from fifoq.task.binding import Shape, Unsendable, Value, describe
+from fifoq.task.binding import Shape, Value, describe
 from fifoq.task.parameters import POSITIONAL, RETURN, read_parameters, resolve_types
 
 _RESERVED = frozenset(dir(BaseModel))
+
+# ---- arguments as a pydantic model ----
 
 
 class ArgumentsModel:
     """
     A model with a field per parameter. `*args` is a list, `**kwargs` an object.
 
-    Names that pydantic keeps for itself (`copy`, `model_dump`, `_x`) are aliases of fields of other names, so that a
-    document has the parameters' own.
+    Names that pydantic keeps for itself (`copy`, `model_dump`, `_x`) become aliases of fields of other names, so that
+    a document has the names of the parameters.
     """
 
     def __init__(self, name: str, parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> None:
@@ -81,6 +83,9 @@ def _info(name: str, **default: Any) -> Any:
     return Field(alias=name, title=name.strip("_").replace("_", " ").capitalize(), **default)
 
 
+# ---- the signature ----
+
+
 class Arguments(NamedTuple):
     """One checked call: its payload, and its arguments by parameter name, defaults filled in."""
 
@@ -92,8 +97,8 @@ class Signature:
     """
     The parameters and the result of one function, without its Context.
 
-    Annotations are read when it is made, and resolved by `resolve()` or at first use: they may name what is defined
-    later. `limit` is the largest payload or result in bytes.
+    Annotations are read when it is made, and resolved by `resolve()` or at first use: they may name classes that are
+    defined later. `limit` is the largest payload or result in bytes.
     """
 
     def __init__(self, function: Callable[..., Any], *, takes_context: bool = False) -> None:
@@ -104,7 +109,7 @@ class Signature:
         self._resolved: _Resolved | None = None
         self._exact: tuple[Any, ...] | None = None
         self._names: tuple[str, ...] = ()
-        """Of the shape, once resolved: at hand, because every call begins with them."""
+        """The names of the shape, once resolved. A copy here, because every call begins with them."""
 
     def resolve(self) -> "_Resolved":
         """Resolve the annotations and prepare the checks, once. Raises ConfigurationError if that cannot be done."""
@@ -117,7 +122,7 @@ class Signature:
         return self._resolved
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        """Check one call and return what to send. Raises InvalidArguments, naming the parameter, or PayloadTooLarge."""
+        """Check one call and encode it. Raises InvalidArguments, naming the parameter, or PayloadTooLarge."""
         if not kwargs and self._exact == tuple(map(type, args)):
             if not args:
                 return _NO_ARGUMENTS
@@ -128,7 +133,7 @@ class Signature:
         shape = (self._resolved or self.resolve()).shape
         try:
             if shape.is_fast:
-                # What `bind` and `dump` come to for plain types, without their 0.8 µs.
+                # The same as `bind` and `dump`, for plain types, without their 0.8 µs.
                 given, named = shape.check(ArgsKwargs(args, kwargs))
                 by_name: dict[str, Any] = dict(zip(shape.names, given))  # noqa: B905
                 by_name.update(named)
@@ -161,7 +166,7 @@ class Signature:
             raise InvalidArguments(f"The stored arguments of {self.name} cannot be read: {error}.") from error
 
     def encode_result(self, value: Any) -> bytes:
-        """Return what to store of a result. Raises InvalidArguments if it does not fit or cannot be sent."""
+        """Return the stored form of a result. Raises InvalidArguments if it does not fit or cannot be sent."""
         result = (self._resolved or self.resolve()).result
         if value is None and result.takes_none:
             return codec.NONE
@@ -171,7 +176,7 @@ class Signature:
                 result.rebuild(codec.unpack(data))
         except (ValidationError, NotSendable, ValueError) as error:
             raise InvalidArguments(
-                f"What {self.name} returned does not fit its return annotation, or cannot be sent: {describe(error)}.",
+                f"The return value of {self.name} does not fit its annotation, or cannot be sent: {describe(error)}.",
                 parameter=RETURN,
             ) from error
         return codec.check_size(data, self.limit, f"The result of {self.name}")
@@ -205,17 +210,17 @@ class Signature:
         bound = shape.bind(args, kwargs)
         try:
             positional, named = shape.dump(bound)
-        except Unsendable as error:
-            raise self._unsendable(error.parameter, error.reason) from error
+        except NotSendable as error:
+            raise self._not_sendable(error.parameter, error) from error
         return Arguments(self._pack(shape, positional, named), bound.by_name)
 
     def _pack(self, shape: Shape, args: list[Any], kwargs: dict[str, Any]) -> bytes:
         try:
             return codec.encode_call(args, kwargs)
         except NotSendable as error:
-            raise self._unsendable(shape.blame(args, kwargs), str(error)) from error
+            raise self._not_sendable(shape.blame(args, kwargs), error) from error
 
-    def _unsendable(self, parameter: str | None, reason: str) -> InvalidArguments:
+    def _not_sendable(self, parameter: str | None, reason: NotSendable) -> InvalidArguments:
         return InvalidArguments(f"{parameter!r} of {self.name} cannot be sent: {reason}.", parameter=parameter)
 
     def _misfit(self, shape: Shape, error: ValidationError) -> InvalidArguments:
@@ -226,7 +231,7 @@ class Signature:
 
 
 class _Resolved:
-    """What is known once the annotations are."""
+    """The checks that need the resolved annotations."""
 
     __slots__ = ("model", "result", "shape", "types")
 
@@ -239,6 +244,3 @@ class _Resolved:
 
 _arguments = fast_constructor(Arguments)
 _NO_ARGUMENTS = Arguments(EMPTY_CALL, {})
-
-
-__all__ = ["Arguments", "Signature"]

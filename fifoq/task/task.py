@@ -1,4 +1,4 @@
-"""A task: a function that can be called here and now, or enqueued to be run by a worker, with the same arguments."""
+"""A task: a function that can be called here and now, or enqueued for a worker, with the same arguments."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
@@ -11,23 +11,23 @@ from fifoq.clock import SECOND, microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.record import JobSpec, fast_constructor
 from fifoq.task.context import Context, DetachedContext
-from fifoq.task.definition import Registration
+from fifoq.task.definition import TaskDefinition
 from fifoq.task.handle import Connection, JobHandle, Origin
 from fifoq.task.options import Options, TaskOptions, read_options, seconds_until
-from fifoq.task.signature import Signature
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True, default=Any)
 
 AWAITED = 60 * SECOND
-"""How long a job that somebody waits for is kept, at least: also one of a task with `retain=0`."""
+"""How long the job of a `call` is kept at least, in microseconds: also one of a task with `retain=0`."""
 _NO_OPTIONS = Options()
 _job_spec = fast_constructor(JobSpec)
 
 
 class NewJob(Generic[R_co]):
-    """A checked call that is not yet enqueued: what `bind` returns and `enqueue_many` takes. Its id is fixed."""
+    """A checked call that is not yet enqueued. `bind` makes it, `enqueue_many` takes it. Its id is fixed."""
 
     __slots__ = ("_at", "_spec", "origin", "wait")
 
@@ -44,7 +44,7 @@ class NewJob(Generic[R_co]):
         return self._spec.id
 
     def spec(self) -> JobSpec:
-        """Return what to put, as of now."""
+        """Return the job to put, its delay counted from now."""
         at = self._at
         return self._spec if at is None else self._spec._replace(delay=microseconds(seconds_until(at)))
 
@@ -53,16 +53,19 @@ class Task(Generic[P, R_co, T_co]):
     """
     A registered function. Made by `@tasks.task`, never directly.
 
-    `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue` and its like take the same
+    `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue`, `call` and `bind` take the same
     arguments, check them against the function's types, and leave the work to a worker.
     """
 
-    def __init__(self, registration: Registration, connection: Connection, given: TaskOptions | None = None) -> None:
-        definition = registration.definition
+    def __init__(self, definition: TaskDefinition, connection: Connection, given: TaskOptions | None = None) -> None:
         self.name = definition.name
         self.queue = definition.queue
         """The name of its queue."""
-        self.registration = registration
+        self.definition = definition
+        self.function: Callable[..., Any] = definition.function
+        """The function as it was defined."""
+        self.signature = definition.signature
+        """How its arguments and its result are checked and sent."""
         self._connection = connection
         self._given: TaskOptions = given or {}
         self._options = read_options(given) if given else _NO_OPTIONS
@@ -71,19 +74,9 @@ class Task(Generic[P, R_co, T_co]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             setattr(self, attribute, getattr(definition.function, attribute))
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function as it was defined."""
-        return self.registration.definition.function
-
-    @property
-    def signature(self) -> Signature:
-        """How its arguments and its result are checked and sent."""
-        return self.registration.definition.signature
-
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
-        """Run the function here and now. One that asks for the Context gets one without a worker behind it."""
-        if self.registration.definition.takes_context:
+        """Run the function here and now. If it takes the Context, it gets a detached one, without a worker."""
+        if self.definition.takes_context:
             context = DetachedContext(self.queue, self._spec(args, kwargs, 0))
             return cast("T_co", self.function(context, *args, **kwargs))
         return cast("T_co", self.function(*args, **kwargs))
@@ -98,20 +91,20 @@ class Task(Generic[P, R_co, T_co]):
         if self._options.wait is not None:
             raise _needless_wait(self.name)
         spec = self._spec(args, kwargs, 0)
-        ((id, created),) = await self._connection.intake(self.queue).put((spec,), self._options.enqueue_timeout)
+        ((id, created),) = await self._connection.producer(self.queue).put((spec,), self._options.enqueue_timeout)
         return JobHandle(self._origin, id, created)
 
     async def call(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """
         Enqueue a call, wait for it to end, and return its result.
 
-        `options(wait=…)` bounds the wait in seconds, `options(enqueue_timeout=…)` that for room. Raises what `enqueue`
-        and `JobHandle.result` raise. The job goes on after a timeout, or when the caller is cancelled.
+        `options(wait=…)` bounds that wait in seconds, `options(enqueue_timeout=…)` the wait for room. Raises the errors
+        of `enqueue` and of `JobHandle.result`. The job goes on after a timeout, or when the caller is cancelled.
         """
         spec = self._spec(args, kwargs, AWAITED)
-        intake = self._connection.intake(self.queue)
-        intake.expect(spec.id)
-        ((id, created),) = await intake.put((spec,), self._options.enqueue_timeout)
+        producer = self._connection.producer(self.queue)
+        producer.expect(spec.id)
+        ((id, created),) = await producer.put((spec,), self._options.enqueue_timeout)
         return await JobHandle(self._origin, id, created).result(self._options.wait)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob[R_co]:
@@ -134,32 +127,32 @@ class Task(Generic[P, R_co, T_co]):
 
             await save_stats.options(delay=10, priority=5).enqueue("m1", tick=3, goals=1)
 
-        Raises InvalidArguments, naming the option that is wrong.
+        Raises InvalidArguments, naming the wrong option.
         """
-        if "key" in options and self.registration.ordered:
+        if "key" in options and self.definition.ordered:
             raise ConfigurationError(
                 f"Queue {self.queue!r} is ordered: all its jobs are one line, and have no own key."
             )
         given = cast(TaskOptions, {**self._given, **options})
-        return type(self)(self.registration, self._connection, given)
+        return type(self)(self.definition, self._connection, given)
 
     def handle(self, id: str | UUID) -> JobHandle[R_co]:
-        """Return the handle of a job of this task whose id, a str or a UUID, is known: from any process."""
+        """Return the handle of a job of this task by its id, a str or a UUID. Any process may do so."""
         return JobHandle(self._origin, str(id), False)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
-        """Check a call and return its job. `retain`: for how long it is kept at least, in microseconds."""
-        registration, options = self.registration, self._options
+        """Check a call and return its job. `retain`: how long it is kept at least, in microseconds."""
+        definition, options = self.definition, self._options
         payload, by_name = self._encode(args, kwargs)
-        read_key, read_value = registration.key, registration.value
+        read_key, read_value = definition.read_key, definition.read_value
         key = options.key if options.has_key or read_key is None else read_key(by_name)
         value = None if read_value is None else read_value(by_name)
-        if retain < registration.retain:
-            retain = registration.retain
+        if retain < definition.results_kept:
+            retain = definition.results_kept
         if options is _NO_OPTIONS:
             id = str(uuid7())
             return _job_spec(
-                (id, self.name, payload, key, value, registration.priority, 0, False, None, None, retain, None, b"")
+                (id, self.name, payload, key, value, definition.priority, 0, False, None, None, retain, None, b"")
             )
         return _job_spec(
             (
@@ -168,7 +161,7 @@ class Task(Generic[P, R_co, T_co]):
                 payload,
                 key,
                 value,
-                registration.priority if options.priority is None else options.priority,
+                definition.priority if options.priority is None else options.priority,
                 options.delay if options.at is None else microseconds(seconds_until(options.at)),
                 options.in_line,
                 options.expires,
@@ -180,11 +173,11 @@ class Task(Generic[P, R_co, T_co]):
         )
 
     def __reduce__(self) -> str:
-        # By name, as a function: in a child process the module's own task stands for it.
+        # By name, as functions are pickled: a child process finds the task of that name in the module.
         return self.function.__qualname__
 
     def __repr__(self) -> str:
-        return f"<Task {self.name!r} in {self.queue!r}: {self.registration.definition.promise}>"
+        return f"<Task {self.name!r} in {self.queue!r}: {self.definition.promise}>"
 
 
 def _needless_wait(task: str) -> ConfigurationError:
@@ -194,7 +187,7 @@ def _needless_wait(task: str) -> ConfigurationError:
     )
 
 
-R = TypeVar("R")
+# ---- batches ----
 
 
 async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[JobHandle[R]]:
@@ -211,8 +204,11 @@ async def put_batch(connection: Connection, jobs: Sequence[NewJob[R]]) -> list[J
     if foreign is not None:
         raise InvalidArguments(f"Task {foreign.origin.task!r} belongs to another Fifoq. Enqueue its calls there.")
     wait = max(job.wait for job in jobs)
-    receipts = await connection.intake(queues.pop()).put([job.spec() for job in jobs], wait)
+    receipts = await connection.producer(queues.pop()).put([job.spec() for job in jobs], wait)
     return [JobHandle(job.origin, receipt.id, receipt.created) for job, receipt in zip(jobs, receipts, strict=True)]
+
+
+# ---- types of the decorator ----
 
 
 class _Guard: ...
@@ -220,7 +216,7 @@ class _Guard: ...
 
 class First(Protocol[P, R_co]):
     """
-    A function whose first parameter takes anything: it does not ask for the Context.
+    A function whose first parameter accepts any type, so that it cannot be the Context.
 
     Without this guard, a first parameter typed Any or object would be taken for the Context and lost.
     """
@@ -232,7 +228,7 @@ class First(Protocol[P, R_co]):
 
 
 class TaskDecorator(Protocol):
-    """What `@tasks.task(...)` returns."""
+    """The decorator that `@tasks.task(...)` returns."""
 
     @overload
     def __call__(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...

@@ -15,7 +15,7 @@ And what tests of apps are made of: `drain`, `enqueued` and `assert_enqueued`, w
 from typing import TYPE_CHECKING, Any
 
 from fifoq.testing.clock import ManualClock
-from fifoq.testing.driver import Driver, MakeBackend, spec
+from fifoq.testing.driver import AsyncDriver, Driver, MakeBackend, spec
 from fifoq.testing.enqueued import (
     assert_enqueued,
     assert_enqueued_sync,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fifoq.testing.contract import ProcessContract, QueueContract
 
 __all__ = [
+    "AsyncDriver",
     "Driver",
     "LostReplies",
     "MakeBackend",

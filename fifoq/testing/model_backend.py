@@ -14,7 +14,7 @@ from fifoq.errors import JobNotFound
 from fifoq.queue import (
     MAX_PAGE,
     Audit,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Call,
     Changed,
@@ -99,7 +99,7 @@ class ModelQueue:
         return self._look(Model.stats)
 
     async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
-        def after(one: BlockedKey) -> bool:
+        def after(one: BlockedKeyRecord) -> bool:
             return cursor is None or _cursor(one) > cursor
 
         blocked = [one for one in self._look(Model.blocked_keys) if after(one)]
@@ -167,7 +167,7 @@ class ModelBackend:
         return ()
 
 
-def _cursor(one: BlockedKey) -> str:
+def _cursor(one: BlockedKeyRecord) -> str:
     return f"{one.since:020}:{one.key}"
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
 from fifoq.limits import GateSettings
-from fifoq.queue import MAX_PAGE, BlockedKey, Call, Gate, Queue, Stats
+from fifoq.queue import MAX_PAGE, BlockedKeyRecord, Call, Gate, Queue, Stats
 from fifoq.record import Claimed, Filter, JobSpec, Lease, Record
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.driver import MakeBackend
@@ -158,7 +158,7 @@ class Pair:
         self._same(f"find {filter}", self.model.find(filter), tuple(records))
 
     def blocked_keys(self, limit: int) -> None:
-        keys: list[BlockedKey] = []
+        keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
         for _ in range(1 + len(self.ids) + len(self.model.book.paused_keys)):
             page = self._run(self._queue().blocked_keys(cursor, limit))
@@ -226,7 +226,7 @@ def _idle(task: str | None) -> Gate:
     return Gate(task, GateSettings(), overridden=False, paused=False, live=0, running=0)
 
 
-def _by_key(one: BlockedKey) -> str:
+def _by_key(one: BlockedKeyRecord) -> str:
     return one.key
 
 

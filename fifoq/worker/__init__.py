@@ -1,4 +1,4 @@
-"""The worker runtime: claims jobs, runs them, keeps their leases and settles them, on any backend."""
+"""The worker: claims jobs, runs them, extends their leases and settles them, on any backend."""
 
 from fifoq.worker.settings import WorkerSettings, Workplace
 from fifoq.worker.worker import Worker

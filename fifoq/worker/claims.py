@@ -1,209 +1,372 @@
 """
-The claim loop: asks the worker's queues in turn for as many jobs as there is room for.
+Claims jobs for a worker: from each of its queues in turn, as many as there is room for.
 
-It knows nothing of functions: what it gets it hands on.
+It does not run them: a callback of the worker takes the leases.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
 
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.queue import Queue
-from fifoq.record import Lease, Outcome
+from fifoq.queue import Queue, Stats
+from fifoq.record import Filter, Lease, Outcome, State
 from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
 from fifoq.worker.settler import Settler
 
-FLOOR = 0.75
-"""Seconds after which an idle worker asks again, whatever it was told: under a second with all that it takes."""
-WAIT = 5.0
-"""Seconds for which a listener waits at a time."""
-PROBE = 0.2
-"""Seconds for which it waits after trouble, to know soon that it is over."""
+POLL_EVERY = 0.75
+"""Seconds after which an idle worker claims without a notification. With all that it takes, under a second."""
+WAIT_TIMEOUT = 5.0
+"""Seconds of one wait for a notification."""
+PROBE_TIMEOUT = 0.2
+"""Seconds of one such wait after trouble: its end is noticed soon."""
+MIN_SLEEP = 0.0005
+"""Seconds. A backend whose next timer is always due at once must not make the loop spin."""
+FIND_LIMIT = 1_000
+"""Jobs on one page of a search for those that back off."""
+
+
+class ClaimTerms(NamedTuple):
+    """The terms that all claims of a worker share."""
+
+    worker: str
+    """The worker's name."""
+    lease: int
+    """In microseconds."""
+    queues: int
+    """How many queues the worker claims from: each gets an equal share of the room that backends may fill ahead."""
+    room: Callable[[bool], int]
+    """Returns how many more jobs the worker takes; with True, including those that it prefetches."""
+    take: Callable[["QueueFeed", Sequence[Lease], float], None]
+    """Takes leases, with the moment when their claim was first sent (`time.monotonic()`)."""
+
+
+class Turn(Enum):
+    """How the turn of a queue ended."""
+
+    OVER = auto()
+    """It has no more jobs to claim, or a notification comes when it has."""
+    LACKS_ROOM = auto()
+    """It may have more jobs, but the worker has no room for them."""
+    NO_ANSWER = auto()
+    AGAIN = auto()
+    """It has no more jobs, but its listener begins only now: a last turn finds those that came before."""
 
 
 class QueueFeed:
-    """One queue, seen by one worker."""
+    """
+    One queue as the source of a worker's jobs: claims them when it may have some, and listens for new ones.
+
+    `held` are the runs whose leases the worker holds, by token.
+    """
 
     def __init__(
-        self, queue: Queue, plans: Mapping[str, Plan], lease: int, held: dict[str, Run], contact: Contact
+        self, queue: Queue, plans: Mapping[str, Plan], terms: ClaimTerms, held: dict[str, Run], contact: Contact
     ) -> None:
         self.name = queue.name
         self.queue = queue
         self.plans = plans
-        self.settler = Settler(queue, lease, held, contact, self._put_back)
+        self.settler = Settler(queue, terms.lease, held, contact, self._put_back)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
-        self.caller = Caller()
-        self.outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
-        self.asked_at = 0.0
-        self.empty_at = 0.0
-        """When the last claim was made that had no more to give than it was asked for (`time.monotonic()`)."""
-        self.timer = float("inf")
-        """When time alone may make a job claimable (`time.monotonic()`)."""
-        self.hot = True
-        """It may hold claimable jobs: asking is worth it."""
-        self.listening = False
-        """Whatever comes from now on will be heard."""
-        self.claim_stands = False
-        """The backend may make the next claim of itself."""
-        self.places = frozenset(plan.place for plan in plans.values())
+        self._terms = terms
+        self._room = terms.room
+        self._caller = Caller()
+        self._outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
+        self._stopping = False
+        self._runners = frozenset(plan.runner for plan in plans.values())
         """Where its tasks run."""
-        self._names: dict[frozenset[Runner], frozenset[str]] = {}
-        self._parked: asyncio.Future[None] | None = None
-        self._heard: Callable[[], None] = lambda: None
-        self._trouble = Outage(contact, f"nobody tells of new jobs in queue {self.name!r}, so it is asked each second")
+        self._tasks: dict[frozenset[Runner], frozenset[str]] = {}
+        self._may_have_jobs = True
+        self._turn_at = 0.0
+        """When its newest turn began (`time.monotonic()`)."""
+        self._empty_at = 0.0
+        """When the newest turn began that claimed all there was to claim (`time.monotonic()`)."""
+        self._timer = float("inf")
+        """When time alone may make a job claimable (`time.monotonic()`)."""
+        self._claim_sent_at: float | None = None
+        """When the claim that is on its way was sent (`time.monotonic()`)."""
+        self._claim_stands = False
+        """The backend may make the next claim by itself (`Claimed.stands`)."""
+        self._listening = False
+        """A notification that comes from now on is received."""
+        self._paused_listener: asyncio.Future[None] | None = None
+        self._wake: Callable[[], None] = lambda: None
+        self._listener_outage = Outage(
+            contact, f"notifications of new jobs in queue {self.name!r} do not arrive, so it is polled each second"
+        )
 
-    def open_places(self) -> frozenset[Runner]:
-        """Where there is room for more."""
-        for place in self.places:
-            if place.taken >= place.width:
-                return frozenset(place for place in self.places if place.taken < place.width)
-        return self.places
+    # ---- when to claim ----
 
-    def names(self, places: frozenset[Runner]) -> frozenset[str]:
-        """The tasks that run in these places: the same object each time, so that a backend can know it again."""
-        names = self._names.get(places)
-        if names is None:
-            names = frozenset(name for name, plan in self.plans.items() if plan.place in places)
-            self._names[places] = names
-        return names
+    def check(self) -> None:
+        """Claim at the next opportunity, as if there were a notification."""
+        self._may_have_jobs = True
 
-    def warm(self, now: float) -> None:
-        """Become hot if it is time to ask again."""
-        if now >= self.timer or now >= self.asked_at + FLOOR:
-            self.hot = True
-
-    def may_be_asked(self, now: float) -> bool:
+    def is_due(self, now: float) -> bool:
         """
-        Whether there is any use in asking.
+        Whether to claim now.
 
-        A queue that takes no outcomes is asked for no more jobs: their outcomes would pile up here.
+        A queue that takes no outcomes gets no claims: outcomes of more jobs would pile up here.
         """
-        return not self.settler.outage.ongoing and now >= self.outage.until
+        if not self._may_have_jobs:
+            if now < self._timer and now < self._turn_at + POLL_EVERY:
+                return False
+            self._may_have_jobs = True
+        return not self.settler.outage.ongoing and now >= self._outage.until
 
-    def due(self, now: float) -> float:
-        """When to ask again if nothing is heard (`time.monotonic()`)."""
+    def due_at(self, now: float) -> float:
+        """When to claim if no notification comes before (`time.monotonic()`)."""
         if self.settler.outage.ongoing:
-            return now + FLOOR  # or when it is over: the settler says so
-        if self.outage.ongoing:
-            return max(self.outage.until, self.asked_at + FIRST_PAUSE)
-        return min(self.timer, self.asked_at + FLOOR)
+            return now + POLL_EVERY  # or at its end: the settler calls `_put_back` then
+        if self._outage.ongoing:
+            return max(self._outage.until, self._turn_at + FIRST_PAUSE)
+        return min(self._timer, self._turn_at + POLL_EVERY)
 
-    def asked(self, now: float) -> None:
-        """Note that it is asked now: cold, with no timer, until something else is heard or answered."""
-        self.asked_at = now
-        self.timer = float("inf")
-        self.hot = False
-
-    def listen_again(self) -> bool:
-        """Have a listener that rests listen once more, from the next turn of the loop; return whether one rested."""
-        parked, self._parked = self._parked, None
-        if parked is None or parked.done():
-            return False
-        parked.set_result(None)
-        return True
-
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """
-        Wait for news, again and again, until cancelled.
-
-        News of a desk that is hot anyway tell nothing, so the listener then rests until it is asked to go on: a flood
-        of jobs must not wake it for each of them.
-        """
-        self._heard = heard
-        while True:
-            self.listening = True
-            try:
-                news = await self.queue.wait(PROBE if self._trouble.ongoing else WAIT)
-            except Exception as error:
-                self.listening = False
-                await asyncio.sleep(self._trouble.failed(error))
-                continue
-            self._trouble.over()
-            if news and self.hot:
-                self.listening = False
-                self._parked = asyncio.get_running_loop().create_future()
-                await self._parked
-            elif news:
-                self.hot = True
-                heard()
-
-    def answered(self, next_timer: int | None) -> None:
-        """Note the reply to a claim; `next_timer` in microseconds."""
-        self.outage.over()
-        if next_timer is not None:
-            self.timer = min(self.timer, time.monotonic() + next_timer / SECOND)
+    def hangs(self, now: float) -> bool:
+        """Whether a claim has had no answer for as long as a lease holds."""
+        sent_at = self._claim_sent_at
+        return sent_at is not None and now - sent_at >= self._terms.lease / SECOND
 
     def _put_back(self, after: int) -> None:
-        """Note that a job was put back, to be claimable in so many microseconds: no claim has told of that."""
-        self.timer = min(self.timer, time.monotonic() + after / SECOND)
-        self._heard()
+        """Note that a job was put back, to be claimable in so many microseconds: no reply to a claim includes it."""
+        self._set_timer(after)
+        self._wake()
+
+    def _set_timer(self, after: int) -> None:
+        self._timer = min(self._timer, time.monotonic() + after / SECOND)
+
+    # ---- claiming ----
+
+    async def take_turn(self, prefetch: bool) -> Turn:
+        """Claim until the queue has nothing more, or there is no room. With `prefetch`, some jobs beyond the room."""
+        was_listening = self._listening
+        self._turn_at = time.monotonic()
+        self._timer = float("inf")
+        self._may_have_jobs = False
+        turn = await self._claim_all(prefetch)
+        if turn is not Turn.OVER:
+            self._may_have_jobs = True
+        elif not was_listening and self._resume_listener():
+            self._may_have_jobs = True
+            return Turn.AGAIN
+        return turn
+
+    def stop(self) -> None:
+        """Send no more claims. Leases of a claim on its way are still taken."""
+        self._stopping = True
+
+    async def collect(self) -> None:
+        """
+        Take all leases that may have been granted unseen: for claims without a reply, and for those made ahead.
+
+        Else their jobs would wait until the leases end. Claims nothing new.
+        """
+        while self._caller.doubtful or self._claim_stands:
+            await asyncio.sleep(max(0.0, self._outage.until - time.monotonic()))
+            await self._claim(0, frozenset())
+
+    async def _claim_all(self, prefetch: bool) -> Turn:
+        """
+        Claim until the queue has nothing more.
+
+        Of all its tasks, it claims no more than each runner has room for: a claimed sync job never waits for a thread.
+        """
+        while not self._stopping and (runners := self._open_runners()):
+            n = self._fits(runners, prefetch)
+            if n <= 0:
+                return Turn.LACKS_ROOM
+            repeated = self._caller.doubtful
+            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues)
+            if got is None:
+                return Turn.NO_ANSWER
+            if got < n and not repeated:
+                self._empty_at = self._turn_at
+                return Turn.OVER
+            if len(runners) > 1 and not await self._fill(runners, prefetch):
+                return Turn.NO_ANSWER
+        return Turn.OVER  # Every runner is full. Once one is not, the worker calls `check`.
+
+    async def _fill(self, runners: frozenset[Runner], prefetch: bool) -> bool:
+        """
+        Claim for the rest of the room without the narrowest runners: they would make for many small claims.
+
+        Returns False if there was no answer.
+        """
+        rest = sorted(runners, key=lambda runner: runner.width - runner.taken)
+        while not self._stopping and (rest := rest[1:]):
+            n = self._fits(rest, prefetch)
+            if n > 0 and await self._claim(n, self._tasks_of(frozenset(rest))) is None:
+                return False
+        return True
+
+    def _open_runners(self) -> frozenset[Runner]:
+        """Those with room for more."""
+        for runner in self._runners:
+            if runner.taken >= runner.width:
+                return frozenset(runner for runner in self._runners if runner.taken < runner.width)
+        return self._runners
+
+    def _tasks_of(self, runners: frozenset[Runner]) -> frozenset[str]:
+        """The tasks that run in these: the same object each time, so that a backend can recognize it."""
+        tasks = self._tasks.get(runners)
+        if tasks is None:
+            tasks = frozenset(name for name, plan in self.plans.items() if plan.runner in runners)
+            self._tasks[runners] = tasks
+        return tasks
+
+    def _fits(self, runners: Collection[Runner], prefetch: bool) -> int:
+        """How many jobs may be claimed if each of them may run in any of these."""
+        fits = self._room(prefetch)
+        for runner in runners:
+            if runner.width - runner.taken < fits:
+                fits = runner.width - runner.taken
+        return fits
+
+    async def _claim(self, n: int, tasks: frozenset[str], ahead: int = 0) -> int | None:
+        """
+        Make one claim; return how many leases came, or None if there was no answer.
+
+        For `ahead` jobs, these counted, the backend may make the next claim by itself.
+        """
+        terms, caller = self._terms, self._caller
+        self._claim_sent_at = time.monotonic()
+        try:
+            claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
+        except Exception as error:
+            self._outage.failed(error)
+            return None
+        finally:
+            self._claim_sent_at = None
+        self._claim_stands = claimed.stands
+        self._outage.over()
+        if claimed.next_timer is not None:
+            self._set_timer(claimed.next_timer)
+        leases = claimed.leases
+        if leases:
+            terms.take(self, leases, caller.sent_at if claimed.since is None else claimed.since)
+        return len(leases)
+
+    # ---- listening ----
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """
+        Wait for notifications, again and again, until cancelled. Each calls `wake`.
+
+        While the queue may have jobs anyway, a notification adds nothing, so the listener then pauses until the queue
+        is empty: a flood of jobs must not wake it for each of them.
+        """
+        self._wake = wake
+        while True:
+            self._listening = True
+            try:
+                notified = await self.queue.wait(PROBE_TIMEOUT if self._listener_outage.ongoing else WAIT_TIMEOUT)
+            except Exception as error:
+                self._listening = False
+                await asyncio.sleep(self._listener_outage.failed(error))
+                continue
+            self._listener_outage.over()
+            if notified and self._may_have_jobs:
+                self._listening = False
+                self._paused_listener = asyncio.get_running_loop().create_future()
+                await self._paused_listener
+            elif notified:
+                self._may_have_jobs = True
+                wake()
+
+    def _resume_listener(self) -> bool:
+        """Have a paused listener go on in the next turn of the event loop; return whether it was paused."""
+        paused, self._paused_listener = self._paused_listener, None
+        if paused is None or paused.done():
+            return False
+        paused.set_result(None)
+        return True
+
+    # ---- draining ----
+
+    def was_empty(self, since: float) -> bool:
+        """Whether a turn that began at `since` or later claimed all there was to claim."""
+        return self._empty_at >= since
+
+    async def goes_on(self) -> bool:
+        """Whether jobs run, here or elsewhere, wait for a token or back off; True also if there is no answer."""
+        try:
+            stats = await self.queue.stats()
+            if stats.running or not stats.waiting:
+                return stats.running > 0
+            return self._waits_for_token(stats) or await self._backs_off()
+        except Exception as error:
+            self._outage.failed(error)
+            return True
+
+    def _waits_for_token(self, stats: Stats) -> bool:
+        """
+        Whether the timer may be that of a token: no token is further away than an interval of its rate.
+
+        While a claim is on its way, or went unanswered, the timer is not known: it may be.
+        """
+        intervals = [gate.settings.interval for gate in stats.gates if not gate.paused]
+        longest = max((interval for interval in intervals if interval is not None), default=None)
+        if longest is None:
+            return False
+        unknown = self._claim_sent_at is not None or self._outage.ongoing
+        return unknown or self._timer - time.monotonic() <= longest / SECOND
+
+    async def _backs_off(self) -> bool:
+        """Whether a job that was tried before waits for its time. One that never was is only delayed."""
+        cursor: int | None = 0
+        while cursor is not None:
+            page = await self.queue.find(Filter(state=State.WAITING), cursor, FIND_LIMIT)
+            if any(record.due_at is not None and record.started_at is not None for record in page.records):
+                return True
+            cursor = page.cursor
+        return False
 
 
-SHORTEST_REST = 0.0005
-"""Seconds: a backend that always says "in no time" must not make the loop spin."""
+class ClaimLoop:
+    """Gives each queue of a worker its turn to claim, and sleeps while none may have jobs or there is no room."""
 
-Take = Callable[[QueueFeed, Sequence[Lease], float], None]
-
-
-class Claims:
-    """
-    Claims for one worker, over all its queues.
-
-    `room` says how many more jobs the worker takes, and, told True, how many if it takes some ahead; `take` gets
-    leases, and the moment their claim was first sent.
-    """
-
-    def __init__(
-        self, desks: Sequence[QueueFeed], worker: str, lease: int, room: Callable[[bool], int], take: Take
-    ) -> None:
-        self._desks = list(desks)
-        self._worker = worker
-        self._lease = lease
-        self._room = room
-        self._take = take
-        self._resting: asyncio.Future[None] | None = None
-        self._woken = False
-        self._one_hot = False
-        """Only one queue may hold jobs: nobody else's turn is taken by claiming ahead."""
+    def __init__(self, feeds: Sequence[QueueFeed]) -> None:
+        self._feeds = list(feeds)
         self._loop = asyncio.get_running_loop()
+        self._sleeping: asyncio.Future[None] | None = None
+        self._woken = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self.stopping = False
-        self.in_flight: float | None = None
-        """Since when a claim is on its way (`time.monotonic()`)."""
-        self.hungry = False
-        """There may be jobs to claim, but there is no room for them."""
-        self.claimed = 0
-        """Leases so far."""
+        self.lacks_room = False
+        """Jobs may be there to claim, but there is no room for them."""
 
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
         self._woken = True
-        resting = self._resting
-        if resting is not None:
-            self._resting = None
-            if not resting.done():
-                resting.set_result(None)
+        sleeping = self._sleeping
+        if sleeping is not None:
+            self._sleeping = None
+            if not sleeping.done():
+                sleeping.set_result(None)
 
-    def ask_all(self) -> None:
-        """Ask every queue, whatever was heard of it: a place was full and is not any more, or somebody must know."""
-        for desk in self._desks:
-            desk.hot = True
+    def check_all(self) -> None:
+        """Claim from every queue: a runner was full and is not any more, or the worker drains."""
+        for feed in self._feeds:
+            feed.check()
         self.wake()
 
     def stop(self) -> None:
-        """Claim no more. What a claim on its way brings is still handed on."""
+        """Claim no more. Leases of a claim on its way are still taken."""
         self.stopping = True
+        for feed in self._feeds:
+            feed.stop()
         self.wake()
 
     async def serve(self) -> None:
-        """Claim until stopped and no claim is on its way, or may have been granted unheard."""
+        """Claim until stopped; then return once all leases have been taken that were granted."""
         try:
             await self._serve()
-            await self._hear_all()
+            for feed in self._feeds:
+                await feed.collect()
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -211,125 +374,44 @@ class Claims:
 
     async def _serve(self) -> None:
         while not self.stopping:
-            self._woken = self.hungry = again = False
-            turn = self._turn()
-            self._one_hot = len(turn) == 1
-            for desk in turn:
-                again = await self._ask(desk) or again
+            self._woken = self.lacks_room = again = False
+            due = self._due()
+            prefetch = len(due) == 1  # with more, it would take the turn of another queue's jobs
+            for feed in due:
+                turn = await feed.take_turn(prefetch)
+                if turn is Turn.LACKS_ROOM:
+                    self.lacks_room = True
+                elif turn is Turn.AGAIN:
+                    again = True
                 if self.stopping:
                     return
             if again:
                 await asyncio.sleep(0)  # the listeners begin
             elif not self._woken:
-                await self._rest()
+                await self._sleep()
 
-    async def _hear_all(self) -> None:
-        """
-        Hear of all that may have been claimed, so that it is handed back: by claims whose replies were lost, and by
-        those that may have been made ahead. Ask for nothing new.
-        """
-        for desk in self._desks:
-            while desk.caller.doubtful or desk.claim_stands:
-                await asyncio.sleep(max(0.0, desk.outage.until - time.monotonic()))
-                await self._claim(desk, 0, frozenset())
-
-    def _turn(self) -> list[QueueFeed]:
-        """The desks to ask, another one first each time."""
-        desks = self._desks
-        if len(desks) > 1:
-            desks.append(desks.pop(0))
+    def _due(self) -> list[QueueFeed]:
+        """The queues to claim from now, another one first each time."""
+        feeds = self._feeds
+        if len(feeds) > 1:
+            feeds.append(feeds.pop(0))
         now = time.monotonic()
-        for desk in desks:
-            if not desk.hot:
-                desk.warm(now)
-        return [desk for desk in desks if desk.hot and desk.may_be_asked(now)]
+        return [feed for feed in feeds if feed.is_due(now)]
 
-    async def _ask(self, desk: QueueFeed) -> bool:
-        """Claim what there is room for; return whether to ask once more, now that somebody listens."""
-        was_listening = desk.listening
-        desk.asked(time.monotonic())
-        if not await self._drain(desk):
-            desk.hot = True
-        elif not was_listening and desk.listen_again():
-            desk.hot = True
-            return True
-        return False
-
-    async def _drain(self, desk: QueueFeed) -> bool:
-        """
-        Claim until the desk has nothing more; return False if there was no more room, or no answer.
-
-        Of all its tasks no more than each place has room for: a claimed sync job never waits for a thread.
-        """
-        while not self.stopping and (places := desk.open_places()):
-            n = self._fits(places)
-            if n <= 0:
-                self.hungry = True
-                return False
-            repeated = desk.caller.doubtful
-            got = await self._claim(desk, n, desk.names(places), n // len(self._desks))
-            if got is None:
-                return False
-            if got < n and not repeated:
-                desk.empty_at = desk.asked_at
-                return True
-            if len(places) > 1 and not await self._fill(desk, places):
-                return False
-        return True  # Every place is full. Once one is not, `ask_all` is called.
-
-    async def _fill(self, desk: QueueFeed, places: frozenset[Runner]) -> bool:
-        """Claim for the rest of the room without the narrowest places: they would make for many small claims."""
-        rest = sorted(places, key=lambda place: place.width - place.taken)
-        while not self.stopping and (rest := rest[1:]):
-            n = self._fits(rest)
-            if n > 0 and await self._claim(desk, n, desk.names(frozenset(rest))) is None:
-                return False
-        return True
-
-    def _fits(self, places: Collection[Runner]) -> int:
-        """How many jobs may be claimed without knowing in which of the places each will run."""
-        fits = self._room(self._one_hot)
-        for place in places:
-            if place.width - place.taken < fits:
-                fits = place.width - place.taken
-        return fits
-
-    async def _claim(self, desk: QueueFeed, n: int, names: frozenset[str], ahead: int = 0) -> int | None:
-        """
-        Make one claim; return how many leases came, or None if there was no answer.
-
-        For `ahead` jobs, these counted, the backend may make the next one of itself.
-        """
-        self.in_flight = time.monotonic()
-        try:
-            claimed = await desk.caller.attempt(desk.queue.claim, self._worker, n, self._lease, names, ahead)
-        except Exception as error:
-            desk.outage.failed(error)
-            return None
-        finally:
-            self.in_flight = None
-        desk.claim_stands = claimed.stands
-        desk.answered(claimed.next_timer)
-        leases = claimed.leases
-        if leases:
-            self.claimed += len(leases)
-            self._take(desk, leases, desk.caller.sent_at if claimed.since is None else claimed.since)
-        return len(leases)
-
-    async def _rest(self) -> None:
-        """Sleep until something is heard, there is room again, or it is time to ask."""
-        if not self.hungry:  # without room there is nothing to ask for, whatever time it is
+    async def _sleep(self) -> None:
+        """Sleep until woken, or until it is time to claim."""
+        if not self.lacks_room:  # without room no time makes a claim of use
             now = time.monotonic()
-            self._set_alarm(min([desk.due(now) for desk in self._desks], default=now + FLOOR))
-        self._resting = resting = self._loop.create_future()
-        await resting
+            self._set_alarm(min([feed.due_at(now) for feed in self._feeds], default=now + POLL_EVERY))
+        self._sleeping = sleeping = self._loop.create_future()
+        await sleeping
 
     def _set_alarm(self, due: float) -> None:
         """
-        See that the loop is woken at `due`, or before.
+        Have the loop woken at `due`, or before.
 
         An alarm that is set already and comes before stays: woken too early, the loop sets the next one. To set and
-        cancel one for each rest would cost more than all else in it.
+        cancel one for each sleep would cost more than all the rest of it.
         """
         alarm = self._alarm
         if alarm is not None:
@@ -337,8 +419,8 @@ class Claims:
                 return
             alarm.cancel()
         self._alarm_at = due
-        self._alarm = self._loop.call_later(max(SHORTEST_REST, due - time.monotonic()), self._ring)
+        self._alarm = self._loop.call_later(max(MIN_SLEEP, due - time.monotonic()), self._on_alarm)
 
-    def _ring(self) -> None:
+    def _on_alarm(self) -> None:
         self._alarm = None
         self.wake()

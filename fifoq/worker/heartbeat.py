@@ -1,7 +1,7 @@
 """
 Extends the leases of running jobs, from a thread of its own with its own loop and its own twin of the backend.
 
-A task that blocks the worker's loop cannot keep its lease from being extended. It knows runs, and not what they do.
+So a task that blocks the worker's loop does not lose its lease.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from fifoq.queue import Backend
 from fifoq.record import Extension, Hold
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run, Stop
+from fifoq.worker.settings import WorkerSettings
 
 log = logging.getLogger("fifoq.worker")
 
@@ -25,49 +26,35 @@ PROGRESS_PAUSE = 0.1
 MAX_BATCH = 1_000
 """Leases in one extension."""
 
-Tell = Callable[[Run, Stop], None]
-
-
-def margin(lease: float) -> float:
-    """Seconds before the end of a lease at which its job is stopped if the backend cannot be reached."""
-    return lease / 10
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _no_answer(seconds: float) -> BackendUnavailable:
-    return BackendUnavailable(f"An extension of leases had no answer for {seconds:g} s.")
-
-
-async def _within(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, seconds)):
-            await event.wait()
-
 
 class Heartbeat:
     """
-    Keeps every lease in `held`, by token, until it is taken out there.
+    Extends every lease in `held`, by token, until it is taken out there.
 
-    `held` belongs to the worker's loop; this thread only looks at it. `tell` is called in this thread.
+    `held` belongs to the worker's loop; this thread only reads it. `stop_run` is called in this thread.
     """
 
-    def __init__(self, backend: Backend, held: Mapping[str, Run], lease: float, contact: Contact, tell: Tell) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        held: Mapping[str, Run],
+        settings: WorkerSettings,
+        contact: Contact,
+        stop_run: Callable[[Run, Stop], None],
+    ) -> None:
         self._backend = backend
         self._held = held
-        self._lease = lease
-        self._tell = tell
+        self._settings = settings
+        self._stop_run = stop_run
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._nudged, self._halted = asyncio.Event(), asyncio.Event()
-        self._nudging = False
+        self._woken, self._stopped = asyncio.Event(), asyncio.Event()
+        self._has_progress = False
+        """A run may have progress that is not written. The thread has been woken for it, or will be."""
         self._stopping = False
         self._ended: asyncio.Future[None] | None = None
         self._outage = Outage(contact, "leases wait to be extended")
-        self.beat = time.monotonic()
+        self.last_seen = time.monotonic()
         """When this thread was last seen alive."""
 
     @property
@@ -78,36 +65,38 @@ class Heartbeat:
         """Start the thread, or another if the last one died."""
         self._stopping = False
         self._ended = ended = asyncio.get_running_loop().create_future()
-        self._thread = threading.Thread(target=self._main, args=(ended,), name="fifoq-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._main, args=(ended,), name="fifoq-heartbeat", daemon=True)
         self._thread.start()
 
-    async def stop(self, patience: float) -> None:
-        """Let the thread end; wait for that for at most `patience` seconds."""
+    async def stop(self, timeout: float) -> None:
+        """Let the thread end; wait for that for at most `timeout` seconds."""
         self._stopping = True
-        self._nudge()
+        self._wake()
         ended = self._ended
         if ended is not None:
-            await asyncio.wait([ended], timeout=patience)
+            await asyncio.wait([ended], timeout=timeout)
             if self._thread is not None and ended.done():
-                self._thread.join(patience)  # it has nothing left to do but to end
+                self._thread.join(timeout)  # it has nothing left to do but to end
 
     def report(self, run: Run, progress: bytes) -> None:
         """Take a job's progress, from any thread. It is written within PROGRESS_PAUSE, or so."""
         run.progress = progress
-        if not self._nudging:
-            self._nudging = True
-            self._nudge()
+        if not self._has_progress:
+            self._has_progress = True
+            self._wake()
 
-    def _nudge(self) -> None:
+    def _wake(self) -> None:
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has just been closed
-                loop.call_soon_threadsafe(self._signal)
+                loop.call_soon_threadsafe(self._set_events)
 
-    def _signal(self) -> None:
-        self._nudged.set()
+    def _set_events(self) -> None:
+        self._woken.set()
         if self._stopping:
-            self._halted.set()
+            self._stopped.set()
+
+    # ---- in the thread ----
 
     def _main(self, ended: asyncio.Future[None]) -> None:
         while not self._stopping:
@@ -115,20 +104,20 @@ class Heartbeat:
                 asyncio.run(self._serve())
             except (Exception, asyncio.CancelledError):
                 log.exception("The thread that extends leases failed, and starts again.")
-                time.sleep(self._lease / 20)
+                time.sleep(self._settings.watch_every)
         with contextlib.suppress(RuntimeError):  # the worker's loop is closed
             ended.get_loop().call_soon_threadsafe(_set, ended)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._nudged, self._halted = asyncio.Event(), asyncio.Event()
-        if self._nudging or self._stopping:
-            self._signal()  # it came before this loop was known
-        watching = asyncio.create_task(self._watch())
+        self._woken, self._stopped = asyncio.Event(), asyncio.Event()
+        if self._has_progress or self._stopping:
+            self._set_events()  # it was called before this loop was there
+        watching = asyncio.create_task(self._watch_deadlines())
         twin = self._backend.twin()
         try:
             if await self._opened(twin):
-                await self._keep(twin)
+                await self._extend_leases(twin)
         finally:
             self._loop = None
             watching.cancel()
@@ -145,76 +134,93 @@ class Heartbeat:
                 return True
         return False
 
-    async def _keep(self, twin: Backend) -> None:
-        period = self._lease / 3
+    async def _extend_leases(self, twin: Backend) -> None:
+        period = self._settings.extend_every
         due = time.monotonic() + period
         while not self._stopping:
             await self._sleep(due - time.monotonic())
-            news, self._nudging = self._nudging, False
+            has_progress, self._has_progress = self._has_progress, False
             if time.monotonic() >= due:
-                held = await self._extend_all(twin, list(self._held.values()))
-                due = time.monotonic() + (period if held else min(period, self._outage.until - time.monotonic()))
-            elif news:
+                answered = await self._extend_all(twin, list(self._held.values()))
+                due = time.monotonic() + (period if answered else min(period, self._outage.until - time.monotonic()))
+            elif has_progress:
                 await self._extend_all(
                     twin, [run for run in list(self._held.values()) if run.progress is not run.written]
                 )
-                await _within(self._halted, PROGRESS_PAUSE)
+                await _wait(self._stopped, PROGRESS_PAUSE)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep until it is time or there is something to do."""
-        await _within(self._nudged, seconds)
-        self._nudged.clear()
+        """Sleep until the time is over or there is something to do."""
+        await _wait(self._woken, seconds)
+        self._woken.clear()
 
     async def _extend_all(self, twin: Backend, runs: Sequence[Run]) -> bool:
         """Extend the leases of these; return whether the backend answered for all of them."""
-        queues: dict[str, list[Run]] = {}
+        by_queue: dict[str, list[Run]] = {}
         for run in runs:
-            queues.setdefault(run.desk.name, []).append(run)
-        held = True
-        for name, ours in queues.items():
+            by_queue.setdefault(run.queue, []).append(run)
+        answered = True
+        for queue, ours in by_queue.items():
             for first in range(0, len(ours), MAX_BATCH):
-                held = await self._extend(twin, name, ours[first : first + MAX_BATCH]) and held
-        if held:
+                answered = await self._extend(twin, queue, ours[first : first + MAX_BATCH]) and answered
+        if answered:
             self._outage.over()
-        return held
+        return answered
 
     async def _extend(self, twin: Backend, queue: str, runs: Sequence[Run]) -> bool:
         sent_at = time.monotonic()
-        lease = microseconds(self._lease)
+        lease = microseconds(self._settings.lease)
         extensions: list[Extension] = []
         for run in runs:
             progress = run.progress
-            news, run.written = (None if progress is run.written else progress), progress
-            extensions.append(Extension(run.lease.spec.id, run.lease.token, lease, news))
+            unwritten, run.written = (None if progress is run.written else progress), progress
+            extensions.append(Extension(run.lease.spec.id, run.lease.token, lease, unwritten))
+        timeout = self._settings.extend_every
         try:
             # A call that hangs must not outlast the leases: the next one may find a better connection.
-            async with asyncio.timeout(self._lease / 3):
+            async with asyncio.timeout(timeout):
                 holds = await twin.queue(queue).extend(extensions)
         except Exception as raised:
-            error = _no_answer(self._lease / 3) if isinstance(raised, TimeoutError) else raised
+            error = _no_answer(timeout) if isinstance(raised, TimeoutError) else raised
             for run, extension in zip(runs, extensions, strict=True):
                 if extension.progress is not None:
                     run.written = None
             self._outage.failed(error)
             return False
         for run, hold in zip(runs, holds, strict=True):
-            self._found(run, hold, sent_at)
+            self._extended(run, hold, sent_at)
         return True
 
-    def _found(self, run: Run, hold: Hold, sent_at: float) -> None:
+    def _extended(self, run: Run, hold: Hold, sent_at: float) -> None:
         if hold is Hold.LOST:
-            self._tell(run, Stop.LOST)
+            self._stop_run(run, Stop.LOST)
             return
-        run.deadline = sent_at + self._lease
+        run.deadline = sent_at + self._settings.lease
         if hold is Hold.CANCEL:
-            self._tell(run, Stop.CANCEL)
+            self._stop_run(run, Stop.CANCEL)
 
-    async def _watch(self) -> None:
-        """Stop each job whose lease could not be extended, while the lease is good for certain."""
-        ahead = margin(self._lease)
+    async def _watch_deadlines(self) -> None:
+        """Stop each job whose lease could not be extended, while the lease certainly still holds."""
+        margin = self._settings.stop_margin
         while True:
-            now = self.beat = time.monotonic()
+            now = self.last_seen = time.monotonic()
             for run in list(self._held.values()):
-                if run.deadline - ahead <= now and run.stopped is None and not run.ended:
-                    self._tell(run, Stop.UNREACHABLE)
-            await asyncio.sleep(self._lease / 20)
+                if run.deadline - margin <= now and run.stopped is None and not run.ended:
+                    self._stop_run(run, Stop.UNREACHABLE)
+            await asyncio.sleep(self._settings.watch_every)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _no_answer(seconds: float) -> BackendUnavailable:
+    return BackendUnavailable(f"An extension of leases had no answer for {seconds:g} s.")
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event for at most so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()

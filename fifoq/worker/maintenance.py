@@ -1,4 +1,4 @@
-"""What a worker does now and then for the store: removes what nobody keeps any more, and reports what nobody runs."""
+"""Maintenance of a worker's queues: removes jobs that are kept no longer, and reports jobs of unknown tasks."""
 
 import asyncio
 import logging
@@ -13,63 +13,66 @@ from fifoq.worker.claims import QueueFeed
 log = logging.getLogger("fifoq.worker")
 
 PURGE_EVERY = 60.0
+"""Seconds between two purges."""
 PURGE_BATCH = 500
+"""Jobs that one step of a purge removes."""
 PURGE_PAUSE = 0.01
-LOOK_EVERY = 10.0
-"""Seconds between two looks for tasks that are not known here."""
-REPORT_EVERY = 600.0
+"""Seconds between two steps of a purge."""
+REPORT_UNKNOWN_EVERY = 10.0
+"""Seconds between two searches for jobs of unknown tasks."""
+REPEAT_AFTER = 600.0
 """Seconds until the same unknown task is reported again."""
 
 
 class Maintenance:
-    """The housekeeping of one worker."""
+    """Purges the queues of one worker, and reports their jobs that it cannot run."""
 
-    def __init__(self, desks: Sequence[QueueFeed]) -> None:
-        self._desks = desks
+    def __init__(self, feeds: Sequence[QueueFeed]) -> None:
+        self._feeds = feeds
         self._reported: dict[tuple[str, str], float] = {}
 
     async def serve(self) -> None:
-        """Look after the queues until cancelled."""
+        """Maintain the queues until cancelled."""
         next_purge = time.monotonic() + random.uniform(0.0, PURGE_EVERY)
         while True:
-            for desk in self._desks:
-                await self._tend(desk, purge=time.monotonic() >= next_purge)
+            for feed in self._feeds:
+                await self._maintain(feed, purge=time.monotonic() >= next_purge)
             if time.monotonic() >= next_purge:
                 next_purge = time.monotonic() + PURGE_EVERY
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(REPORT_UNKNOWN_EVERY)
 
-    async def _tend(self, desk: QueueFeed, *, purge: bool) -> None:
+    async def _maintain(self, feed: QueueFeed, *, purge: bool) -> None:
         try:
-            await self.report_unknown(desk)
+            await self.report_unknown(feed)
             if purge:
-                await self.purge(desk)
+                await self.purge(feed)
         except BackendError as error:
-            log.debug("No upkeep of queue %r now: %s", desk.name, error)
+            log.debug("No maintenance of queue %r now: %s", feed.name, error)
         except Exception:
-            log.exception("The upkeep of queue %r failed.", desk.name)
+            log.exception("The maintenance of queue %r failed.", feed.name)
 
-    async def purge(self, desk: QueueFeed) -> None:
-        """Remove all that is over, in small steps, with room for others between them."""
+    async def purge(self, feed: QueueFeed) -> None:
+        """Remove all jobs that are kept no longer, in small steps, so that other calls come in between."""
         full = True
         while full:
-            full = await desk.queue.purge(PURGE_BATCH) >= PURGE_BATCH
+            full = await feed.queue.purge(PURGE_BATCH) >= PURGE_BATCH
             await asyncio.sleep(PURGE_PAUSE)
 
-    async def report_unknown(self, desk: QueueFeed) -> None:
-        """Warn of jobs of tasks that are not registered here."""
-        stats = await desk.queue.stats()
+    async def report_unknown(self, feed: QueueFeed) -> None:
+        """Warn of jobs whose tasks are not registered here."""
+        stats = await feed.queue.stats()
         for gate in stats.gates:
-            if gate.task is not None and gate.live > 0 and gate.task not in desk.plans:
-                self._report(desk.name, gate.task, gate)
+            if gate.task is not None and gate.live > 0 and gate.task not in feed.plans:
+                self._report(feed.name, gate.task, gate)
 
     def _report(self, queue: str, task: str, gate: Gate) -> None:
         now = time.monotonic()
-        if now - self._reported.get((queue, task), -REPORT_EVERY) < REPORT_EVERY:
+        if now - self._reported.get((queue, task), -REPEAT_AFTER) < REPEAT_AFTER:
             return
         self._reported[queue, task] = now
         log.warning(
-            "%d jobs in queue %r are of task %r, which this worker does not know: it leaves them alone. If no other "
-            "worker knows it, they wait for ever: register the task, start a worker that has it, or cancel them.",
+            "%d jobs in queue %r are of task %r, which this worker does not have: it leaves them alone. If no other "
+            "worker has it, they wait for ever: register the task, start a worker that has it, or cancel them.",
             gate.live,
             queue,
             task,

@@ -1,4 +1,4 @@
-"""Trouble with the backend, told once: what is wrong when it begins, and that it is over when all parts are well."""
+"""Trouble with the backend: logged once when it begins, and once when all parts of the worker get answers again."""
 
 import logging
 import time
@@ -12,12 +12,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 
 
 class Contact:
-    """Whether the backend answers a worker. Its parts find out one by one, on its loop and in the keeper's thread."""
+    """Whether the backend answers a worker. Its parts report that one by one, from two threads."""
 
     def __init__(self) -> None:
         self._cut_off: set[Outage] = set()
         self._since = 0.0
-        self._told = False
+        self._logged = False
 
     @property
     def lost(self) -> bool:
@@ -25,51 +25,55 @@ class Contact:
         return bool(self._cut_off)
 
     def begin(self, outage: "Outage", error: Exception) -> None:
-        """Note that a part gets no answer. One that the next try gets is nobody's business, unless it is a bug."""
+        """
+        Note that a part gets no answer.
+
+        It is not logged yet, unless it is a bug: the next try may get an answer.
+        """
         if not self._cut_off:
             self._since = time.monotonic()
         self._cut_off.add(outage)
         if not isinstance(error, BackendError):
-            self.tell(outage, error)
+            self.report(outage, error)
 
-    def tell(self, outage: "Outage", error: Exception) -> None:
-        """Tell of the trouble, if it is not known yet."""
-        if self._told:
+    def report(self, outage: "Outage", error: Exception) -> None:
+        """Log the trouble, if it is not logged yet."""
+        if self._logged:
             return
-        self._told = True
+        self._logged = True
         log.error(
             "The backend does not answer: %s. %s: %s The worker tries again until it does, and needs no restart; "
             "check that the store runs, has room, and can be reached from here.",
-            outage.what,
+            outage.consequence,
             type(error).__name__,
             f"{error}".rstrip(".") + ".",
             exc_info=None if isinstance(error, BackendError) else error,
         )
 
     def end(self, outage: "Outage") -> None:
-        """Note that a part gets answers again; tell it if it is the last."""
+        """Note that a part gets answers again; log that if it is the last."""
         self._cut_off.discard(outage)
-        if not self._cut_off and self._told:
-            self._told = False
+        if not self._cut_off and self._logged:
+            self._logged = False
             log.info("The backend answers again, after %.1f s.", time.monotonic() - self._since)
 
 
 class Outage:
     """Whether the backend answers one part of a worker, and when to try again."""
 
-    def __init__(self, contact: Contact, what: str) -> None:
-        self.what = what
-        """What does not happen meanwhile."""
+    def __init__(self, contact: Contact, consequence: str) -> None:
+        self.consequence = consequence
+        """The work that waits meanwhile."""
         self.ongoing = False
         self.until = 0.0
-        """Before this moment (`time.monotonic()`) there is no use in trying."""
+        """No try is made before this moment (`time.monotonic()`)."""
         self._contact = contact
         self._pause = 0.0
 
     def failed(self, error: Exception) -> float:
         """Note a failure; return how many seconds to wait before the next try."""
         if self.ongoing:
-            self._contact.tell(self, error)
+            self._contact.report(self, error)
         else:
             self.ongoing = True
             self._contact.begin(self, error)

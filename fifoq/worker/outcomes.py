@@ -1,4 +1,8 @@
-"""What the end of a run means: the one place where retries, the crash budget and retention are decided. Pure."""
+"""
+The outcome of a run: retries, the crash budget and retention are decided here, and only here.
+
+These are pure functions of the run and of the error that its function raised.
+"""
 
 import asyncio
 import traceback
@@ -8,15 +12,16 @@ from fifoq.clock import microseconds
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.run import ProcessDied, RemoteError, Run, Stop, Unreadable, Unsendable
+from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
 
 CANCELLED = "cancelled"
-"""The reason of a job that was cancelled, if nobody gave one."""
+"""The reason of a cancelled job whose cancellation gave none."""
 _OWN = __name__.rpartition(".")[0] + "."
+"""Prefix of the modules whose frames are cut off a traceback: they are the worker's."""
 
 
 def before_start(run: Run) -> Outcome | None:
-    """What becomes of a job whose function need not even begin: stopped before, or out of its crash budget."""
+    """Return the outcome of a job whose function must not begin: stopped before, or its crash budget is spent."""
     if run.stopped is not None:
         return _stopped(run, run.stopped)
     crashes, budget = run.lease.crashes, run.plan.definition.max_crashes
@@ -24,17 +29,17 @@ def before_start(run: Run) -> Outcome | None:
         return None
     text = (
         f"{crashes} times a worker died, or lost its lease, while it ran this job (max_crashes={budget}). It was not "
-        "run again. Find out what kills the process, or blocks it for longer than the lease; then requeue the job."
+        "run again. Find out why the process died, or was blocked for longer than the lease; then requeue the job."
     )
     return _fail(run, encode_error("TooManyCrashes", text))
 
 
-def verdict(run: Run, error: BaseException) -> Outcome | None:
-    """Return what becomes of a job whose function raised; None if it is no longer this worker's to say."""
+def outcome_of(run: Run, error: BaseException) -> Outcome | None:
+    """Return the outcome of a job whose function raised; None if its lease is lost, so that another attempt counts."""
     why = run.stopped
     if why is Stop.TIMEOUT:
         return (
-            _failed(run, _timed_out(run))
+            _failed(run, timed_out(run))
             if isinstance(error, asyncio.CancelledError | ProcessDied)
             else _failed(run, error)
         )
@@ -44,7 +49,7 @@ def verdict(run: Run, error: BaseException) -> Outcome | None:
 
 
 def released(run: Run, after: float = 0.0) -> Release:
-    """Hand the job back to its place: not its fault."""
+    """Return an outcome that puts the job back at its place, due in `after` seconds. No attempt is counted."""
     return Release(microseconds(after), run.plan.results_kept)
 
 
@@ -73,30 +78,26 @@ def _fail(run: Run, error: bytes) -> Fail:
 
 def _may_retry(on: tuple[type[Exception], ...], error: BaseException) -> bool:
     match error:
-        case GiveUp() | Unreadable() | Unsendable():
+        case GiveUp() | Unreadable() | ResultNotSendable():
             return False
         case RetryAfter() | ProcessDied():
-            # The death of a process is no exception of the function's, so `on` has no say: like a crash, it is tried
-            # again, but it counts an attempt, since the worker saw it happen.
+            # The death of a process is no exception of the function's, so `on` does not apply: like a crash, it is
+            # tried again, but it counts an attempt, since the worker saw it happen.
             return True
         case RemoteError():
             return any(f"{kind.__module__}.{kind.__qualname__}" in error.kinds for kind in on)
         case asyncio.CancelledError():
-            # Nobody asked for it: the function awaited something that was cancelled. That is an error like any other.
+            # No stop was requested: the function awaited something that was cancelled, an error like any other.
             return Exception in on
         case _:
             return isinstance(error, on)
 
 
-def _timed_out(run: Run) -> TimeoutError:
+def timed_out(run: Run) -> TimeoutError:
+    """Return the error of a run that was stopped by its timeout."""
     definition = run.plan.definition
     late = ", and stopped only when its thread returned" if definition.run_in == "thread" else ""
     return TimeoutError(f"Task {definition.name!r} ran for longer than its timeout of {definition.timeout:g} s{late}.")
-
-
-def thread_timed_out(run: Run) -> TimeoutError:
-    """The error of a thread that returned after its timeout."""
-    return _timed_out(run)
 
 
 def _encode(error: BaseException) -> bytes:
@@ -115,15 +116,15 @@ def message_of(error: BaseException) -> str:
 
 def trace_of(error: BaseException) -> str:
     """The traceback as text, from the first frame that is not the worker's own. Never with values of variables."""
-    if isinstance(error, Unreadable | Unsendable | ProcessDied):
+    if isinstance(error, Unreadable | ResultNotSendable | ProcessDied):
         return ""
     try:
-        return "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))
+        return "".join(traceback.format_exception(type(error), error, _without_worker(error.__traceback__)))
     except Exception as broken:
         return f"(the traceback cannot be had: {type(broken).__name__})"
 
 
-def _users(trace: TracebackType | None) -> TracebackType | None:
+def _without_worker(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
         trace = trace.tb_next
     return trace

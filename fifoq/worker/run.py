@@ -1,23 +1,142 @@
-"""One lease while a worker works on it. It knows neither the queue nor how the lease came."""
+"""One run of a job in a worker: its lease, how its function is called, and where it runs. It imports no queue."""
 
 import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
-from fifoq.clock import microseconds
-from fifoq.codec import check_size
 from fifoq.errors import InvalidArguments
 from fifoq.record import Lease, Outcome
-from fifoq.task.definition import FAILURES_KEPT, RESULTS_KEPT, TaskDefinition
+from fifoq.task.definition import TaskDefinition
+
+RUNAWAY = 15.0
+"""Seconds after which a stopping process has ended, even if a function in it does not stop."""
+
+
+class Stop(Enum):
+    """Why a job is stopped before its end."""
+
+    CANCEL = "it was cancelled"
+    TIMEOUT = "its time is over"
+    SHUTDOWN = "the worker shuts down"
+    UNREACHABLE = "its lease is about to end, and the backend cannot be reached"
+    LOST = "its lease was lost"
+
+
+class Run:
+    """One attempt at one job, from its claim to its settlement."""
+
+    # Attributes that most runs never set are defaults of the class: such a run costs less to make than one with slots
+    # or a dataclass.
+    task: asyncio.Task[None] | None = None
+    taken_at = 0.0
+    """When it was given to the executor (`time.monotonic()`)."""
+    started = False
+    """The executor has begun with it: an asyncio task that is cancelled before never reports an outcome."""
+    ended = False
+    """It has its outcome, or none counts any more; at most the writing is left."""
+    stopped: Stop | None = None
+    timer: asyncio.TimerHandle | None = None
+    progress: bytes | None = None
+    written: bytes | None = None
+    """The progress that the backend has stored."""
+    runner_state: Any = None
+    """Private to its runner."""
+
+    def __init__(
+        self, queue: str, settle: Callable[["Run", Outcome], None], plan: "Plan", lease: Lease, deadline: float
+    ) -> None:
+        self.queue = queue
+        """The queue's name."""
+        self.settle = settle
+        """Has the outcome written."""
+        self.plan = plan
+        self.lease = lease
+        self.deadline = deadline
+        """When the lease can end at the earliest (`time.monotonic()`): it counts from before its call was sent."""
+
+    def begin(self) -> None:
+        """Start the timeout: the function starts now."""
+        timeout = self.plan.timeout
+        if timeout is not None and not self.ended:
+            self.timer = asyncio.get_running_loop().call_later(timeout, self.stop, Stop.TIMEOUT)
+
+    def stop(self, why: Stop) -> None:
+        """Have the function end, on the worker's loop. The first reason stays, unless the lease is lost."""
+        if self.ended or self.stopped is why:
+            return
+        if self.stopped is None or why is Stop.LOST:
+            self.stopped = why
+        if self.started:
+            self.plan.runner.stop(self, why)
+
+    def __repr__(self) -> str:
+        return f"<Run of job {self.lease.spec.id} of task {self.plan.name!r} in {self.queue!r}>"
+
+
+class Plan:
+    """A task made ready to run: its definition and its runner, with the attributes that each run reads."""
+
+    __slots__ = (
+        "decode",
+        "definition",
+        "encode",
+        "failures_kept",
+        "function",
+        "name",
+        "results_kept",
+        "runner",
+        "takes_context",
+        "timeout",
+    )
+
+    def __init__(self, definition: TaskDefinition, runner: "Runner") -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.timeout = definition.timeout
+        self.runner = runner
+        self.function: Callable[..., Any] = definition.function
+        self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
+        self.encode: Callable[[Any], bytes] = definition.signature.encode_result
+        self.takes_context = definition.takes_context
+        self.results_kept = definition.results_kept
+        self.failures_kept = definition.failures_kept
+
+
+class Runner(Protocol):
+    """Runs the functions of jobs: in the event loop, in threads or in child processes."""
+
+    width: int
+    """How many jobs it takes at a time."""
+    taken: int
+    """How many jobs it has: claimed for it and not ended."""
+
+    async def perform(self, run: "Run") -> bytes:
+        """Rebuild the arguments, call the function, and return its result, encoded."""
+        ...
+
+    def stop(self, run: "Run", why: Stop) -> None:
+        """Have the function end as soon as possible."""
+        ...
+
+    def abandon(self, run: "Run") -> float:
+        """Give up a function that did not stop; return for how many seconds it may still run."""
+        ...
+
+    def close(self) -> None:
+        """End idle threads and processes, and busy ones as far as they can be ended."""
+        ...
+
+
+# ---- errors of a run ----
 
 
 class Unreadable(Exception):
     """The arguments of a stored job cannot be rebuilt. Another try would not help."""
 
 
-class Unsendable(Exception):
-    """The function returned something that cannot be stored. Its work is done: another try would do it twice."""
+class ResultNotSendable(Exception):
+    """The result of a function cannot be stored. The work is done: another try would do it twice."""
 
 
 class RemoteError(Exception):
@@ -31,27 +150,26 @@ class RemoteError(Exception):
 
 
 class ProcessDied(Exception):
-    """The child process that ran the job died under it."""
+    """The child process died that ran the job."""
 
 
-def read(decode: Any, payload: bytes, limit: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+# ---- reading arguments and writing results ----
+
+
+def read(decode: Any, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Rebuild the arguments. Raises Unreadable."""
     try:
-        if len(payload) > limit:
-            check_size(payload, limit, "The job's payload")
         return decode(payload)
     except Exception as error:
         raise Unreadable(_text(error)) from error
 
 
-def write(encode: Any, value: Any, limit: int) -> bytes:
-    """Encode a result. Raises Unsendable."""
+def write(encode: Any, value: Any) -> bytes:
+    """Encode a result. Raises ResultNotSendable."""
     try:
         result: bytes = encode(value)
-        if len(result) > limit:
-            check_size(result, limit, "The result")
     except Exception as error:
-        raise Unsendable(
+        raise ResultNotSendable(
             f"The function returned, but its result, a {type(value).__name__}, cannot be sent: {_text(error)} "
             "Return plain data or a model, as the return annotation says, and requeue the job if it is safe to repeat."
         ) from error
@@ -60,132 +178,3 @@ def write(encode: Any, value: Any, limit: int) -> bytes:
 
 def _text(error: Exception) -> str:
     return str(error) if isinstance(error, InvalidArguments) else f"{type(error).__name__}: {error}"
-
-
-class Stop(Enum):
-    """Why a job is stopped before its end."""
-
-    CANCEL = "somebody cancelled it"
-    TIMEOUT = "its time is over"
-    SHUTDOWN = "the worker shuts down"
-    UNREACHABLE = "its lease is about to end, and the backend cannot be reached"
-    LOST = "its lease was lost"
-
-
-RUNAWAY = 15.0
-"""Seconds after which a process that was told to stop is gone, even with a function in it that does not stop."""
-
-
-class Runner(Protocol):
-    """Where functions run: in the loop, in threads or in processes."""
-
-    width: int
-    """How many jobs it takes at a time."""
-    taken: int
-    """How many it has: claimed for it and not ended."""
-
-    async def perform(self, run: "Run") -> bytes:
-        """Rebuild the arguments, call the function, and return its result, encoded."""
-        ...
-
-    def halt(self, run: "Run", why: Stop) -> None:
-        """Make the function end as soon as can be."""
-        ...
-
-    def abandon(self, run: "Run") -> float:
-        """Give up on a function that did not stop; return for how many seconds it may still run."""
-        ...
-
-    def close(self) -> None:
-        """Let go of idle threads and processes, and of busy ones as far as they let themselves."""
-        ...
-
-
-class Plan:
-    """A task made ready to run: its definition, where it runs, and its times as the queue wants them."""
-
-    __slots__ = (
-        "decode",
-        "definition",
-        "encode",
-        "failures_kept",
-        "function",
-        "name",
-        "place",
-        "results_kept",
-        "takes_context",
-        "timeout",
-    )
-
-    def __init__(self, definition: TaskDefinition, place: Runner) -> None:
-        self.definition = definition
-        self.name = definition.name
-        self.timeout = definition.timeout
-        self.place = place
-        self.function: Callable[..., Any] = definition.function
-        self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
-        self.encode: Callable[[Any], bytes] = definition.signature.encode_result
-        self.takes_context = definition.takes_context
-        retain = definition.retain
-        self.results_kept = microseconds(RESULTS_KEPT if retain is None else retain)
-        self.failures_kept = microseconds(FAILURES_KEPT if retain is None else retain)
-
-
-class QueueFeed(Protocol):
-    """The worker's side of one queue: where runs come from, and where their outcomes go."""
-
-    name: str
-
-    settle: Callable[["Run", Outcome], None]
-    """Sees that the outcome is written."""
-
-
-class Run:
-    """One attempt at one job, from its claim to its settlement."""
-
-    # What most runs never need stands in the class: a run costs less to make so than with slots or a dataclass.
-    task: asyncio.Task[None] | None = None
-    taken_at = 0.0
-    """When it was given to the executor (`time.monotonic()`)."""
-    started = False
-    """The executor has begun with it: only then does a cancelled task get to say so."""
-    ended = False
-    """The function is through with it; what is left is to write the outcome."""
-    stopped: Stop | None = None
-    timer: asyncio.TimerHandle | None = None
-    progress: bytes | None = None
-    written: bytes | None = None
-    """The progress that the store has."""
-    handle: Any = None
-    """What its place knows it by."""
-
-    def __init__(self, desk: QueueFeed, plan: Plan, lease: Lease, deadline: float) -> None:
-        self.desk = desk
-        self.plan = plan
-        self.lease = lease
-        self.deadline = deadline
-        """When the lease can end at the earliest (`time.monotonic()`), counted from the sending of what set it."""
-
-    def begin(self) -> None:
-        """The function starts now: so does its timeout."""
-        timeout = self.plan.timeout
-        if timeout is not None and not self.ended:
-            self.timer = asyncio.get_running_loop().call_later(timeout, self.stop, Stop.TIMEOUT)
-
-    def stop(self, why: Stop) -> None:
-        """Ask the function to end, on the worker's loop. The first reason stands, unless the lease is lost."""
-        if self.ended or self.stopped is why:
-            return
-        if self.stopped is None or why is Stop.LOST:
-            self.stopped = why
-        if self.started:
-            self.plan.place.halt(self, why)
-
-    def end(self) -> None:
-        """The function has ended."""
-        self.ended = True
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def __repr__(self) -> str:
-        return f"<Run of job {self.lease.spec.id} of task {self.plan.name!r} in {self.desk.name!r}>"

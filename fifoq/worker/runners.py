@@ -1,4 +1,4 @@
-"""Async functions: they run in the worker's own loop, each in its own asyncio task."""
+"""Runners for functions in the worker's own process: async ones in its event loop, sync ones in threads."""
 
 import asyncio
 import contextvars
@@ -11,28 +11,31 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fifoq.task.context import LeaseContext
-from fifoq.worker.outcomes import thread_timed_out
+from fifoq.worker.outcomes import timed_out
 from fifoq.worker.run import RUNAWAY, Run, Stop, read, write
 
-CLOSES = 16
-"""How many awaits of its clean-up a coroutine is thrown out of."""
+log = logging.getLogger("fifoq.worker")
+
+MAX_CLOSES = 16
+"""How often a coroutine is closed if it awaits something in its clean-up each time."""
+
+Work = tuple[asyncio.Future[bytes], Callable[[], bytes]]
 
 
 class RunnerContext(NamedTuple):
-    """What is the same for every function that a worker runs."""
+    """The values that all functions of a worker share."""
 
     worker: str
     """The worker's name."""
     resources: Any
-    max_payload: int
     report: Callable[[Run, bytes], None]
     """Takes a job's progress, from any thread."""
 
-    def context(self, run: Run) -> LeaseContext:
-        """Make the Context of a run."""
+    def of(self, run: Run) -> LeaseContext:
+        """Return the Context of a run."""
         return LeaseContext(
             run.lease,
-            run.desk.name,
+            run.queue,
             self.worker,
             self.resources,
             partial(self.report, run),
@@ -40,27 +43,29 @@ class RunnerContext(NamedTuple):
         )
 
 
-class LoopRunner:
-    """The place of async functions. It takes as many as the worker does."""
+# ---- in the event loop ----
 
-    def __init__(self, site: RunnerContext) -> None:
-        self._site = site
-        self._limit = site.max_payload
+
+class LoopRunner:
+    """Runs async functions in the worker's event loop: as many as the worker may run."""
+
+    def __init__(self, context: RunnerContext) -> None:
+        self._context = context
         self.width = sys.maxsize
         self.taken = 0
 
     async def perform(self, run: Run) -> bytes:
         plan = run.plan
-        args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
+        args, kwargs = read(plan.decode, run.lease.spec.payload)
         if plan.timeout is not None:
             run.begin()
         if plan.takes_context:
-            value = await plan.function(self._site.context(run), *args, **kwargs)
+            value = await plan.function(self._context.of(run), *args, **kwargs)
         else:
             value = await plan.function(*args, **kwargs)
-        return write(plan.encode, value, self._limit)
+        return write(plan.encode, value)
 
-    def halt(self, run: Run, why: Stop) -> None:
+    def stop(self, run: Run, why: Stop) -> None:
         if run.task is not None:
             run.task.cancel(why.value)
 
@@ -79,7 +84,7 @@ class LoopRunner:
 
 
 def _close(coroutine: Any) -> bool:
-    for _ in range(CLOSES):
+    for _ in range(MAX_CLOSES):
         try:
             coroutine.close()
         except RuntimeError:
@@ -91,18 +96,68 @@ def _close(coroutine: Any) -> bool:
 
 
 def _forget(task: asyncio.Task[None]) -> None:
-    """Look at the error of a task whose coroutine was closed under it, so that asyncio does not report it."""
+    """Read the error of a task whose coroutine was closed under it, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()
 
 
-log = logging.getLogger("fifoq.worker")
+# ---- in threads ----
 
-Work = tuple[asyncio.Future[bytes], Callable[[], bytes]]
+
+class ThreadRunner:
+    """
+    Runs sync functions in threads.
+
+    A thread cannot be stopped: whatever the reason, its job ends when the function returns. Until then its lease is
+    extended, its key stays closed, and it counts against the width. A function that reads `ctx.cancelled` can return
+    early.
+    """
+
+    def __init__(self, context: RunnerContext, width: int) -> None:
+        self._context = context
+        self._threads = Threads("fifoq-thread")
+        self.width = width
+        self.taken = 0
+
+    async def perform(self, run: Run) -> bytes:
+        run.begin()
+        context = contextvars.copy_context()
+        result = await self._threads.submit(lambda: context.run(self._call, run))
+        if run.stopped is Stop.TIMEOUT:
+            raise timed_out(run)
+        return result
+
+    def stop(self, run: Run, why: Stop) -> None:
+        level = logging.WARNING if why is Stop.TIMEOUT else logging.INFO
+        log.log(
+            level,
+            "Task %r is to stop (%s), but it is a sync function, and a thread cannot be stopped: job %s holds its key "
+            "and its place in its limits until the function returns. Check ctx.cancelled in it, give its calls a "
+            'timeout, or use run_in="process".',
+            run.plan.name,
+            why.value,
+            run.lease.spec.id,
+        )
+
+    def abandon(self, run: Run) -> float:
+        return RUNAWAY
+
+    def close(self) -> None:
+        self._threads.close()
+
+    def _call(self, run: Run) -> bytes:
+        plan = run.plan
+        args, kwargs = read(plan.decode, run.lease.spec.payload)
+        value: Any
+        if plan.takes_context:
+            value = plan.function(self._context.of(run), *args, **kwargs)
+        else:
+            value = plan.function(*args, **kwargs)
+        return write(plan.encode, value)
 
 
 class Threads:
-    """Threads that are made when there is work for them, and wait for more of it."""
+    """A pool of threads: made when there is work for them, then kept for more. Its user limits their number."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -111,7 +166,7 @@ class Threads:
         self._busy = 0
 
     def submit(self, call: Callable[[], bytes]) -> asyncio.Future[bytes]:
-        """Call it in a thread; what it returns or raises is the future's. On the loop only."""
+        """Call `call` in a thread; the future gets its result or its error. Only in the event loop's thread."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._busy += 1
         if self._busy > len(self._threads):
@@ -120,7 +175,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Let every thread end after the work that it has."""
+        """Have every thread end after the work that it has."""
         for _ in self._threads:
             self._work.put(None)
         self._threads.clear()
@@ -141,7 +196,7 @@ class Threads:
             try:
                 future.get_loop().call_soon_threadsafe(self._deliver, future, result, error)
             except RuntimeError:
-                return  # the loop is closed: nobody waits for this any more
+                return  # the loop is closed, and nothing awaits the future any more
             # A thread that waits for work must not keep the last one's values alive.
             del work, future, call, result, error
 
@@ -156,61 +211,9 @@ class Threads:
 
 
 def _settable(error: BaseException) -> BaseException:
-    """A future takes no StopIteration."""
+    """Wrap a StopIteration, which a future does not accept."""
     if not isinstance(error, StopIteration):
         return error
     wrapped = RuntimeError("the function raised StopIteration")
     wrapped.__cause__ = error
     return wrapped
-
-
-class ThreadRunner:
-    """
-    The place of sync functions.
-
-    A thread cannot be stopped: whatever the reason, its job ends when the function returns. Until then its lease is
-    kept, its key stays closed, and it counts against the width. A function that reads `ctx.cancelled` can return early.
-    """
-
-    def __init__(self, site: RunnerContext, width: int) -> None:
-        self._site = site
-        self._limit = site.max_payload
-        self._threads = Threads("fifoq-thread")
-        self.width = width
-        self.taken = 0
-
-    async def perform(self, run: Run) -> bytes:
-        run.begin()
-        context = contextvars.copy_context()
-        result = await self._threads.submit(lambda: context.run(self._call, run))
-        if run.stopped is Stop.TIMEOUT:
-            raise thread_timed_out(run)
-        return result
-
-    def halt(self, run: Run, why: Stop) -> None:
-        level = logging.WARNING if why is Stop.TIMEOUT else logging.INFO
-        log.log(
-            level,
-            "Task %r is to stop (%s), but it is a sync function, and a thread cannot be stopped: job %s holds its key "
-            "and its place in its limits until the function returns. Check ctx.cancelled in it, give what it calls a "
-            'timeout, or use run_in="process".',
-            run.plan.name,
-            why.value,
-            run.lease.spec.id,
-        )
-
-    def abandon(self, run: Run) -> float:
-        return RUNAWAY
-
-    def close(self) -> None:
-        self._threads.close()
-
-    def _call(self, run: Run) -> bytes:
-        plan = run.plan
-        args, kwargs = read(plan.decode, run.lease.spec.payload, self._limit)
-        value: Any
-        if plan.takes_context:
-            value = plan.function(self._site.context(run), *args, **kwargs)
-        else:
-            value = plan.function(*args, **kwargs)
-        return write(plan.encode, value, self._limit)

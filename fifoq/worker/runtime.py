@@ -1,18 +1,18 @@
-"""All that works together while a worker is open: claims, executor, keeper, settlers and upkeep, on one loop."""
+"""A worker at work: claim loop, executor, heartbeat, settlers and maintenance, wired together on one event loop."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
-from fifoq.clock import SECOND, microseconds
-from fifoq.queue import Stats
-from fifoq.record import Filter, Lease, Outcome, State
+from fifoq.clock import microseconds
+from fifoq.record import Lease, Outcome
 from fifoq.task.definition import TaskDefinition
-from fifoq.worker.claims import Claims, QueueFeed
+from fifoq.worker.claims import ClaimLoop, ClaimTerms, QueueFeed
 from fifoq.worker.executor import Executor
-from fifoq.worker.heartbeat import Heartbeat, margin
+from fifoq.worker.heartbeat import Heartbeat
 from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
@@ -23,95 +23,128 @@ from fifoq.worker.settings import WorkerSettings, Workplace
 
 log = logging.getLogger("fifoq.worker")
 
-LAST_WORD = 0.4
-"""Seconds that cancelled jobs get to clean up, and then the last settlements to be written."""
-GLANCE = 0.002
-"""Seconds between two looks of somebody who waits for the end."""
+STOP_TIMEOUT = 0.4
+"""Seconds that cancelled jobs get to clean up, and after them the last settlements to be written."""
+POLL_PAUSE = 0.002
+"""Seconds between two looks at a condition that a stopping or draining worker waits for."""
+DRAIN_PAUSE = 0.1
+"""Seconds between two looks of a draining worker at its queues."""
+RESTART_PAUSE = 1.0
+"""Seconds after which a part of the worker that failed starts again."""
+FOREVER = float("inf")
 
 
 class Runtime:
-    """A worker at work, from its opening to its end."""
+    """The parts of an open worker, and the path of a job between them: from its lease to its outcome."""
 
     def __init__(self, workplace: Workplace, settings: WorkerSettings) -> None:
         self.settings = settings
-        self._lease = microseconds(settings.lease)
+        self.claimed = 0
+        """Leases so far."""
         self._held: dict[str, Run] = {}
-        self._taken = 0
+        """The runs whose leases are held, by token."""
         self._contact = Contact()
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
-        self._keeper = Heartbeat(workplace.backend, self._held, settings.lease, self._contact, self._tell)
-        site = RunnerContext(settings.name, workplace.resources, settings.max_payload, self._keeper.report)
-        self._places: dict[str, Runner] = {
-            "loop": LoopRunner(site),
-            "thread": ThreadRunner(site, settings.threads),
-            "process": ProcessRunner(site, settings.width_of_processes),
+        self._heartbeat = Heartbeat(workplace.backend, self._held, settings, self._contact, self._request_stop)
+        context = RunnerContext(settings.name, workplace.resources, self._heartbeat.report)
+        self._runners: dict[str, Runner] = {
+            "loop": LoopRunner(context),
+            "thread": ThreadRunner(context, settings.threads),
+            "process": ProcessRunner(context, settings.width_of_processes),
         }
-        self.desks = [self._desk(workplace, name, tasks) for name, tasks in workplace.tasks.items() if tasks]
         self._executor = Executor(settings.concurrency, self._ended)
-        self.claims = Claims(self.desks, settings.name, self._lease, self._room, self._take)
+        self.feeds = self._make_feeds(workplace)
+        self._claims = ClaimLoop(self.feeds)
         self._claiming: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to claim."""
-        self._keeper.start()
-        for desk in self.desks:
-            self._serve(desk.settler.serve)
-            self._serve(lambda desk=desk: desk.listen(self.claims.wake))
-        self._serve(Maintenance(self.desks).serve)
-        self._serve(self._check_keeper)
-        self._claiming = self._serve(self.claims.serve)
+    def _make_feeds(self, workplace: Workplace) -> list[QueueFeed]:
+        queues = {name: tasks for name, tasks in workplace.tasks.items() if tasks}
+        terms = ClaimTerms(
+            self.settings.name, microseconds(self.settings.lease), len(queues), self._executor.room, self._take
+        )
+        return [
+            QueueFeed(workplace.backend.queue(name), self._make_plans(tasks), terms, self._held, self._contact)
+            for name, tasks in queues.items()
+        ]
+
+    def _make_plans(self, tasks: Mapping[str, TaskDefinition]) -> dict[str, Plan]:
+        plans = {task: Plan(definition, self._runners[definition.run_in]) for task, definition in tasks.items()}
+        for plan in plans.values():
+            if plan.definition.run_in == "process":
+                check_function(plan)
+        return plans
 
     @property
     def ready(self) -> bool:
-        """Whether it claims: the backend answers, leases are kept, and nobody has asked it to stop."""
+        """Whether it claims: the backend answers, leases are extended, and it is not stopping."""
         now = time.monotonic()
-        flying = self.claims.in_flight
         return (
             self._claiming is not None
             and not self._claiming.done()
-            and not self.claims.stopping
+            and not self._claims.stopping
             and not self._contact.lost
-            and (flying is None or now - flying < self.settings.lease)
-            and self._keeper.alive
-            and now - self._keeper.beat < self.settings.lease
+            and not any(feed.hangs(now) for feed in self.feeds)
+            and self._heartbeat.alive
+            and now - self._heartbeat.last_seen < self.settings.lease
         )
 
     @property
     def idle(self) -> bool:
-        """Nothing runs here, and everything is written."""
-        return not self._taken and not any(desk.settler.unwritten for desk in self.desks)
+        """Whether no job runs here, and every outcome is written."""
+        return not self._executor.taken and not any(feed.settler.unwritten for feed in self.feeds)
 
-    async def until(self, condition: Callable[[], bool], patience: float, hurry: asyncio.Event | None = None) -> bool:
-        """Wait for a condition; return False if patience ran out, or somebody is in a hurry."""
-        end = time.monotonic() + patience
-        while not condition():
-            if time.monotonic() >= end or (hurry is not None and hurry.is_set()):
-                return False
-            await asyncio.sleep(GLANCE)
-        return True
+    # ---- start and end ----
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._heartbeat.start()
+        for feed in self.feeds:
+            self._serve(feed.settler.serve)
+            self._serve(partial(feed.listen, self._claims.wake))
+        self._serve(Maintenance(self.feeds).serve)
+        self._serve(self._check_heartbeat)
+        self._claiming = self._serve(self._claims.serve)
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """
-        Claim no more, let jobs finish for `grace` seconds, release the rest. With `hurry` the grace is over.
+        Claim no more, let jobs finish for `grace` seconds, and release the rest. `hurry` ends the grace.
 
         Returns at most 1 s after the grace, whatever jobs and backend do.
         """
-        self.claims.stop()
+        self._claims.stop()
         self._executor.hand_back()
-        if not await self.until(self._all_done, grace, hurry):
+        if not await self._until(self._all_done, grace, hurry):
             for run in list(self._held.values()):
                 run.stop(Stop.SHUTDOWN)
-            await self.until(lambda: not self._taken, LAST_WORD)
+            await self._until(lambda: not self._executor.taken, STOP_TIMEOUT)
             self._abandon()
-            if not await self.until(self._all_done, LAST_WORD):
+            if not await self._until(self._all_done, STOP_TIMEOUT):
                 log.error("The backend did not take the last settlements: their leases end by themselves.")
         for service in self._services:
             service.cancel()
-        await asyncio.wait(self._services, timeout=LAST_WORD / 2)
-        await self._keeper.stop(patience=LAST_WORD / 2)
-        for place in self._places.values():
-            place.close()
+        await asyncio.wait(self._services, timeout=STOP_TIMEOUT / 2)
+        await self._heartbeat.stop(timeout=STOP_TIMEOUT / 2)
+        for runner in self._runners.values():
+            runner.close()
+
+    async def drained(self) -> None:
+        """Return when no job runs, may run, waits for a token or backs off."""
+        while True:
+            await self._until(lambda: self.idle, FOREVER)
+            before = self.claimed
+            over = await self._nothing_to_claim() and not any([await feed.goes_on() for feed in self.feeds])
+            # Jobs that were claimed during the look are running, and the look may not have seen them.
+            if over and self.claimed == before:
+                return
+            await asyncio.sleep(DRAIN_PAUSE)
+
+    async def _nothing_to_claim(self) -> bool:
+        """Claim once more while nothing runs: the last settlement may have opened a key after the last claim."""
+        now, before = time.monotonic(), self.claimed
+        self._claims.check_all()
+        await self._until(lambda: self.idle and all(feed.was_empty(now) for feed in self.feeds), FOREVER)
+        return self.claimed == before
 
     def _all_done(self) -> bool:
         return self.idle and (self._claiming is None or self._claiming.done())
@@ -121,79 +154,77 @@ class Runtime:
         for run in list(self._held.values()):
             if run.ended:
                 continue
-            delay = run.plan.place.abandon(run)
+            delay = run.plan.runner.abandon(run)
+            if run.ended:
+                continue  # The function raised when its coroutine was closed, and has an outcome after all.
             log.warning(
                 "Job %s of task %r did not stop in time. It is released%s.",
                 run.lease.spec.id,
                 run.plan.name,
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
             )
-            run.end()
-            # A release would end a job that was asked to cancel, and open its key under a thread that runs on.
+            # A release would end a job with a requested cancel, and open its key under a thread that runs on.
             ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
-            self._ended(run, released(run, delay) if ours else None)
+            self._executor.abandon(run, released(run, delay) if ours else None)
 
-    def _desk(self, workplace: Workplace, name: str, tasks: Mapping[str, TaskDefinition]) -> QueueFeed:
-        plans = {task: Plan(definition, self._places[definition.run_in]) for task, definition in tasks.items()}
-        for plan in plans.values():
-            if plan.definition.run_in == "process":
-                check_function(plan)
-        queue = workplace.backend.queue(name)
-        return QueueFeed(queue, plans, self._lease, self._held, self._contact)
+    async def _until(self, condition: Callable[[], bool], timeout: float, hurry: asyncio.Event | None = None) -> bool:
+        """Wait for a condition; return False if the time is over before, or `hurry` is set."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() >= end or (hurry is not None and hurry.is_set()):
+                return False
+            await asyncio.sleep(POLL_PAUSE)
+        return True
 
-    def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        task = asyncio.create_task(_keep_on(serve))
-        self._services.append(task)
-        return task
+    # ---- from lease to outcome ----
 
-    def _room(self, ahead: bool) -> int:
-        room = self.settings.concurrency - self._taken
-        return room + self._executor.ahead if ahead else room
-
-    def _take(self, desk: QueueFeed, leases: Sequence[Lease], sent_at: float) -> None:
-        """Start what was claimed; hand back at once what comes too late, or is more than there is room for."""
+    def _take(self, feed: QueueFeed, leases: Sequence[Lease], sent_at: float) -> None:
+        """Start claimed jobs; hand back at once those that come too late, and those for which there is no room."""
+        self.claimed += len(leases)
         deadline = sent_at + self.settings.lease
-        late = self.claims.stopping or time.monotonic() >= deadline - margin(self.settings.lease)
-        room = self._room(True)
+        late = self._claims.stopping or time.monotonic() >= deadline - self.settings.stop_margin
+        room = self._executor.room(True)
         starting: list[Run] = []
         for lease in leases:
-            plan = desk.plans.get(lease.spec.task)
+            plan = feed.plans.get(lease.spec.task)
             if plan is None:
-                log.error("Queue %r gave a job of task %r, which was not asked for.", desk.name, lease.spec.task)
+                log.error("Queue %r returned a job of task %r, which was not in the claim.", feed.name, lease.spec.task)
                 continue
-            run = Run(desk, plan, lease, deadline)
+            run = Run(feed.name, feed.settle, plan, lease, deadline)
             self._held[lease.token] = run
-            place = plan.place
-            if late or len(starting) >= room or place.taken >= place.width:
-                run.end()
-                desk.settle(run, released(run))
+            runner = plan.runner
+            if late or len(starting) >= room or runner.taken >= runner.width:
+                run.ended = True
+                run.settle(run, released(run))
                 continue
-            self._taken += 1
-            place.taken += 1
+            runner.taken += 1
             starting.append(run)
         if starting:
             self._executor.start(starting)
 
     def _ended(self, run: Run, outcome: Outcome | None) -> None:
-        self._taken -= 1
-        place = run.plan.place
-        was_full = place.taken == place.width
-        place.taken -= 1
+        """Settle a run that has ended, unless its lease is lost, and claim for the room that it leaves."""
+        run.ended = True
+        if run.timer is not None:
+            run.timer.cancel()
+        runner = run.plan.runner
+        was_full = runner.taken == runner.width
+        runner.taken -= 1
         if outcome is None:
             self._held.pop(run.lease.token, None)
         else:
-            run.desk.settle(run, outcome)
+            run.settle(run, outcome)
         if was_full:
-            self.claims.ask_all()
-        elif self.claims.hungry:
-            self.claims.wake()
+            self._claims.check_all()
+        elif self._claims.lacks_room:
+            self._claims.wake()
 
-    def _tell(self, run: Run, why: Stop) -> None:
-        """Take the keeper's word, in its thread."""
+    def _request_stop(self, run: Run, why: Stop) -> None:
+        """Have a run stopped on the worker's loop. The heartbeat calls this in its thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._told, run, why)
+            self._loop.call_soon_threadsafe(self._stop_run, run, why)
 
-    def _told(self, run: Run, why: Stop) -> None:
+    def _stop_run(self, run: Run, why: Stop) -> None:
         if run.ended or self._held.get(run.lease.token) is not run:
             return
         if why is Stop.LOST:
@@ -202,82 +233,28 @@ class Runtime:
             log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value)
         run.stop(why)
 
-    async def _check_keeper(self) -> None:
+    # ---- services ----
+
+    def _serve(self, serve: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_run_service(serve))
+        self._services.append(task)
+        return task
+
+    async def _check_heartbeat(self) -> None:
         while True:
-            await asyncio.sleep(self.settings.lease / 3)
-            if not self._keeper.alive:
+            await asyncio.sleep(self.settings.extend_every)
+            if not self._heartbeat.alive:
                 log.error("The thread that extends leases has died. It is started again.")
-                self._keeper.start()
+                self._heartbeat.start()
 
 
-async def _keep_on(serve: Callable[[], Awaitable[None]]) -> None:
-    """Run a service until it returns; a bug in it is told, and does not end the worker."""
+async def _run_service(serve: Callable[[], Awaitable[None]]) -> None:
+    """Run a part of the worker until it returns. A bug in it is logged, and does not end the worker."""
     while True:
         try:
             await serve()
         except Exception:
             log.exception("A part of the worker failed, and starts again. Please report this as a bug of fifoq.")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(RESTART_PAUSE)
         else:
             return
-
-
-PAUSE = 0.1
-"""Seconds between two looks at what the worker waits for."""
-FOREVER = float("inf")
-
-
-async def drained(shift: Runtime) -> None:
-    """Return when nothing runs, may run, waits for a token or backs off."""
-    while True:
-        await shift.until(lambda: shift.idle, FOREVER)
-        before = shift.claims.claimed
-        over = await _nothing_to_claim(shift) and not any([await _goes_on(shift, desk) for desk in shift.desks])
-        # What was claimed while the store looked is running, and the look may not have seen it.
-        if over and shift.claims.claimed == before:
-            return
-        await asyncio.sleep(PAUSE)
-
-
-async def _nothing_to_claim(shift: Runtime) -> bool:
-    """Ask once more, now that all is still: what was settled last may have opened something after the last claim."""
-    now, before = time.monotonic(), shift.claims.claimed
-    shift.claims.ask_all()
-    await shift.until(lambda: shift.idle and all(desk.empty_at >= now for desk in shift.desks), FOREVER)
-    return shift.claims.claimed == before
-
-
-async def _goes_on(shift: Runtime, desk: QueueFeed) -> bool:
-    try:
-        stats = await desk.queue.stats()
-        if stats.running or not stats.waiting:
-            return stats.running > 0
-        return _waits_for_token(shift, desk, stats) or await _backs_off(desk)
-    except Exception as error:
-        desk.outage.failed(error)
-        return True
-
-
-def _waits_for_token(shift: Runtime, desk: QueueFeed, stats: Stats) -> bool:
-    """
-    Whether what comes next with time may be a token: no token is further away than an interval of its rate.
-
-    As long as a claim is on its way, or went unanswered, nobody knows what comes next: it may be one.
-    """
-    intervals = [gate.settings.interval for gate in stats.gates if not gate.paused]
-    longest = max((interval for interval in intervals if interval is not None), default=None)
-    if longest is None:
-        return False
-    unknown = shift.claims.in_flight is not None or desk.outage.ongoing
-    return unknown or desk.timer - time.monotonic() <= longest / SECOND
-
-
-async def _backs_off(desk: QueueFeed) -> bool:
-    """Whether a job that was tried before waits for its time. One that never was is delayed, and not waited for."""
-    cursor: int | None = 0
-    while cursor is not None:
-        page = await desk.queue.find(Filter(state=State.WAITING), cursor, 1_000)
-        if any(record.due_at is not None and record.started_at is not None for record in page.records):
-            return True
-        cursor = page.cursor
-    return False

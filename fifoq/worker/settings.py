@@ -1,4 +1,4 @@
-"""What a worker is told: how much it may do at a time, and where it works."""
+"""Settings of a worker: how much it does at a time, how long it waits, and where it works."""
 
 import os
 import secrets
@@ -7,25 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fifoq.codec import MAX_PAYLOAD
 from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend
 from fifoq.task.definition import TaskDefinition
 
 
 class Workplace(NamedTuple):
-    """What a worker works with, from its opening to its close."""
+    """The backend, tasks and resources of a worker, from its opening to its close."""
 
     backend: Backend
     """Open, on the worker's loop."""
     tasks: Mapping[str, Mapping[str, TaskDefinition]]
-    """By queue name, by task name. Queues are asked in turn; nothing else is ever claimed."""
+    """By queue name, by task name. Jobs are claimed from each queue in turn, and of these tasks only."""
     resources: Any = None
-    """What tasks find in `ctx.resources`."""
+    """The value of `ctx.resources` in tasks."""
 
 
 def own_name() -> str:
-    """A worker's name: where it runs, and something that no restart repeats."""
+    """Return a name for a worker of this process: host, process id and random digits, so that no restart repeats it."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
@@ -38,20 +37,18 @@ class WorkerSettings:
     threads: int = 40
     """Of those, at most so many sync ones."""
     lease: float = 15.0
-    """For how long a claim holds; extended three times as often."""
+    """How long a lease holds unless it is extended, which happens three times as often."""
     grace: float = 25.0
     """How long a stopping worker waits for its jobs to finish."""
     processes: int | None = None
     """Of the jobs at a time, at most so many of `run_in="process"`; None: as many as there are processors."""
-    max_payload: int = MAX_PAYLOAD
-    """Arguments and results of more bytes are refused."""
     name: str = field(default_factory=own_name)
 
     def __post_init__(self) -> None:
-        for what in ("concurrency", "threads", "processes", "max_payload"):
-            value = getattr(self, what)
+        for setting in ("concurrency", "threads", "processes"):
+            value = getattr(self, setting)
             if value is not None and value < 1:
-                raise ConfigurationError(f"A worker's {what} is at least 1, not {value!r}.")
+                raise ConfigurationError(f"A worker's {setting} is at least 1, not {value!r}.")
         if not (self.lease > 0 and self.grace >= 0):
             raise ConfigurationError(
                 f"A worker's lease is above 0 s and its grace 0 s or more, not {self.lease!r} and {self.grace!r}."
@@ -61,3 +58,18 @@ class WorkerSettings:
     def width_of_processes(self) -> int:
         """How many child processes there may be."""
         return self.processes or os.cpu_count() or 1
+
+    @property
+    def extend_every(self) -> float:
+        """Seconds between two extensions of a lease: one that fails costs no lease."""
+        return self.lease / 3
+
+    @property
+    def stop_margin(self) -> float:
+        """Seconds before the end of a lease at which its job is stopped if the backend does not answer."""
+        return self.lease / 10
+
+    @property
+    def watch_every(self) -> float:
+        """Seconds between two checks of the leases for those that are about to end."""
+        return self.lease / 20

@@ -1,4 +1,4 @@
-"""Writes the outcomes of one queue: all that came up while the last write was on its way go into the next one."""
+"""Writes the outcomes of one queue's jobs, in batches: those that come during one write go into the next."""
 
 import asyncio
 import logging
@@ -21,12 +21,12 @@ MAX_BATCH = 1_000
 
 class Settler:
     """
-    The outcomes of one queue on their way to the store.
+    Settles the jobs of one queue.
 
-    `held` are the runs whose leases are kept: those whose outcome is written are taken out. `put_back` is told of each
-    job that goes back to its place, and in how many microseconds it may run again; and after an outage.
+    `held` are the runs whose leases are extended: a run is taken out when its outcome is written. `put_back` is called
+    for each job that goes back to its place, with the microseconds until it may run again, and with 0 after an outage.
 
-    A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the keeper keeps the leases.
+    A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the leases are extended.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Settler:
         self._due: list[tuple[Run, Outcome]] = []
         self._sleeping: asyncio.Future[None] | None = None
         self.unwritten = 0
-        """Outcomes that the store has not confirmed."""
+        """Outcomes whose writing is not confirmed."""
 
     def add(self, run: Run, outcome: Outcome) -> None:
-        """Take an outcome. It is written soon."""
+        """Have an outcome written, soon."""
         self._due.append((run, outcome))
         self.unwritten += 1
         sleeping = self._sleeping
@@ -88,7 +88,7 @@ class Settler:
         self.unwritten -= len(batch)
 
     async def _write_progress(self, late: Sequence[Run]) -> None:
-        """Store the last word on progress of jobs that end before the keeper had time for it."""
+        """Write the last progress of jobs that ended before the heartbeat wrote it."""
         for run in late:
             run.written = run.progress
         try:

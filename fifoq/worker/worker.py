@@ -1,4 +1,4 @@
-"""The worker: what a program starts, embeds, or lets drain its queues. It knows queues and tasks, not the app."""
+"""The worker: a program runs it, embeds it, or has it drain its queues. It gets queues and tasks, and no app."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,134 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from fifoq.errors import ConfigurationError
-from fifoq.worker.runtime import Runtime, drained
+from fifoq.worker.runtime import Runtime
 from fifoq.worker.settings import WorkerSettings, Workplace
 
+log = logging.getLogger("fifoq.worker")
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HURRIED_STOP_TIMEOUT = 1.5
+"""Seconds that a worker's end takes at most once its grace is ended early."""
+
+
+class Worker:
+    """
+    Claims jobs and runs them.
+
+    Embedded, it works from the block's beginning to its end, and then lets its jobs finish within the grace:
+
+        async with worker:
+            ...
+
+    In a program of its own, `run` works until a signal, and `drain` until no job is left. A worker may be started again
+    after it has ended, and on another loop.
+    """
+
+    def __init__(
+        self, opening: Callable[[], AbstractAsyncContextManager[Workplace]], settings: WorkerSettings | None = None
+    ) -> None:
+        self._opening = opening
+        self.settings = settings or WorkerSettings()
+        self._runtime: Runtime | None = None
+        self._stack = AsyncExitStack()
+        self._hurry = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The name under which it claims; `Job.worker` shows it."""
+        return self.settings.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether it claims jobs now: it is open, the backend answers, and leases are extended."""
+        return self._runtime is not None and self._runtime.ready
+
+    async def __aenter__(self) -> Self:
+        if self._runtime is not None:
+            raise ConfigurationError(f"Worker {self.name} is at work already. Make another one.")
+        self._hurry = asyncio.Event()
+        async with AsyncExitStack() as stack:
+            runtime = Runtime(await stack.enter_async_context(self._opening()), self.settings)
+            self._stack = stack.pop_all()
+        self._runtime = runtime
+        runtime.start()
+        self._announce(runtime)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        runtime, self._runtime = self._runtime, None
+        try:
+            if runtime is not None:
+                await self._end(runtime)
+        finally:
+            await self._stack.aclose()
+
+    async def run(self) -> None:
+        """
+        Work until SIGINT or SIGTERM; then let jobs finish within the grace, release the rest, and return.
+
+        A second signal releases all at once. Only in the main thread; elsewhere it works until it is cancelled.
+        """
+        stop = asyncio.Event()
+        opening = asyncio.current_task()
+
+        def gently() -> None:
+            log.info("Worker %s stops: its jobs have %g s to finish.", self.name, self.settings.grace)
+            stop.set()
+            if opening is not None and self._runtime is None:
+                opening.cancel()
+
+        with signals(gently, self.hurry):
+            try:
+                async with self:
+                    await stop.wait()
+            except asyncio.CancelledError:
+                # `gently` cancels this task while the worker is opening: that is an orderly end too.
+                if not stop.is_set() or opening is None or opening.uncancel() > 0:
+                    raise
+        log.info("Worker %s has stopped.", self.name)
+
+    async def drain(self) -> None:
+        """Work until no job runs, may run, waits for a token or backs off; then return."""
+        async with self:
+            runtime = self._runtime
+            if runtime is not None:
+                await runtime.drained()
+
+    def hurry(self) -> None:
+        """End the grace: release running jobs, now or as soon as the worker stops."""
+        self._hurry.set()
+
+    async def _end(self, runtime: Runtime) -> None:
+        ending = asyncio.create_task(runtime.stop(self.settings.grace, self._hurry))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            self._hurry.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([ending], timeout=HURRIED_STOP_TIMEOUT)
+            raise
+
+    def _announce(self, runtime: Runtime) -> None:
+        settings = self.settings
+        log.info(
+            "Worker %s: %d jobs at a time, %d of them in threads; lease %g s, grace %g s.",
+            settings.name,
+            settings.concurrency,
+            settings.threads,
+            settings.lease,
+            settings.grace,
+        )
+        if not runtime.feeds:
+            log.warning("Worker %s has no tasks, so it claims no jobs.", settings.name)
+        for feed in runtime.feeds:
+            for name, plan in sorted(feed.plans.items()):
+                log.info("  %s, queue %s: %s", name, feed.name, plan.definition.promise or "oldest first")
+
+
+# ---- signals ----
 
 
 @contextlib.contextmanager
@@ -22,8 +146,8 @@ def signals(gently: Callable[[], None], at_once: Callable[[], None]) -> Generato
     """
     Call `gently` on the loop at the first signal and `at_once` at the second; restore the handlers after.
 
-    The third one ends the process as if nobody had listened: a task that blocks the loop keeps it from hearing the
-    others. Its leases then end by themselves.
+    The third one ends the process as if it had no handler: a task that blocks the loop keeps both calls from being
+    made. The leases then end by themselves.
 
     Outside the main thread a process gets no signals, so this does nothing.
     """
@@ -50,126 +174,3 @@ def signals(gently: Callable[[], None], at_once: Callable[[], None]) -> Generato
         for number, handler in before.items():
             # None: a handler that was not set from Python, and cannot be set from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-log = logging.getLogger("fifoq.worker")
-
-AT_ONCE = 1.5
-"""Seconds that the end takes at most once somebody is in a hurry."""
-
-
-class Worker:
-    """
-    Claims jobs and runs them.
-
-    Embedded, it works from the block's beginning to its end, and then lets its jobs finish within the grace:
-
-        async with worker:
-            ...
-
-    Standing alone, `run` works until a signal, and `drain` until nothing is left. A worker may be started again after
-    it has ended, and on another loop.
-    """
-
-    def __init__(
-        self, opening: Callable[[], AbstractAsyncContextManager[Workplace]], settings: WorkerSettings | None = None
-    ) -> None:
-        self._opening = opening
-        self.settings = settings or WorkerSettings()
-        self._shift: Runtime | None = None
-        self._stack = AsyncExitStack()
-        self._hurry = asyncio.Event()
-
-    @property
-    def name(self) -> str:
-        """Under what name it claims; `Job.worker` shows it."""
-        return self.settings.name
-
-    @property
-    def ready(self) -> bool:
-        """Whether it claims jobs now: it is open, the backend answers, and leases are kept."""
-        return self._shift is not None and self._shift.ready
-
-    async def __aenter__(self) -> Self:
-        if self._shift is not None:
-            raise ConfigurationError(f"Worker {self.name} is at work already. Make another one.")
-        self._hurry = asyncio.Event()
-        async with AsyncExitStack() as stack:
-            shift = Runtime(await stack.enter_async_context(self._opening()), self.settings)
-            self._stack = stack.pop_all()
-        self._shift = shift
-        shift.start()
-        self._announce(shift)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shift, self._shift = self._shift, None
-        try:
-            if shift is not None:
-                await self._end(shift)
-        finally:
-            await self._stack.aclose()
-
-    async def run(self) -> None:
-        """
-        Work until SIGINT or SIGTERM; then let jobs finish within the grace, release the rest, and return.
-
-        A second signal releases all at once. Only in the main thread; elsewhere it works until it is cancelled.
-        """
-        stop = asyncio.Event()
-        opening = asyncio.current_task()
-
-        def gently() -> None:
-            log.info("Worker %s stops: its jobs have %g s to finish.", self.name, self.settings.grace)
-            stop.set()
-            if opening is not None and self._shift is None:
-                opening.cancel()
-
-        with signals(gently, self.hurry):
-            try:
-                async with self:
-                    await stop.wait()
-            except asyncio.CancelledError:
-                # A signal while it was opening: that is an orderly end too.
-                if not stop.is_set() or opening is None or opening.uncancel() > 0:
-                    raise
-        log.info("Worker %s has stopped.", self.name)
-
-    async def drain(self) -> None:
-        """Work until nothing runs, may run, waits for a token or backs off; then return."""
-        async with self:
-            shift = self._shift
-            if shift is not None:
-                await drained(shift)
-
-    def hurry(self) -> None:
-        """End the grace: release what runs, now or as soon as the end begins."""
-        self._hurry.set()
-
-    async def _end(self, shift: Runtime) -> None:
-        ending = asyncio.create_task(shift.stop(self.settings.grace, self._hurry))
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            self._hurry.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([ending], timeout=AT_ONCE)
-            raise
-
-    def _announce(self, shift: Runtime) -> None:
-        settings = self.settings
-        log.info(
-            "Worker %s: %d jobs at a time, %d of them in threads; lease %g s, grace %g s.",
-            settings.name,
-            settings.concurrency,
-            settings.threads,
-            settings.lease,
-            settings.grace,
-        )
-        if not shift.desks:
-            log.warning("Worker %s has no tasks, so there is nothing for it to do.", settings.name)
-        for desk in shift.desks:
-            for name, plan in sorted(desk.plans.items()):
-                log.info("  %s, queue %s: %s", name, desk.name, plan.definition.promise or "oldest first")

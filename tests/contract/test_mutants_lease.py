@@ -34,13 +34,13 @@ def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
     """asynq, groupmq, procrastinate: finish by id, so that a zombie finishes another's attempt."""
     real = settling._settle
 
-    def settle(book: QueueState, now: int, id: str, token: str, outcome: Any) -> Any:
-        job = book.jobs.get(id)
+    def settle(state: QueueState, now: int, id: str, token: str, outcome: Any) -> Any:
+        job = state.jobs.get(id)
         if job is not None and job.state is WAITING:
             job.state, job.token = RUNNING, token
-            book.gate.running += 1
+            state.gate.running += 1
             job.task.running += 1
-        return real(book, now, id, (job and job.token) or token, outcome)
+        return real(state, now, id, (job and job.token) or token, outcome)
 
     patch.setattr(settling, "_settle", settle)
 
@@ -49,9 +49,9 @@ def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
 def a_lease_is_extended_without_its_token(patch: pytest.MonkeyPatch) -> None:
     real = settling._extend
 
-    def extend(book: QueueState, now: int, extension: Any) -> Any:
-        token = book.jobs[extension.id].token if extension.id in book.jobs else None
-        return real(book, now, extension._replace(token=token or extension.token))
+    def extend(state: QueueState, now: int, extension: Any) -> Any:
+        token = state.jobs[extension.id].token if extension.id in state.jobs else None
+        return real(state, now, extension._replace(token=token or extension.token))
 
     patch.setattr(settling, "_extend", extend)
 
@@ -60,11 +60,11 @@ def a_lease_is_extended_without_its_token(patch: pytest.MonkeyPatch) -> None:
 def a_token_is_used_again(patch: pytest.MonkeyPatch) -> None:
     real = claiming.claim
 
-    def claim(book: QueueState, *rest: Any) -> Claimed:
-        reply = real(book, *rest)
+    def claim(state: QueueState, *rest: Any) -> Claimed:
+        reply = real(state, *rest)
         leases = [lease._replace(token=f"token of {lease.spec.id}") for lease in reply.leases]
         for lease in leases:
-            book.jobs[lease.spec.id].token = lease.token
+            state.jobs[lease.spec.id].token = lease.token
         return reply._replace(leases=tuple(leases))
 
     patch.setattr(claiming, "claim", claim)
@@ -72,8 +72,8 @@ def a_token_is_used_again(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(LeaseCases.test_fences_rise_over_jobs_callers_and_reopenings)
 def a_fence_is_the_number_of_leases_held(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, *_: Any) -> None:
-        book.fence = book.gate.running
+    def then(state: QueueState, *_: Any) -> None:
+        state.fence = state.gate.running
 
     after(patch, settling, "_settle", then)
 
@@ -86,9 +86,9 @@ def a_crash_is_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(LeaseCases.test_every_ended_lease_counts_a_crash_and_nothing_is_decided)
 def a_store_gives_up_on_a_job_by_itself(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, job: Job, now: int) -> None:
+    def then(state: QueueState, job: Job, now: int) -> None:
         if job.crashes > 3:
-            book.end(job, State.FAILED, now, 0)
+            state.end(job, State.FAILED, now, 0)
 
     after(patch, firing, "_end_lease", then)
 
@@ -97,9 +97,9 @@ def a_store_gives_up_on_a_job_by_itself(patch: pytest.MonkeyPatch) -> None:
 def a_lease_past_its_end_is_refused(patch: pytest.MonkeyPatch) -> None:
     real = settling._settle
 
-    def settle(book: QueueState, now: int, id: str, *rest: Any) -> Any:
-        job = book.jobs.get(id)
-        return None if job and job.lease_end and job.lease_end <= now else real(book, now, id, *rest)
+    def settle(state: QueueState, now: int, id: str, *rest: Any) -> Any:
+        job = state.jobs.get(id)
+        return None if job and job.lease_end and job.lease_end <= now else real(state, now, id, *rest)
 
     patch.setattr(settling, "_settle", settle)
 
@@ -108,8 +108,8 @@ def a_lease_past_its_end_is_refused(patch: pytest.MonkeyPatch) -> None:
 def an_extension_holds_nothing(patch: pytest.MonkeyPatch) -> None:
     """BullMQ with a blocked loop, Celery's visibility timeout: run again while it runs."""
 
-    def extend(book: QueueState, _: int, extension: Any) -> Hold:
-        job = book.jobs.get(extension.id)
+    def extend(state: QueueState, _: int, extension: Any) -> Hold:
+        job = state.jobs.get(extension.id)
         return Hold.HELD if job is not None and job.token == extension.token else Hold.LOST
 
     patch.setattr(settling, "_extend", extend)
@@ -194,7 +194,7 @@ def a_late_duplicate_takes_effect(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(RepeatCases.test_a_reply_is_remembered_for_an_hour_whatever_is_purged)
 def a_purge_forgets_the_replies(patch: pytest.MonkeyPatch) -> None:
-    after(patch, Replies, "forget", lambda replies, _: replies._told.clear())
+    after(patch, Replies, "forget", lambda replies, _: replies._last.clear())
 
 
 @bugs.caught_by(CancelledCallCases.test_a_cancelled_claim_repeated_hands_out_its_jobs)
@@ -224,9 +224,9 @@ def calls_of_two_threads_interleave(patch: pytest.MonkeyPatch) -> None:
         real_init(queue, *rest)
         queue._lock = nullcontext()  # type: ignore[assignment]
 
-    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
+    def enter(state: QueueState, spec: JobSpec, now: int) -> None:
         time.sleep(0.000_01)
-        real_enter(book, spec, now)
+        real_enter(state, spec, now)
 
     patch.setattr(MemoryQueue, "__init__", init)
     patch.setattr(QueueState, "enter", enter)

@@ -36,10 +36,10 @@ def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
     """procrastinate: recovery then raises for a job that is there twice."""
     real = putting._same_unique
 
-    def same_unique(book: QueueState, *rest: Any) -> Any:
+    def same_unique(state: QueueState, *rest: Any) -> Any:
         spec = rest[-1]
-        holder = book.uniques.get(spec.unique)
-        return None if holder is not None and holder.state is not WAITING else real(book, *rest)
+        holder = state.uniques.get(spec.unique)
+        return None if holder is not None and holder.state is not WAITING else real(state, *rest)
 
     patch.setattr(putting, "_same_unique", same_unique)
 
@@ -48,9 +48,9 @@ def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
 def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
     real = putting._same_id
 
-    def same_id(book: QueueState, fresh: Any, id: str) -> Any:
-        job = book.jobs.get(id)
-        return None if job is not None and job.state.ended else real(book, fresh, id)
+    def same_id(state: QueueState, fresh: Any, id: str) -> Any:
+        job = state.jobs.get(id)
+        return None if job is not None and job.state.ended else real(state, fresh, id)
 
     patch.setattr(putting, "_same_id", same_id)
 
@@ -59,10 +59,10 @@ def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
 def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: QueueState, now: int, batch: Any) -> Any:
-        reply = real(book, now, batch)
+    def put_batch(state: QueueState, now: int, batch: Any) -> Any:
+        reply = real(state, now, batch)
         if hasattr(reply, "id"):
-            real(book, now, [spec for spec in batch if spec.id != reply.id])
+            real(state, now, [spec for spec in batch if spec.id != reply.id])
         return reply
 
     patch.setattr(putting, "_put_batch", put_batch)
@@ -72,11 +72,11 @@ def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
 def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
     real = operating.requeue
 
-    def requeue(book: QueueState, id: str) -> Any:
-        holder = book.uniques.pop(book.jobs[id].spec.unique or "", None)
-        reply = real(book, id)
+    def requeue(state: QueueState, id: str) -> Any:
+        holder = state.uniques.pop(state.jobs[id].spec.unique or "", None)
+        reply = real(state, id)
         if holder is not None:
-            book.uniques[holder.spec.unique or ""] = holder
+            state.uniques[holder.spec.unique or ""] = holder
         return reply
 
     patch.setattr(operating, "requeue", requeue)
@@ -84,9 +84,9 @@ def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(RetentionCases.test_a_halted_job_is_never_purged)
 def a_halted_job_is_purged(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, job: Job, _: Any, now: int, retain: int) -> None:
+    def then(state: QueueState, job: Job, _: Any, now: int, retain: int) -> None:
         if job.halted:
-            book.purges.set(job.entry, now + retain)
+            state.purges.set(job.entry, now + retain)
 
     after(patch, QueueState, "end", then)
 
@@ -95,9 +95,9 @@ def a_halted_job_is_purged(patch: pytest.MonkeyPatch) -> None:
 def a_job_is_kept_for_the_shorter_time(patch: pytest.MonkeyPatch) -> None:
     real = QueueState.leave
 
-    def leave(book: QueueState, job: Job, now: int) -> None:
+    def leave(state: QueueState, job: Job, now: int) -> None:
         job.retain = min(job.retain, job.spec.retain)
-        real(book, job, now)
+        real(state, job, now)
 
     patch.setattr(QueueState, "leave", leave)
 
@@ -105,7 +105,7 @@ def a_job_is_kept_for_the_shorter_time(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(RetentionCases.test_a_skipped_job_is_kept_from_its_skip)
 def a_skipped_job_is_kept_from_its_failure(patch: pytest.MonkeyPatch) -> None:
     real = operating.skip
-    patch.setattr(operating, "skip", lambda book, now, id: real(book, book.jobs[id].finished_at or now, id))
+    patch.setattr(operating, "skip", lambda state, now, id: real(state, state.jobs[id].finished_at or now, id))
 
 
 @bugs.caught_by(RetentionCases.test_a_requeued_job_is_not_purged_for_its_earlier_end)
@@ -113,17 +113,17 @@ def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> N
     """arq, RQ: what expires is removed, whatever has become of it."""
     real, real_remove = operating._come_back, QueueState.remove
 
-    def come_back(book: QueueState, job: Job) -> None:
-        end = book.purges.times.get(job.entry)
-        real(book, job)
+    def come_back(state: QueueState, job: Job) -> None:
+        end = state.purges.times.get(job.entry)
+        real(state, job)
         if end is not None:
-            book.purges.set(job.entry, end)
+            state.purges.set(job.entry, end)
 
-    def remove(book: QueueState, job: Job) -> None:
+    def remove(state: QueueState, job: Job) -> None:
         if job.state.ended:
-            real_remove(book, job)
+            real_remove(state, job)
         else:
-            del book.jobs[job.spec.id]
+            del state.jobs[job.spec.id]
 
     patch.setattr(operating, "_come_back", come_back)
     patch.setattr(QueueState, "remove", remove)
@@ -131,15 +131,15 @@ def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> N
 
 @bugs.caught_by(RetentionCases.test_accepted_is_the_sum_of_all_the_others_at_every_instant)
 def what_is_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
-    after(patch, QueueState, "leave", lambda book, job, _: setattr(book, "purged", book.purged - (job.retain == 0)))
+    after(patch, QueueState, "leave", lambda state, job, _: setattr(state, "purged", state.purged - (job.retain == 0)))
 
 
 @bugs.caught_by(PageCases.test_pages_show_every_record_once_in_order_of_entry)
 def a_page_skips_the_record_at_its_edge(patch: pytest.MonkeyPatch) -> None:
     real = looking.find
 
-    def find(book: QueueState, filter: Any, cursor: int, limit: int) -> Any:
-        page = real(book, filter, cursor, limit)
+    def find(state: QueueState, filter: Any, cursor: int, limit: int) -> Any:
+        page = real(state, filter, cursor, limit)
         return page._replace(cursor=page.cursor + 1) if page.cursor else page
 
     patch.setattr(looking, "find", find)
@@ -169,7 +169,7 @@ def time_stands_still_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -
 @bugs.caught_by(PauseCases.test_a_pause_blocks_only_claims)
 def a_pause_stops_the_timers(patch: pytest.MonkeyPatch) -> None:
     real = firing.fire
-    patch.setattr(claiming, "fire", lambda book, now: None if book.gate.paused else real(book, now))
+    patch.setattr(claiming, "fire", lambda state, now: None if state.gate.paused else real(state, now))
 
 
 @bugs.caught_by(
@@ -177,7 +177,7 @@ def a_pause_stops_the_timers(patch: pytest.MonkeyPatch) -> None:
     PauseCases.test_a_retry_on_a_paused_key_waits_for_the_resume,
 )
 def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
-    def offer(book: QueueState, job: Job) -> None:
+    def offer(state: QueueState, job: Job) -> None:
         if job.due_at is None and job.state is WAITING:
             job.task.offer(job)
 
@@ -186,9 +186,9 @@ def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(PauseCases.test_a_pause_keeps_the_time_of_its_beginning)
 def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, key: str, now: int) -> None:
-        book.lines[key].paused_since = now
-        book.mark(book.lines[key])
+    def then(state: QueueState, key: str, now: int) -> None:
+        state.lines[key].paused_since = now
+        state.update_blocked(state.lines[key])
 
     after(patch, operating, "_pause", then)
 
@@ -196,39 +196,39 @@ def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(WaitCases.test_a_put_wakes_who_waits, WaitCases.test_a_raised_limit_wakes_who_waits)
 def nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
-    patch.setattr(WakeUp, "ring", lambda _: None)
+    patch.setattr(WakeUp, "notify", lambda _: None)
 
 
 @bugs.caught_by(WaitCases.test_each_put_wakes_who_waits_again)
 def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
     """Lost wake-ups: a marker that is set already, a future that is resolved already."""
     patch.setattr(wait, "PATIENCE", 0.05)
-    rung: set[int] = set()
-    real = WakeUp.ring
+    woken: set[int] = set()
+    real = WakeUp.notify
 
-    def ring(bell: WakeUp) -> None:
-        if bell.waiters and id(bell) not in rung:
-            rung.add(id(bell))
-            real(bell)
+    def notify(wake_up: WakeUp) -> None:
+        if wake_up.waiters and id(wake_up) not in woken:
+            woken.add(id(wake_up))
+            real(wake_up)
 
-    patch.setattr(WakeUp, "ring", ring)
+    patch.setattr(WakeUp, "notify", notify)
 
 
 @bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_who_waits)
 def only_a_put_wakes_who_waits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
-    after(patch, settling, "settle", lambda book, *_: setattr(book, "roused", False))
+    after(patch, settling, "settle", lambda state, *_: setattr(state, "notify", False))
 
 
 @bugs.caught_by(FinishedCases.test_who_waits_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
 def the_end_of_a_job_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wait, "PATIENCE", 0.05)
-    after(patch, QueueState, "end", lambda book, *_: book.seen.clear())
+    after(patch, QueueState, "end", lambda state, *_: state.ended_records.clear())
 
 
 @bugs.caught_by(FinishedCases.test_a_retry_is_no_end)
 def any_end_of_a_lease_is_told_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
-    after(patch, QueueState, "free", lambda book, job: book.seen.append(job.record()))
+    after(patch, QueueState, "free", lambda state, job: state.ended_records.append(job.record()))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

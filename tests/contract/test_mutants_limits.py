@@ -24,8 +24,8 @@ bugs = Mutants()
 def a_crash_leaks_its_slot(patch: pytest.MonkeyPatch) -> None:
     """The path of expiry forgets the running count: BullMQ's phantom active jobs, RQ, docket."""
 
-    def then(book: QueueState, job: Job, _: int) -> None:
-        book.gate.running += 1
+    def then(state: QueueState, job: Job, _: int) -> None:
+        state.gate.running += 1
         job.task.running += 1
 
     after(patch, firing, "_end_lease", then)
@@ -35,10 +35,10 @@ def a_crash_leaks_its_slot(patch: pytest.MonkeyPatch) -> None:
 def a_crash_leaks_the_slot_of_its_value(patch: pytest.MonkeyPatch) -> None:
     real = firing._end_lease
 
-    def end_lease(book: QueueState, job: Job, now: int) -> None:
+    def end_lease(state: QueueState, job: Job, now: int) -> None:
         if job.value is not None:
             job.value.running += 1
-        real(book, job, now)
+        real(state, job, now)
 
     patch.setattr(firing, "_end_lease", end_lease)
 
@@ -50,9 +50,9 @@ def a_crash_leaks_the_slot_of_its_value(patch: pytest.MonkeyPatch) -> None:
 def a_second_settle_frees_another_slot(patch: pytest.MonkeyPatch) -> None:
     """Solid Queue: a double release let a job with limit 1 run eleven times at once."""
 
-    def then(book: QueueState, _: int, id: str, token: str, __: Any) -> None:
-        if id in book.jobs and book.jobs[id].token != token:
-            book.gate.running -= 1
+    def then(state: QueueState, _: int, id: str, token: str, __: Any) -> None:
+        if id in state.jobs and state.jobs[id].token != token:
+            state.gate.running -= 1
 
     real = settling._settle
     patch.setattr(settling, "_settle", lambda *arguments: (then(*arguments), real(*arguments))[1])
@@ -62,17 +62,17 @@ def a_second_settle_frees_another_slot(patch: pytest.MonkeyPatch) -> None:
 def a_job_that_backs_off_holds_its_slot(patch: pytest.MonkeyPatch) -> None:
     """NATS: a delayed negative acknowledgement keeps its place among the pending."""
 
-    def then(book: QueueState, job: Job, _: int, wait: int) -> None:
+    def then(state: QueueState, job: Job, _: int, wait: int) -> None:
         if wait > 0:
-            book.gate.running += 1
+            state.gate.running += 1
 
     after(patch, QueueState, "put_back", then)
 
 
 @bugs.caught_by(LimitCases.test_every_end_of_a_lease_frees_its_slot)
 def a_halt_holds_its_slot(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, job: Job, *_: Any) -> None:
-        book.gate.running += job.halted
+    def then(state: QueueState, job: Job, *_: Any) -> None:
+        state.gate.running += job.halted
 
     after(patch, QueueState, "end", then)
 
@@ -81,9 +81,9 @@ def a_halt_holds_its_slot(patch: pytest.MonkeyPatch) -> None:
 def a_job_over_its_tasks_limit_holds_a_slot_of_the_queue(patch: pytest.MonkeyPatch) -> None:
     """Hatchet: a slot held while waiting for another is a deadlock."""
 
-    def then(book: QueueState, *_: Any) -> None:
-        for task in book.tasks.values():
-            book.gate.running += task.limit == task.running and task.ready.first() is not None
+    def then(state: QueueState, *_: Any) -> None:
+        for task in state.tasks.values():
+            state.gate.running += task.limit == task.running and task.ready.first() is not None
 
     after(patch, claiming, "claim", then)
 
@@ -154,10 +154,10 @@ def a_declaration_lifts_the_override(patch: pytest.MonkeyPatch) -> None:
     """Every worker that starts puts back what the operator has changed."""
     real = operating._apply
 
-    def apply(book: QueueState, now: int, setting: Any) -> None:
+    def apply(state: QueueState, now: int, setting: Any) -> None:
         if isinstance(setting, Declare):
-            (book.gate if setting.task is None else book.task(setting.task)).override = None
-        real(book, now, setting)
+            (state.gate if setting.task is None else state.task(setting.task)).override = None
+        real(state, now, setting)
 
     patch.setattr(operating, "_apply", apply)
 

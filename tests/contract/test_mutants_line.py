@@ -27,9 +27,9 @@ def entering(patch: pytest.MonkeyPatch, change: Any) -> None:
     """Let jobs enter as if their specs were changed so, though their records do not show it."""
     real = QueueState.enter
 
-    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
-        real(book, change(spec), now)
-        book.jobs[spec.id].spec = spec
+    def enter(state: QueueState, spec: JobSpec, now: int) -> None:
+        real(state, change(spec), now)
+        state.jobs[spec.id].spec = spec
 
     patch.setattr(QueueState, "enter", enter)
 
@@ -70,7 +70,7 @@ def of_too_many_timers_those_of_the_oldest_jobs_fire_first(patch: pytest.MonkeyP
 
 @bugs.caught_by(DelayCases.test_a_delayed_job_enters_the_line_when_it_falls_due)
 def a_delayed_job_enters_at_the_place_of_its_put(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(QueueState, "arrive_late", lambda book, job: book.arrive(job, job.entry))
+    patch.setattr(QueueState, "arrive_late", lambda state, job: state.arrive(job, job.entry))
 
 
 @bugs.caught_by(DelayCases.test_one_call_fires_so_many_timers_and_the_next_goes_on)
@@ -90,26 +90,26 @@ def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
 def a_released_job_still_expires(patch: pytest.MonkeyPatch) -> None:
     real = QueueState.put_back
 
-    def put_back(book: QueueState, job: Job, now: int, wait: int) -> None:
-        real(book, job, now, wait)
+    def put_back(state: QueueState, job: Job, now: int, wait: int) -> None:
+        real(state, job, now, wait)
         if job.spec.expires is not None:
             job.expires_at = job.created_at + job.spec.expires
-            book.set_timer(job)
+            state.set_timer(job)
 
     patch.setattr(QueueState, "put_back", put_back)
 
 
 @bugs.caught_by(DelayCases.test_a_job_due_and_expired_at_once_is_expired)
 def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
-    def fire(book: QueueState, now: int) -> None:
-        for entry in book.timers.due(now, 1_000):
-            job = book.register.get(entry)
+    def fire(state: QueueState, now: int) -> None:
+        for entry in state.timers.due(now, 1_000):
+            job = state.numbers.get(entry)
             assert job is not None
             if job.due_at is not None:
-                firing._fall_due(book, job)
+                firing._fall_due(state, job)
             else:
                 job.reason = "expired"
-                book.end(job, State.CANCELLED, now, 0)
+                state.end(job, State.CANCELLED, now, 0)
 
     patch.setattr(claiming, "fire", fire)
 
@@ -122,19 +122,19 @@ def numbers_are_given_out_again(patch: pytest.MonkeyPatch) -> None:
     """SQLite without AUTOINCREMENT: the number of a removed last row is used again."""
     real = QueueState.enter
 
-    def enter(book: QueueState, spec: JobSpec, now: int) -> None:
-        book.number = max((job.seq or job.entry for job in book.jobs.values()), default=0)
-        real(book, spec, now)
+    def enter(state: QueueState, spec: JobSpec, now: int) -> None:
+        state.number = max((job.seq or job.entry for job in state.jobs.values()), default=0)
+        real(state, spec, now)
 
     patch.setattr(QueueState, "enter", enter)
 
 
 @bugs.caught_by(RemovalCases.test_cancelling_a_running_job_only_asks)
 def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, _: int, id: str, __: str) -> None:
-        job = book.jobs.get(id)
+    def then(state: QueueState, _: int, id: str, __: str) -> None:
+        job = state.jobs.get(id)
         if job is not None and job.cancel_requested and job.line is not None:
-            book.depart(job, job.line)
+            state.depart(job, job.line)
 
     after(patch, operating, "cancel", then)
 
@@ -146,11 +146,11 @@ def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
 def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
     real = QueueState.depart
 
-    def depart(book: QueueState, job: Job, line: Line) -> None:
+    def depart(state: QueueState, job: Job, line: Line) -> None:
         if job.state is State.CANCELLED:
             line.leave(job)
         else:
-            real(book, job, line)
+            real(state, job, line)
 
     patch.setattr(QueueState, "depart", depart)
 
@@ -160,12 +160,12 @@ def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
     RemovalCases.test_a_release_of_a_job_asked_to_cancel_ends_it_cancelled,
 )
 def a_retry_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settling, "_put_back", lambda book, now, job, wait, _: book.put_back(job, now, wait))
+    patch.setattr(settling, "_put_back", lambda state, now, job, wait, _: state.put_back(job, now, wait))
 
 
 @bugs.caught_by(RemovalCases.test_the_end_of_the_lease_of_a_job_asked_to_cancel_ends_it)
 def a_crash_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(firing, "_end_lease", lambda book, job, now: book.put_back(job, now, 0))
+    patch.setattr(firing, "_end_lease", lambda state, job, now: state.put_back(job, now, 0))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

@@ -25,45 +25,47 @@ from fifoq_memory.queue_state import WAITING, QueueState
 bugs = Mutants()
 
 
-def to_the_end(book: QueueState, job: Job) -> None:
+def to_the_end(state: QueueState, job: Job) -> None:
     """Let a waiting job stand up and queue again."""
     job.task.withdraw(job)
     if job.line is not None:
-        book.depart(job, job.line)
-    book.arrive_late(job)
+        state.depart(job, job.line)
+    state.arrive_late(job)
 
 
 @bugs.caught_by(OrderCases.test_a_retry_holds_the_line, OrderCases.test_many_jobs_over_few_keys_keep_every_order)
 def a_retry_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
     """BullMQ's groups, Graphile Worker, quorum queues: A-B-C becomes B-C-A."""
 
-    def then(book: QueueState, _: int, job: Job, outcome: Any) -> None:
+    def then(state: QueueState, _: int, job: Job, outcome: Any) -> None:
         if isinstance(outcome, Retry) and job.state is WAITING:
-            to_the_end(book, job)
+            to_the_end(state, job)
 
     after(patch, settling, "_settle_otherwise", then)
 
 
 @bugs.caught_by(SettleCases.test_a_released_job_goes_before_its_successors)
 def a_release_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
-    after(
-        patch, settling, "_put_back", lambda book, _, job, *__: (job.state is WAITING and to_the_end(book, job)) or None
-    )
+    def then(state: Any, _: int, job: Any, *__: Any) -> None:
+        if job.state is WAITING:
+            to_the_end(state, job)
+
+    after(patch, settling, "_put_back", then)
 
 
 @bugs.caught_by(LeaseCases.test_a_job_whose_lease_ended_is_claimable_at_its_place)
 def a_crash_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
     """SAQ: what a dead worker held comes back behind its successors."""
-    after(patch, firing, "_end_lease", lambda book, job, _: to_the_end(book, job))
+    after(patch, firing, "_end_lease", lambda state, job, _: to_the_end(state, job))
 
 
 @bugs.caught_by(OrderCases.test_the_successors_of_a_job_that_backs_off_wait)
 def a_job_that_backs_off_lets_its_successors_pass(patch: pytest.MonkeyPatch) -> None:
     """The line is kept in the order of due times: RQ, arq, Inngest."""
 
-    def then(book: QueueState, job: Job, _: int, wait: int) -> None:
+    def then(state: QueueState, job: Job, _: int, wait: int) -> None:
         if wait > 0 and job.line is not None:
-            book.depart(job, job.line)
+            state.depart(job, job.line)
 
     after(patch, QueueState, "put_back", then)
 
@@ -72,8 +74,8 @@ def a_job_that_backs_off_lets_its_successors_pass(patch: pytest.MonkeyPatch) -> 
 def a_halt_frees_the_key(patch: pytest.MonkeyPatch) -> None:
     real = settling._settle_otherwise
 
-    def settle(book: QueueState, now: int, job: Job, outcome: Any) -> None:
-        real(book, now, job, outcome._replace(halt=False) if isinstance(outcome, Fail) else outcome)
+    def settle(state: QueueState, now: int, job: Job, outcome: Any) -> None:
+        real(state, now, job, outcome._replace(halt=False) if isinstance(outcome, Fail) else outcome)
 
     patch.setattr(settling, "_settle_otherwise", settle)
 
@@ -83,12 +85,12 @@ def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
     """Azure Service Bus: resubmission from the dead letters loses the place."""
     real = operating.requeue
 
-    def requeue(book: QueueState, id: str) -> Any:
-        job = book.jobs.get(id)
+    def requeue(state: QueueState, id: str) -> Any:
+        job = state.jobs.get(id)
         halted = job is not None and job.halted
-        reply = real(book, id)
+        reply = real(state, id)
         if job is not None and halted:
-            to_the_end(book, job)
+            to_the_end(state, job)
         return reply
 
     patch.setattr(operating, "requeue", requeue)
@@ -96,7 +98,7 @@ def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(OrderCases.test_a_failed_job_requeued_enters_at_the_end_of_the_line)
 def a_failed_job_is_requeued_at_its_old_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(QueueState, "arrive_late", lambda book, job: book.arrive(job, job.seq or job.entry))
+    patch.setattr(QueueState, "arrive_late", lambda state, job: state.arrive(job, job.seq or job.entry))
 
 
 @bugs.caught_by(
@@ -123,9 +125,9 @@ def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> 
     def arrive(_: QueueState, job: Job, __: int) -> None:
         numbers[job.entry] = joined[job.spec.key or ""] = joined.get(job.spec.key or "", 0) + 1
 
-    def offer(book: QueueState, job: Job) -> None:
+    def offer(state: QueueState, job: Job) -> None:
         if job.line is None or numbers.get(job.entry, 1) == passed.get(job.line.key, 0) + 1:
-            real(book, job)
+            real(state, job)
 
     def free(_: QueueState, job: Job) -> None:
         passed[job.spec.key or ""] = passed.get(job.spec.key or "", 0) + 1
@@ -141,25 +143,25 @@ def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> 
 )
 def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> None:
     """SQS (120,000), groupmq (20): what is blocked stands in the structure that is scanned."""
-    real = claiming._open_doors
+    real = claiming._open_gates
 
-    def open_doors(book: QueueState, *rest: Any) -> Any:
-        waiting = sorted((job for job in book.jobs.values() if job.state is WAITING), key=lambda job: job.score)
-        members = {score for task in book.tasks.values() if task.room(0, 1) for score in task.ready.members}
-        return real(book, *rest) if any(job.score in members for job in waiting[:20]) else []
+    def open_doors(state: QueueState, *rest: Any) -> Any:
+        waiting = sorted((job for job in state.jobs.values() if job.state is WAITING), key=lambda job: job.score)
+        members = {score for task in state.tasks.values() if task.room(0, 1) for score in task.ready.members}
+        return real(state, *rest) if any(job.score in members for job in waiting[:20]) else []
 
-    patch.setattr(claiming, "_open_doors", open_doors)
+    patch.setattr(claiming, "_open_gates", open_doors)
 
 
 @bugs.caught_by(OrderCases.test_a_key_spans_tasks)
 def a_key_is_of_one_task(patch: pytest.MonkeyPatch) -> None:
     real = QueueState.arrive
 
-    def arrive(book: QueueState, job: Job, seq: int) -> None:
+    def arrive(state: QueueState, job: Job, seq: int) -> None:
         spec = job.spec
         if spec.key is not None:
             job.spec = spec._replace(key=f"{spec.task} {spec.key}")
-        real(book, job, seq)
+        real(state, job, seq)
         job.spec = spec
 
     patch.setattr(QueueState, "arrive", arrive)
@@ -191,7 +193,7 @@ def a_key_counts_with_its_highest_priority(patch: pytest.MonkeyPatch) -> None:
         real(gate, job)
 
     patch.setattr(TaskGate, "offer", offer)
-    after(patch, QueueState, "arrive", lambda book, job, _: job.line and book.face(job.line))
+    after(patch, QueueState, "arrive", lambda state, job, _: job.line and state.offer_head(job.line))
 
 
 @bugs.caught_by(PriorityCases.test_the_oldest_goes_first_with_and_without_keys)
@@ -212,11 +214,11 @@ def keys_take_turns(patch: pytest.MonkeyPatch) -> None:
     """A key that was served goes behind the others: fair, and not oldest first."""
     real = QueueState.depart
 
-    def depart(book: QueueState, job: Job, line: Line) -> None:
+    def depart(state: QueueState, job: Job, line: Line) -> None:
         for one in line:
             if one is not job:
                 one.score += 1 << 40
-        real(book, job, line)
+        real(state, job, line)
 
     patch.setattr(QueueState, "depart", depart)
 
@@ -225,7 +227,7 @@ def keys_take_turns(patch: pytest.MonkeyPatch) -> None:
 def a_claim_takes_all_it_can_of_one_task(patch: pytest.MonkeyPatch) -> None:
     """A batch that is read from one list at a time."""
     real = claiming._lease_run
-    patch.setattr(claiming, "_lease_run", lambda book, door, most, _, *rest: real(book, door, most, END, *rest))
+    patch.setattr(claiming, "_lease_run", lambda state, gate, most, _, *rest: real(state, gate, most, END, *rest))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

@@ -28,9 +28,9 @@ bugs = Mutants()
 
 @bugs.caught_by(RateCases.test_a_release_gives_no_token_back)
 def a_release_gives_its_token_back(patch: pytest.MonkeyPatch) -> None:
-    def then(book: QueueState, _: int, __: Job, outcome: Any) -> None:
+    def then(state: QueueState, _: int, __: Job, outcome: Any) -> None:
         if isinstance(outcome, Release):
-            book.gate.tat -= book.gate.interval or 0
+            state.gate.tat -= state.gate.interval or 0
 
     after(patch, settling, "_settle_otherwise", then)
 
@@ -73,9 +73,9 @@ def a_rate_counts_in_fixed_windows(patch: pytest.MonkeyPatch) -> None:
 def a_claim_that_is_refused_spends_a_token(patch: pytest.MonkeyPatch) -> None:
     """Claim, then reject: GoodJob, Sidekiq's limiters."""
 
-    def then(book: QueueState, terms: Any, *_: Any) -> None:
-        shut = any(task.ready.first() is not None and not task.room(terms.now, 1) for task in book.tasks.values())
-        book.gate.tat = max(book.gate.tat, terms.now) + shut * (book.gate.interval or 0)
+    def then(state: QueueState, terms: Any, *_: Any) -> None:
+        shut = any(task.ready.first() is not None and not task.room(terms.now, 1) for task in state.tasks.values())
+        state.gate.tat = max(state.gate.tat, terms.now) + shut * (state.gate.interval or 0)
 
     after(patch, claiming, "claim", then)
 
@@ -107,11 +107,11 @@ def a_token_is_no_timer(patch: pytest.MonkeyPatch) -> None:
 def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
-        capacity = book.gate.settings.capacity
-        if capacity is not None and book.live + len(batch) > capacity:
-            return Full(None, capacity, book.live, len(batch))
-        return real(book, now, batch)
+    def put_batch(state: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
+        capacity = state.gate.settings.capacity
+        if capacity is not None and state.live + len(batch) > capacity:
+            return Full(None, capacity, state.live, len(batch))
+        return real(state, now, batch)
 
     patch.setattr(putting, "_put_batch", put_batch)
 
@@ -120,10 +120,10 @@ def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
 def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
     real = putting._put_batch
 
-    def put_batch(book: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
-        reply = real(book, now, batch)
+    def put_batch(state: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
+        reply = real(state, now, batch)
         if isinstance(reply, Full):
-            real(book, now, batch[: reply.capacity - reply.live])
+            real(state, now, batch[: reply.capacity - reply.live])
         return reply
 
     patch.setattr(putting, "_put_batch", put_batch)
@@ -133,12 +133,12 @@ def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
 def running_jobs_do_not_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
     real = QueueState.live.fget
     assert real is not None
-    patch.setattr(QueueState, "live", property(lambda book: real(book) - book.gate.running))
+    patch.setattr(QueueState, "live", property(lambda state: real(state) - state.gate.running))
 
 
 @bugs.caught_by(CapacityCases.test_ended_and_halted_jobs_do_not_count)
 def ended_jobs_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(QueueState, "live", property(lambda book: len(book.jobs)))
+    patch.setattr(QueueState, "live", property(lambda state: len(state.jobs)))
 
 
 @bugs.caught_by(CapacityCases.test_what_expires_makes_room_in_the_same_put)
@@ -153,8 +153,8 @@ def a_put_fires_no_timers(patch: pytest.MonkeyPatch) -> None:
 def a_task_has_no_capacity(patch: pytest.MonkeyPatch) -> None:
     real = putting._full
 
-    def full(book: QueueState, fresh: Any) -> Full | None:
-        reply = real(book, fresh)
+    def full(state: QueueState, fresh: Any) -> Full | None:
+        reply = real(state, fresh)
         return reply if reply and reply.task is None else None
 
     patch.setattr(putting, "_full", full)
@@ -169,8 +169,8 @@ def a_full_queue_comes_before_a_conflict(patch: pytest.MonkeyPatch) -> None:
 def a_claim_reads_all_that_waits(patch: pytest.MonkeyPatch) -> None:
     """NOT EXISTS over the backlog: procrastinate, Graphile Worker's first strategy."""
 
-    def then(book: QueueState, *_: Any) -> None:
-        for job in book.jobs.values():
+    def then(state: QueueState, *_: Any) -> None:
+        for job in state.jobs.values():
             assert job.state is not WAITING or job.score
 
     after(patch, claiming, "claim", then)
@@ -180,8 +180,8 @@ def a_claim_reads_all_that_waits(patch: pytest.MonkeyPatch) -> None:
 def a_cancel_reads_the_line(patch: pytest.MonkeyPatch) -> None:
     """asynq: LREM over the list."""
 
-    def then(book: QueueState, _: int, id: str, __: str) -> None:
-        for job in book.lines.get("deep", ()):
+    def then(state: QueueState, _: int, id: str, __: str) -> None:
+        for job in state.lines.get("deep", ()):
             assert job.spec.id != id or job.state is RUNNING
 
     after(patch, operating, "cancel", then)

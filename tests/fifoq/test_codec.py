@@ -1,4 +1,4 @@
-"""Values on the wire: what goes in comes out with its type, the same value gives the same bytes, no bytes do harm."""
+"""The codec: a value is decoded with its type, the same value gives the same bytes, and no bytes do harm."""
 
 import contextlib
 import tracemalloc
@@ -50,7 +50,7 @@ values = st.recursive(
 
 
 def same(left: object, right: object) -> bool:
-    """Equal, and of the same types all through (1, 1.0 and True are equal too)."""
+    """Whether they are equal and of the same types all through (1, 1.0 and True are equal too)."""
     return type(left) is type(right) and left == right and sorted(repr(left)) == sorted(repr(right))
 
 
@@ -107,7 +107,7 @@ class Pair(Enum):
         (type("Number", (int,), {})(7), 7),
     ],
 )
-def test_what_has_no_type_on_the_wire_becomes_plain(value: object, plain: object) -> None:
+def test_a_value_without_a_type_of_its_own_becomes_plain(value: object, plain: object) -> None:
     assert same(unpack(pack(value)), plain)
 
 
@@ -136,7 +136,7 @@ cyclic.append(cyclic)
         cyclic,
     ],
 )
-def test_what_cannot_be_sent_is_not_sendable(value: object) -> None:
+def test_a_value_that_cannot_be_sent_is_not_sendable(value: object) -> None:
     with pytest.raises(NotSendable):
         pack(value)
 
@@ -229,6 +229,11 @@ def test_an_error_is_cut_and_keeps_the_end_of_its_traceback() -> None:
 
 def test_an_error_with_lone_surrogates_is_stored_all_the_same() -> None:
     assert codec.decode_error(codec.encode_error("E", "\ud800"))[1] == "?"
+
+
+def test_the_note_of_a_progress_is_cut() -> None:
+    done, total, note = codec.decode_progress(codec.encode_progress(1, 2, "é" * 5_000))
+    assert (done, total, note) == (1, 2, "é" * (codec.MAX_TEXT // 2))
 
 
 def test_progress_and_meta_come_back() -> None:

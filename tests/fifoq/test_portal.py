@@ -1,4 +1,4 @@
-"""Threads that hop into a loop get an answer whatever becomes of the loop, and know whether anything was done."""
+"""Threads that hop into a loop get a result or an error whatever becomes of the loop: done, not done, or unknown."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from fifoq.portal import LoopGone, hop
 
 
 class Host:
-    """A loop in a thread, busy until it is told to end; then it ends, as `asyncio.run` does."""
+    """A loop in a thread, busy until `end` is set; then it ends, as `asyncio.run` does."""
 
     def __init__(self, wait: Callable[[], Any] | None = None) -> None:
         self.started, self.end = threading.Event(), threading.Event()
@@ -76,16 +76,16 @@ def test_work_that_the_loop_left_midway_has_an_unknown_outcome() -> None:
         hop(host.loop, endless)
 
 
-def test_a_loop_that_was_closed_without_a_word_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "LOOK", 0.01)
+def test_a_loop_that_was_closed_early_keeps_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal, "CHECK_INTERVAL", 0.01)
     loop = asyncio.new_event_loop()
     threading.Timer(0.05, loop.close).start()
     with pytest.raises(LoopGone):
         hop(loop, answer)
 
 
-def test_the_works_own_timeout_is_told_from_the_look_at_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal, "LOOK", 0.001)
+def test_a_timeout_of_the_work_is_not_taken_for_the_check_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal, "CHECK_INTERVAL", 0.001)
 
     async def late() -> None:
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A URL's query is read strictly, and each mistake is named."""
+"""The query of a URL is read strictly, and each mistake is named."""
 
 import pytest
 
@@ -14,17 +14,17 @@ def test_a_query_is_read_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("prefx=a", "takes the parameters prefix, timeout, and no others like 'prefx'"),
-        ("prefix=a&prefix=b", "says 'prefix' once, not twice"),
+        ("prefix=a&prefix=b", "has the parameter 'prefix' once, not twice"),
         ("prefix=", "'prefix' of a Store URL has no value"),
         ("prefix", r"reads like \?prefix="),
         ("a=1;b", r"no others like 'a'"),
     ],
 )
-def test_what_is_no_query_is_named(query: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_a_wrong_query_is_named(query: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         read_query(query, KNOWN, "Store")
 
 

@@ -1,4 +1,4 @@
-"""A queue in memory, its book open to look into, on a clock that stands still."""
+"""A queue in memory, its state for inspection, and a clock that a test moves by hand."""
 
 from collections.abc import Iterator
 
@@ -29,5 +29,5 @@ def queue(driver: Driver) -> MemoryQueue:
 
 
 @pytest.fixture
-def book(queue: MemoryQueue) -> QueueState:
-    return queue._book
+def state(queue: MemoryQueue) -> QueueState:
+    return queue._state

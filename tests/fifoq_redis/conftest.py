@@ -4,13 +4,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from fifoq.clock import SECOND
-from fifoq.queue import Call, PutReply, Queue
-from fifoq.record import Claimed, JobSpec, Lease, Settlement, State, Succeed
+from fifoq.queue import Call, Queue
+from fifoq.record import Claimed, JobSpec
+from fifoq.testing import AsyncDriver
 from fifoq_redis import RedisBackend
 from tests.servers import Server
 
@@ -18,26 +18,7 @@ LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
 
 
-class Line:
-    """A queue with numbered calls."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self._caller, self._number = uuid4().hex, 0
-
-    def call(self) -> Call:
-        self._number += 1
-        return Call(self._caller, self._number)
-
-    async def put(self, *specs: JobSpec) -> tuple[PutReply, ...]:
-        return await self.queue.put(self.call(), [specs])
-
-    async def claim(self, n: int = 1, tasks: Any = ("task",), lease: float = 15.0) -> tuple[Lease, ...]:
-        return (await self.queue.claim(self.call(), "worker", n, round(lease * SECOND), tasks)).leases
-
-    async def succeed(self, *leases: Lease, retain: int = 0) -> tuple[State | None, ...]:
-        done = [Settlement(lease.spec.id, lease.token, Succeed(b"result", retain)) for lease in leases]
-        return await self.queue.settle(self.call(), done)
+Line = AsyncDriver
 
 
 class Waiter:
@@ -56,9 +37,9 @@ class Waiter:
 
     async def open(self) -> None:
         await self.backend.open()
-        self.line = Line(self.backend.queue("queue"))
+        self.line = AsyncDriver(self.backend.queue("queue"), retain=0)
         queue: Any = self.queue
-        assert await self.backend.hear(queue._keys, LONG)
+        assert await self.backend._open_store().subscribe(queue._keys.state, LONG)
 
     async def leave_claim(self, n: int = 2, lease: float = 15.0, tasks: Any = ("task",)) -> Claimed:
         """Wait, and claim: what there is now, and what comes."""
@@ -82,14 +63,14 @@ class Waiter:
 
     def calls(self) -> int:
         """How often something was sent to the server."""
-        opened: Any = self.backend._opened
-        return sum(place.wire.turns for place in opened.route.places())
+        opened: Any = self.backend._store
+        return sum(node.connection.sends for node in opened.topology.nodes())
 
     def deafen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Lose all that it is told from now on, though it listens."""
-        opened: Any = self.backend._opened
-        for bell in opened._bells.values():
-            monkeypatch.setattr(bell, "_heard", lambda message: None)
+        opened: Any = self.backend._store
+        for subscription in opened._subscriptions.values():
+            monkeypatch.setattr(subscription, "_received", lambda message: None)
 
     async def close(self) -> None:
         if self._wait:
@@ -111,7 +92,7 @@ async def backend(any_redis_server: Server) -> AsyncIterator[RedisBackend]:
 
 @pytest.fixture
 def line(backend: RedisBackend) -> Line:
-    return Line(backend.queue("queue"))
+    return AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ async def fill(line: Line) -> None:
     await line.queue.configure([Declare("task", GateSettings.of(limit=Limit(1, "x"))), Pause(key="k9")])
     jobs = [job(f"{n}", f"k{n % 4}", value="v", unique=f"u{n}") for n in range(8)]
     await line.put(*jobs, job("plain"), job("paused", "k9"), job("later", delay=10**12), job("failing", "f"))
-    leases = {lease.spec.id: lease for lease in await line.claim(4)}
+    leases = {lease.spec.id: lease for lease in await line.leases(4)}
     await line.succeed(leases.pop("plain"), retain=10**12)
     failing = leases.pop("failing")
     await line.queue.settle(line.call(), [Settlement(failing.spec.id, failing.token, Fail(b"", True, 0))])

@@ -9,8 +9,7 @@ import pytest
 
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Queue
-from fifoq_redis import RedisBackend
-from fifoq_redis.claims import Watch
+from fifoq_redis import RedisBackend, pubsub
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -27,9 +26,9 @@ async def test_a_user_who_is_limited_to_the_prefix_can_do_all_and_no_more(redis_
     url = redis_server.user("limited", "secret", "~shop:*", "&shop:*", *COMMANDS)
     backend = RedisBackend(f"{url}?prefix=shop")
     await backend.open()
-    from tests.fifoq_redis.test_library import use_everything
+    from tests.fifoq_redis.test_functions import use_everything
 
-    line = Line(backend.queue("queue"))
+    line = Line(backend.queue("queue"), retain=0)
     await use_everything(line)
     assert (await line.queue.audit()).differences == ()
     assert await backend.queues() == ("queue",)
@@ -97,7 +96,7 @@ async def test_a_fork_leaves_the_parents_connection_alone(backend: RedisBackend,
             os._exit(3)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert [lease.spec.id for lease in await line.claim()] == ["a"]
+    assert [lease.spec.id for lease in await line.leases()] == ["a"]
 
 
 async def test_of_calls_that_are_cancelled_nothing_gets_out_of_step(line: Line) -> None:
@@ -121,16 +120,16 @@ async def test_of_calls_that_are_cancelled_nothing_gets_out_of_step(line: Line) 
 
 async def test_a_settle_and_the_claim_after_it_are_one_round_trip(backend: RedisBackend, line: Line) -> None:
     await line.put(*[job(f"{n}", f"k{n % 10}") for n in range(400)])
-    assert backend._opened is not None
-    (place,) = backend._opened.route.places()
-    leases = await line.claim(100)
-    before, done = place.wire.turns, 0
+    assert backend._store is not None
+    (node,) = backend._store.topology.nodes()
+    leases = await line.leases(100)
+    before, done = node.connection.sends, 0
     while leases:
-        settled, claimed = await asyncio.gather(line.succeed(*leases), line.claim(100))
+        settled, claimed = await asyncio.gather(line.succeed_all(*leases), line.leases(100))
         done += len(settled)
-        leases = claimed or await line.claim(100)
+        leases = claimed or await line.leases(100)
     assert done == 400
-    assert place.wire.turns - before <= 0.1 * done + 45  # ten keys give ten jobs at a time: two turns for ten
+    assert node.connection.sends - before <= 0.1 * done + 45  # ten keys give ten jobs at a time: two turns for ten
 
 
 async def test_queues_are_found_again_after_the_server_was_emptied(
@@ -147,11 +146,11 @@ async def test_who_is_called_and_waits_no_more_passes_it_on(
     any_redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two wait; the one that is told of a job has gone by then: the other one hears of it, and nobody has to ask."""
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     first, second = RedisBackend(any_redis_server.url), RedisBackend(any_redis_server.url)
     for backend in (first, second):
         await backend.open()
-    one, two = Line(first.queue("queue")), Line(second.queue("queue"))
+    one, two = Line(first.queue("queue"), retain=0), Line(second.queue("queue"), retain=0)
     await _registered(one.queue)
     waiting = asyncio.create_task(_registered(two.queue, LONG))
     await asyncio.sleep(0.1)

@@ -17,7 +17,7 @@ FEW, MANY = 20, 1_500
 
 async def a_deep_line(line: Line, n: int) -> None:
     await line.put(*[job(f"{n}", "deep") for n in range(n)])
-    await line.claim()
+    await line.leases()
 
 
 async def many_keys(line: Line, n: int) -> None:
@@ -26,14 +26,14 @@ async def many_keys(line: Line, n: int) -> None:
 
 async def many_halted(line: Line, n: int) -> None:
     await line.put(*[job(f"{n}", f"k{n // 2}") for n in range(2 * n)])
-    ends = [Settlement(one.spec.id, one.token, Fail(b"", True, 0)) for one in await line.claim(n)]
+    ends = [Settlement(one.spec.id, one.token, Fail(b"", True, 0)) for one in await line.leases(n)]
     await line.queue.settle(line.call(), ends)
 
 
 async def many_over_a_limit(line: Line, n: int) -> None:
     await line.queue.configure([Declare("narrow", GateSettings.of(limit=Limit(1, "tenant")))])
     await line.put(*[job(f"{n}", task="narrow", value=f"v{n // 2}", priority=9) for n in range(n)])
-    await line.claim(n, ["narrow"])
+    await line.leases(n, tasks=["narrow"])
 
 
 async def many_backing_off(line: Line, n: int) -> None:
@@ -62,7 +62,7 @@ async def _commands(line: Line, client: redis.Redis) -> list[int]:
     await line.put(job("own", "own"))
     numbers.append(_calls(client) - before)
     before = _calls(client)
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     numbers.append(_calls(client) - before)
     before = _calls(client)
     await line.succeed(lease)
@@ -83,11 +83,11 @@ async def test_a_hundred_settled_and_claimed_in_one_call_cost_few_commands_more_
     with any_redis_server.client() as client:
         for n in (1, 100):
             await line.put(*[job(f"{n}-{number}") for number in range(2 * n)])
-            leases = await line.claim(n)
+            leases = await line.leases(n)
             before = _calls(client)
-            _, claimed = await asyncio.gather(line.succeed(*leases), line.claim(n))
+            _, claimed = await asyncio.gather(line.succeed_all(*leases), line.leases(n))
             assert len(claimed) == n
             counts.append(_calls(client) - before)
-            await line.succeed(*claimed)
+            await line.succeed_all(*claimed)
     one, hundred = counts
     assert hundred <= one + 5

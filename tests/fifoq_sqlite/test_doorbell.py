@@ -81,5 +81,5 @@ async def test_without_an_eventfd_the_loop_is_called_in_its_own_way(
     await backend.open()
     line = line_of(backend)
     await asyncio.gather(*(line.put(spec()) for _ in range(20)))
-    assert len(await line.claim(20)) == 20
+    assert len(await line.leases(20)) == 20
     await asyncio.wait_for(backend.close(), LONG)

@@ -67,7 +67,7 @@ async def test_a_lock_that_others_keep_makes_calls_busy_and_then_they_go_on(
     holder.stdin.close()
     holder.wait(LONG)
     await line.put(spec(id="after"))
-    assert len(await line.claim(5)) == 2
+    assert len(await line.leases(5)) == 2
 
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
@@ -134,8 +134,8 @@ async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend
     with pytest.raises(BackendFull, match="Make room"):
         await fill()
     assert await ids(backend) == taken
-    (lease,) = await line.claim()
-    assert await line.succeed(lease) == ("succeeded",)
+    (lease,) = await line.leases()
+    assert await line.succeed(lease) == "succeeded"
     await writes.run(limit(1_000_000))
     await line.put(spec(id="last"))
     assert await ids(backend) == [*taken[1:], "last"]
@@ -196,7 +196,7 @@ async def test_a_log_that_is_cut_under_a_running_process_is_noticed(
     for connection in (backend._store._write_connection, backend._store._read_connection):
         await connection.run(lambda raw: raw.execute("PRAGMA shrink_memory"))
     with pytest.raises(BackendCorrupt):
-        await line.claim(50)
+        await line.leases(50)
 
 
 async def test_a_corrupted_page_is_named_and_not_repaired(path: Path, url: str, start: Any) -> None:
@@ -310,13 +310,13 @@ async def test_a_child_keeps_no_lock_when_its_parent_is_killed_in_a_transaction(
 
 async def test_a_stale_token_settles_and_extends_nothing(line: Any) -> None:
     await line.put(spec("k", id="one"))
-    (lease,) = await line.claim(lease=0.001)
+    (lease,) = await line.leases(lease=1_000)
     async with asyncio.timeout(LONG):
-        while not (again := await line.claim()):
+        while not (again := await line.leases()):
             await line.queue.wait(0.005)
-    assert await line.succeed(lease) == (None,)
+    assert await line.succeed(lease) is None
     assert await line.queue.extend([Extension("one", lease.token, 10**6)]) == (Hold.LOST,)
-    assert await line.succeed(*again) == ("succeeded",)
+    assert await line.succeed_all(*again) == ("succeeded",)
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,10 @@ async def test_calls_made_during_a_transaction_share_the_next(commits: list[int]
 
 async def test_a_settle_and_the_next_claim_share_one_transaction(commits: list[int], line: Any) -> None:
     await line.put(*(spec("k") for _ in range(3)))
-    (first,) = await line.claim()
+    (first,) = await line.leases()
     commits.clear()
-    settled, claimed = await asyncio.gather(line.succeed(first), line.claim())
-    assert settled == (State.SUCCEEDED,)
+    settled, claimed = await asyncio.gather(line.succeed(first), line.leases())
+    assert settled is State.SUCCEEDED
     assert len(claimed) == 1
     assert len(commits) == 1
 
@@ -84,9 +84,9 @@ async def test_calls_enter_in_the_order_in_which_they_are_made(line: Any) -> Non
 async def test_a_call_that_cannot_be_stored_fails_alone(line: Any) -> None:
     wrong: Any = spec(payload="not bytes", owner=object())
     good = [spec() for _ in range(4)]
-    replies = await asyncio.gather(*map(line.put, [*good[:2], wrong, *good[2:]]), return_exceptions=True)
+    replies = await asyncio.gather(*map(line.receipts, [*good[:2], wrong, *good[2:]]), return_exceptions=True)
     assert isinstance(replies.pop(2), Exception)
-    assert replies == [((Receipt(one.id, True),),) for one in good]
+    assert replies == [(Receipt(one.id, True),) for one in good]
     stats = await line.queue.stats()
     assert (stats.waiting, stats.accepted) == (4, 4)
     assert (await line.queue.audit()).differences == ()
@@ -95,7 +95,7 @@ async def test_a_call_that_cannot_be_stored_fails_alone(line: Any) -> None:
 async def test_jobs_put_together_enter_once_when_one_of_them_is_there_already(line: Any) -> None:
     there, *others = (spec() for _ in range(4))
     await line.put(there)
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     call, batches = line.call(), [[one] for one in (others[0], there, *others[1:])]
     replies = await line.queue.put(call, batches)
     assert replies == tuple((Receipt(one.id, one is not there),) for (one,) in batches)
@@ -103,7 +103,7 @@ async def test_jobs_put_together_enter_once_when_one_of_them_is_there_already(li
     stats = await line.queue.stats()
     assert (stats.waiting, stats.running, stats.accepted) == (3, 1, 4)
     assert (await line.queue.audit()).differences == ()
-    assert await line.succeed(lease) == (State.SUCCEEDED,)
+    assert await line.succeed(lease) is State.SUCCEEDED
 
 
 async def test_the_lock_is_free_again_before_the_callers_go_on(
@@ -124,7 +124,7 @@ async def test_the_lock_is_free_again_before_the_callers_go_on(
     monkeypatch.setattr(LoopWaker, "wake", watched_wake)
     for _ in range(3):
         await line.put(spec("k"))
-    await line.claim()
+    await line.leases()
     os.close(lock)
     assert free == [True] * 4
 
@@ -133,18 +133,18 @@ async def test_a_refused_call_leaves_the_others_of_its_transaction_alone(line: A
     await line.queue.put(Call("late", 5), [[spec()]])
     overtaken = line.queue.put(Call("late", 4), [[spec()]])
     replies = await asyncio.gather(line.put(spec()), overtaken, line.put(spec()), return_exceptions=True)
-    assert [type(reply) for reply in replies] == [tuple, OutcomeUnknown, tuple]
+    assert [type(reply) for reply in replies] == [list, OutcomeUnknown, list]
     assert (await line.queue.stats()).waiting == 3
 
 
 async def test_a_call_cancelled_before_its_turn_does_nothing(line: Any) -> None:
     await line.put(spec())
-    claiming = asyncio.ensure_future(line.claim())
+    claiming = asyncio.ensure_future(line.leases())
     await asyncio.sleep(0)
     claiming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await claiming
-    assert len(await line.claim()) == 1
+    assert len(await line.leases()) == 1
 
 
 async def test_a_call_cancelled_on_its_way_takes_effect_once_and_tells_it_when_repeated(line: Any) -> None:
@@ -175,9 +175,9 @@ async def test_closing_waits_for_what_is_under_way(url: str, line_of: Any) -> No
 
 async def test_an_idle_look_writes_no_more_than_its_reply(backend: SqliteBackend, line: Any) -> None:
     await line.put(spec())
-    (lease,) = await line.claim()
-    first = await line.look()
+    (lease,) = await line.leases()
+    first = await line.claim_reply()
     assert first.leases == ()
     settled = await line.queue.settle(line.call(), [Settlement("nobody", "nothing", Succeed(b"", 0))])
     assert settled == (None,)
-    assert await line.succeed(lease) == (State.SUCCEEDED,)
+    assert await line.succeed(lease) is State.SUCCEEDED

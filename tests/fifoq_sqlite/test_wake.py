@@ -47,7 +47,7 @@ async def test_a_put_wakes_another_process(line: Any, waiter: Waiter) -> None:
 
 async def test_a_settle_wakes_another_process_if_its_key_goes_on(line: Any, waiter: Waiter) -> None:
     await line.put(spec("k"), spec("k"))
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     waiter.say("change")
     await line.succeed(lease)
     assert await asyncio.to_thread(waiter.hear) == "True"
@@ -56,7 +56,7 @@ async def test_a_settle_wakes_another_process_if_its_key_goes_on(line: Any, wait
 async def test_the_end_of_a_job_wakes_another_process_that_awaits_it(line: Any, waiter: Waiter) -> None:
     await line.put(spec(id="one"), spec(id="two"))
     waiter.say("one")
-    one, two = await line.claim(2)
+    one, two = await line.leases(2)
     await line.succeed(two, retain=10**9)
     await line.succeed(one, retain=10**9)
     assert await asyncio.to_thread(waiter.hear) == "succeeded"
@@ -70,7 +70,7 @@ async def test_who_gets_no_hint_looks_for_himself(line: Any, start: Any, url: st
     await line.put(spec(id="one"))
     assert await asyncio.to_thread(waiter.hear) == "True"
     waiter.say("one")
-    await line.succeed(*await line.claim(), retain=10**9)
+    await line.succeed_all(*await line.leases(), retain=10**9)
     assert await asyncio.to_thread(waiter.hear) == "succeeded"
 
 
@@ -93,20 +93,20 @@ async def test_a_stopped_process_holds_up_nobody(line: Any, waiter: Waiter) -> N
     for _ in range(40):
         # More than a pipe holds.
         await line.put(*(spec(retain=1) for _ in range(50)))
-        await line.succeed(*await line.claim(50), retain=10**9)
+        await line.succeed_all(*await line.leases(50), retain=10**9)
     os.kill(waiter._process.pid, signal.SIGCONT)
     assert await asyncio.to_thread(waiter.hear) == "True"
 
 
 async def test_a_change_before_the_wait_and_after_the_claim_is_not_missed(line: Any) -> None:
-    assert await line.claim() == ()
+    assert await line.leases() == ()
     await line.put(spec())
     assert await line.queue.wait(LONG)
 
 
 async def test_a_settle_that_opens_nothing_wakes_nobody(line: Any) -> None:
     await line.put(spec(), spec())
-    (lease,) = await line.claim()
+    (lease,) = await line.leases()
     await line.queue.wait(0)
     await line.succeed(lease)
     assert not await line.queue.wait(0.01)
@@ -117,8 +117,8 @@ async def test_many_await_many_jobs_and_each_gets_its_own(line: Any) -> None:
     await line.put(*(spec(id=id) for id in ids))
     waiting = [asyncio.ensure_future(line.queue.finished(id, LONG)) for id in ids]
     await asyncio.sleep(0)
-    while leases := await line.claim(30):
-        await line.succeed(*leases, retain=10**9)
+    while leases := await line.leases(30):
+        await line.succeed_all(*leases, retain=10**9)
     records = await asyncio.gather(*waiting)
     assert [(record.spec.id, record.state) for record in records] == [(id, State.SUCCEEDED) for id in ids]
 
@@ -127,21 +127,21 @@ async def test_a_job_that_is_removed_as_it_ends_is_not_found(line: Any) -> None:
     await line.put(spec(id="one"))
     waiting = asyncio.ensure_future(line.queue.finished("one", LONG))
     await asyncio.sleep(0)
-    await line.succeed(*await line.claim())
+    await line.succeed_all(*await line.leases())
     with pytest.raises(JobNotFound):
         await waiting
 
 
 async def test_idle_looks_of_others_wake_nobody(line: Any, backend: SqliteBackend, line_of: Any) -> None:
     await line.put(spec())
-    (lease,) = await line.claim()
-    assert await line.claim() == ()
+    (lease,) = await line.leases()
+    assert await line.leases() == ()
     twin = backend.twin()
     await twin.open()
     other = line_of(twin)
     waiting = asyncio.ensure_future(line.queue.wait(1.0))
     for _ in range(10):
-        assert await other.claim() == ()
+        assert await other.leases() == ()
         await asyncio.sleep(0.05)
     assert not waiting.done()
     await line.succeed(lease)

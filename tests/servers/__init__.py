@@ -24,10 +24,10 @@ A server that cannot be found or does not start fails the test; nothing is skipp
 """
 
 from tests.servers.cluster import Cluster
-from tests.servers.nursery import Servers
 from tests.servers.proxy import Proxy
 from tests.servers.sentinel import Sentinel
 from tests.servers.server import Server
+from tests.servers.start_servers import Servers
 from tests.servers.vendor import VENDORS, Vendor
 
 __all__ = ["VENDORS", "Cluster", "Proxy", "Sentinel", "Server", "Servers", "Vendor"]

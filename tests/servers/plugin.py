@@ -9,9 +9,9 @@ from typing import TypeVar
 import pytest
 
 from tests.servers.cluster import Cluster
-from tests.servers.nursery import Servers
 from tests.servers.sentinel import Sentinel
 from tests.servers.server import Server
+from tests.servers.start_servers import Servers
 from tests.servers.tls import TlsServer
 from tests.servers.vendor import VARIABLE, MissingServer, Vendor, find_redis, vendors, version
 

@@ -28,7 +28,7 @@ def free_port() -> int:
     raise OSError("none of 200 ports between 20000 and 32000 is free")
 
 
-class _Warden:
+class _OrphanKiller:
     """The process that outlives this one by a moment, and kills what it left."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class _Warden:
         with self._lock:
             if self._process is None:
                 # In a session of its own: Ctrl-C is for the tests, which then end their servers themselves.
-                program = str(Path(__file__).with_name("warden.py"))
+                program = str(Path(__file__).with_name("kill_orphans.py"))
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", program], stdin=subprocess.PIPE, text=True, start_new_session=True
                 )
@@ -52,7 +52,7 @@ class _Warden:
         process.communicate(timeout=LONG)
 
 
-_warden = _Warden()
+_orphans = _OrphanKiller()
 
 
 class Process:
@@ -63,7 +63,7 @@ class Process:
             self._process = subprocess.Popen(
                 command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        _warden.tell("+", self.pid)
+        _orphans.tell("+", self.pid)
 
     @property
     def pid(self) -> int:
@@ -82,4 +82,4 @@ class Process:
             self.send(signal.SIGCONT)
             self.send(number)
         self._process.wait(LONG)
-        _warden.tell("-", self.pid)
+        _orphans.tell("-", self.pid)

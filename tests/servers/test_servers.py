@@ -10,16 +10,16 @@ import pytest
 import redis
 
 from tests.servers import Cluster, Sentinel, Server, Servers, Vendor
-from tests.servers.nursery import Servers as Nursery
 from tests.servers.process import LONG
 from tests.servers.proxy import script_with
+from tests.servers.start_servers import Servers as Nursery
 from tests.servers.tls import TlsServer
 from tests.servers.vendor import MissingServer, find_redis
 
 ROOT = Path(__file__).parents[2]
 START_AND_WAIT = """
 import sys, tempfile, pathlib
-from tests.servers.nursery import Servers
+from tests.servers.start_servers import Servers
 from tests.servers.vendor import vendors
 
 with Servers(pathlib.Path(tempfile.mkdtemp(dir=sys.argv[1]))) as servers:

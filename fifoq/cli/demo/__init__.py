@@ -1,1 +1,1 @@
-"""`fifoq demo`: real games of chess through a real server, the naive way and through fifoq, and what that proves."""
+"""`fifoq demo`: recorded games of chess, played through a FastAPI server with BackgroundTasks and with fifoq."""

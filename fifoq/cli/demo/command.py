@@ -1,4 +1,4 @@
-"""`fifoq demo`, the command: starts the processes, plays both ways, kills a worker midway, and reports."""
+"""The command `fifoq demo`: it starts the processes, plays all games both ways, kills a worker midway, and reports."""
 
 import asyncio
 import os
@@ -14,27 +14,26 @@ from rich.console import Console
 
 from fifoq import Fifoq
 from fifoq.backends import redacted
-from fifoq.cli.demo.games import plans
-from fifoq.cli.demo.http import Client
-from fifoq.cli.demo.killing import kill_one
-from fifoq.cli.demo.moves import Scene
-from fifoq.cli.demo.performance import Player
-from fifoq.cli.demo.report import Report, as_json, conclusion, judge, progress, show
-from fifoq.cli.demo.stage import Casualty, setting
+from fifoq.cli.demo.client import Client, Player
+from fifoq.cli.demo.games import RECORDED, plans
+from fifoq.cli.demo.processes import Arguments, KilledWorker, kill_busy_worker, running
+from fifoq.cli.demo.report import Report, as_json, conclusion, progress, report_on, show
 from fifoq.errors import ConfigurationError
 
 GAMES = 60
-"""As many games as take some ten seconds in all on two cores."""
+"""So many games take some twenty seconds in all on two cores."""
 MEAN_WORK = 0.02
-"""Seconds that the job of one move takes, on average."""
-STUMBLING = 0.01
-"""Share of the moves whose first attempt fails, through fifoq. The naive way, which never tries again, is spared."""
+"""Seconds that a move works, on average."""
+FAILING = 0.01
+"""Share of the moves whose first attempt fails, through fifoq. BackgroundTasks never retry, so theirs do not fail."""
 WIDTH = 64
 """HTTP requests at a time."""
 
 
 def demo(
-    games: Annotated[int, typer.Option(min=1, help="How many games to play, interleaved.")] = GAMES,
+    games: Annotated[
+        int, typer.Option(min=1, help=f"How many games to play at the same time; the {RECORDED} recorded ones repeat.")
+    ] = GAMES,
     url: Annotated[
         str | None,
         typer.Option(help="The store. Default: FIFOQ_URL, or SQLite in a temporary folder.", show_default=False),
@@ -43,12 +42,12 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the report.")] = False,
 ) -> None:
     """
-    Play real games of chess through a FastAPI server, the naive way and through fifoq, and prove what came out.
+    Play recorded games of chess through a FastAPI server, with BackgroundTasks and with fifoq, and check every board.
 
-    Server and workers are processes of their own, and one worker is killed midway; in memory (--url memory://) all is
-    one process, and nobody is killed.
+    Server and workers are separate processes, and one worker is killed midway. In memory (--url memory://) everything
+    is one process, and no worker is killed.
 
-    Exit status 0 means that every claim printed was checked and holds.
+    Exit status 0 means that every printed promise was checked and holds.
     """
     for module in ("fastapi", "uvicorn"):
         if find_spec(module) is None:
@@ -68,26 +67,26 @@ def demo(
 
 
 async def _run(games: int, url: str, folder: str, seed: int) -> Report:
-    # Ended by SIGTERM, it tidies up as after Ctrl-C.
+    # SIGTERM cleans up as Ctrl-C does.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     async with Fifoq(url):
-        pass  # a wrong URL, or a store that is down, ends here with a sentence
-    alone = url.lower().startswith("memory:")
-    scene = Scene(folder, f"demo-{secrets.token_hex(4)}", "embedded" if alone else "")
-    naive_plans = plans(games, seed, mean_work=MEAN_WORK, stumbling=0)
-    fifoq_plans = plans(games, seed, mean_work=MEAN_WORK, stumbling=STUMBLING)
-    moves = sum(len(plan.turns) for plan in fifoq_plans)
+        pass  # a wrong URL or an unreachable store ends the demo here, with one sentence
+    embedded = url.lower().startswith("memory:")
+    arguments = Arguments(folder, f"demo-{secrets.token_hex(4)}", "embedded" if embedded else "")
+    naive_plans = plans(games, seed, mean_work=MEAN_WORK, failing=0)
+    fifoq_plans = plans(games, seed, mean_work=MEAN_WORK, failing=FAILING)
+    moves = sum(len(plan.requests) for plan in fifoq_plans)
     with progress(Console(stderr=True)) as bars:
-        async with setting(url, scene) as (stage, address):
-            client = Client(address, WIDTH)
-            naive = await Player(client, "naive", naive_plans, bars.counter("BackgroundTasks", moves)).perform()
-            player = Player(client, "fifoq", fifoq_plans, bars.counter("fifoq", moves))
+        async with running(url, arguments) as (processes, port):
+            client = Client(port, WIDTH)
+            naive = await Player(client, "naive", naive_plans, bars.add("BackgroundTasks", moves)).play()
+            player = Player(client, "fifoq", fifoq_plans, bars.add("fifoq", moves))
 
-            async def kill() -> tuple[Casualty, ...]:
-                casualties = await kill_one(stage, player.log)
-                bars.say(*(f"Killed worker process {each.worker}, and started another one." for each in casualties))
-                return casualties
+            async def kill() -> tuple[KilledWorker, ...]:
+                killed = await kill_busy_worker(processes, player.log)
+                bars.print(*(f"Killed worker process {each.worker}, and started another one." for each in killed))
+                return killed
 
-            fifoq = await player.perform(None if alone else kill)
+            fifoq = await player.play(None if embedded else kill)
             await client.close()
-    return judge(redacted(url), seed, naive, fifoq)
+    return report_on(redacted(url), seed, naive, fifoq)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from fifoq.clock import Clock, run_on
 from fifoq.errors import OutcomeUnknown
-from fifoq.queue import KEEP_REPLY, BlockedKey, Call, Changed, PutReply, Setting, Stats
+from fifoq.queue import KEEP_REPLY, BlockedKeyRecord, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Settlement, State
 from fifoq.testing.model import claiming, entering, looking, operating, settling
 from fifoq.testing.model.book import Book
@@ -84,7 +84,7 @@ class Model:
     def stats(self) -> Stats:
         return looking.stats(self.book, self.now())
 
-    def blocked_keys(self) -> list[BlockedKey]:
+    def blocked_keys(self) -> list[BlockedKeyRecord]:
         return looking.blocked_keys(self.book)
 
     def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:

@@ -1,6 +1,6 @@
 """What is seen of the queue: find, stats, blocked keys."""
 
-from fifoq.queue import BlockedKey, Gate, Stats
+from fifoq.queue import BlockedKeyRecord, Gate, Stats
 from fifoq.record import Filter, Record, State
 from fifoq.testing.model.book import Book
 
@@ -42,19 +42,19 @@ def _gate(book: Book, task: str | None) -> Gate:
     )
 
 
-def blocked_keys(book: Book) -> list[BlockedKey]:
+def blocked_keys(book: Book) -> list[BlockedKeyRecord]:
     """Every blocked key, oldest first."""
     blocked = (_blocked(book, key) for key in book.lines())
     return sorted((one for one in blocked if one), key=lambda one: (one.since, one.key))
 
 
-def _blocked(book: Book, key: str) -> BlockedKey | None:
+def _blocked(book: Book, key: str) -> BlockedKeyRecord | None:
     head = book.head(key)
     job_id = head.spec.id if head else None
     if head and head.halted and head.finished_at is not None:
-        return BlockedKey(key, job_id, "halted", head.finished_at)
+        return BlockedKeyRecord(key, job_id, "halted", head.finished_at)
     if key in book.paused_keys:
-        return BlockedKey(key, job_id, "paused", book.paused_keys[key])
+        return BlockedKeyRecord(key, job_id, "paused", book.paused_keys[key])
     if head and head.due_at is not None:
-        return BlockedKey(key, job_id, "backing off", head.held_since)
+        return BlockedKeyRecord(key, job_id, "backing off", head.held_since)
     return None

@@ -1,4 +1,4 @@
-"""A shop to try workers in: a real backend, tasks made from plain functions, and a way to put and look at jobs."""
+"""Fixtures for workers: a real backend, tasks made from plain functions, and methods to put and read jobs."""
 
 import asyncio
 import inspect
@@ -79,12 +79,12 @@ class Shop:
 
     async def until(self, condition: Callable[[], Any], timeout: float = 10.0) -> None:
         async with asyncio.timeout(timeout):
-            while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            while not condition():  # noqa: ASYNC110 - the condition has no event
                 await asyncio.sleep(0.002)
 
     async def until_job(self, id: str, condition: Callable[[Job], Any], timeout: float = 10.0) -> Job:
         async with asyncio.timeout(timeout):
-            while not condition(job := await self.job(id)):  # noqa: ASYNC110 - nor has this
+            while not condition(job := await self.job(id)):  # noqa: ASYNC110 - the job has no event
                 await asyncio.sleep(0.002)
             return job
 

@@ -1,40 +1,20 @@
-"""What a worker claims, when, and how much."""
+"""Claims: when, how many jobs, of which queues, and those that the backend makes ahead of the next call."""
 
 import asyncio
-import contextvars
-import logging
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from fifoq.codec import pack
 from fifoq.errors import BackendFull
 from fifoq.limits import GateSettings
-from fifoq.queue import Declare, Override
-from fifoq.record import Filter, State
+from fifoq.queue import Backend, Call, Declare, Override
+from fifoq.record import Claimed, Filter, State
 from fifoq.retry import Retry
-from fifoq.task.context import Context
-from fifoq.worker import claims as desk
-from fifoq.worker.claims import Claims
-
-
-async def test_a_task_that_nobody_knows_waits_is_reported_and_costs_others_nothing(
-    shop: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def known() -> None: ...
-
-    stranger = await shop.put("stranger", key="k")
-    behind = await shop.put(shop.task(known), key="k")
-    others = [await shop.put(shop.task(known), key=str(n)) for n in range(20)]
-    async with shop.worker(concurrency=2):
-        for id in others:
-            await shop.ended(id)
-        assert (await shop.job(stranger)).state is State.WAITING
-        assert (await shop.job(behind)).state is State.WAITING
-        await shop.until(lambda: caplog.records)
-    (report,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "'stranger'" in report.getMessage()
+from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
+from fifoq.worker import claims
+from fifoq.worker.claims import ClaimLoop
 
 
 async def test_a_worker_never_runs_more_than_its_concurrency(shop: Any) -> None:
@@ -82,7 +62,7 @@ async def test_sync_jobs_take_no_more_than_the_threads_and_leave_the_rest_to_oth
     assert peak == 3
 
 
-async def test_a_new_job_runs_within_a_second_even_if_nobody_tells_of_it(shop: Any, outages: Any) -> None:
+async def test_a_new_job_runs_within_a_second_even_without_a_notification(shop: Any, outages: Any) -> None:
     async def quick() -> None: ...
 
     outages.deaf = True
@@ -96,12 +76,12 @@ async def test_a_new_job_runs_within_a_second_even_if_nobody_tells_of_it(shop: A
         assert loop.time() - start < 1.0
 
 
-def test_the_floor_leaves_room_below_a_second() -> None:
-    assert desk.FLOOR < 0.9
+def test_polling_leaves_room_below_a_second() -> None:
+    assert claims.POLL_EVERY < 0.9
 
 
-async def test_news_wake_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+async def test_a_notification_wakes_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
 
     async def quick() -> None: ...
 
@@ -112,7 +92,7 @@ async def test_news_wake_an_idle_worker(shop: Any, monkeypatch: pytest.MonkeyPat
 
 
 async def test_no_wake_up_is_lost_under_a_flood(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
 
     async def quick() -> None:
         await asyncio.sleep(0)
@@ -136,7 +116,7 @@ async def test_no_wake_up_is_lost_under_a_flood(shop: Any, monkeypatch: pytest.M
 async def test_a_delayed_job_and_a_back_off_are_claimed_when_they_are_due(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
     tries = []
 
     async def second_time() -> None:
@@ -149,7 +129,7 @@ async def test_a_delayed_job_and_a_back_off_are_claimed_when_they_are_due(
         assert (await shop.ended(id, timeout=5.0)).attempt == 2
 
 
-async def test_queues_are_asked_in_turn(shop: Any) -> None:
+async def test_queues_have_their_turns(shop: Any) -> None:
     order = []
 
     def named(queue: str) -> Any:
@@ -189,7 +169,7 @@ async def test_limits_of_the_store_are_never_exceeded(shop: Any) -> None:
 
 
 async def test_a_raised_limit_is_noticed(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "FLOOR", 1_000.0)
+    monkeypatch.setattr(claims, "POLL_EVERY", 1_000.0)
     go, running = asyncio.Event(), 0
 
     async def wait() -> None:
@@ -210,60 +190,18 @@ async def test_a_raised_limit_is_noticed(shop: Any, monkeypatch: pytest.MonkeyPa
             await shop.ended(id)
 
 
-async def test_each_job_has_its_own_context_variables(shop: Any) -> None:
-    variable = contextvars.ContextVar("variable", default="clean")
-    seen = []
-
-    async def set_it() -> None:
-        seen.append(variable.get())
-        variable.set("dirty")
-
-    def set_it_too() -> None:
-        seen.append(variable.get())
-        variable.set("dirty")
-
-    for task in (shop.task(set_it), shop.task(set_it_too)):
-        for _ in range(3):
-            await shop.put(task)
-    await shop.worker(concurrency=1, threads=1).drain()
-    assert seen == ["clean"] * 6
-
-
-async def test_sync_jobs_see_the_context_variables_that_the_worker_was_started_with(shop: Any) -> None:
-    variable = contextvars.ContextVar("variable", default="")
-    variable.set("given")
-
-    def look() -> str:
-        return f"{variable.get()} in {threading.current_thread().name}"
-
-    id = await shop.put(shop.task(look))
-    async with shop.worker():
-        assert (await shop.ended(id)).result.startswith("given in fifoq-thread")
-
-
-async def test_resources_and_all_else_of_the_context_reach_the_task(shop: Any) -> None:
-    async def look(ctx: Context, n: int) -> list[Any]:
-        return [n, ctx.resources["db"], ctx.meta["who"], ctx.fence > 0, ctx.job.id, ctx.job.worker, ctx.job.key]
-
-    shop.resources = {"db": 1}
-    id = await shop.put(shop.task(look), 5, key="k", meta=pack({"who": "me"}))
-    worker = shop.worker(name="w")
-    async with worker:
-        assert (await shop.ended(id)).result == [5, 1, "me", True, id, "w", "k"]
-
-
 class Passes:
-    """Counts how often the claim loop looks around."""
+    """Counts how often the claim loop looks for due queues."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        turn = Claims._turn
+        due = ClaimLoop._due
 
-        def counted(claims: Claims) -> Any:
+        def counted(loop: ClaimLoop) -> Any:
             self.count += 1
-            return turn(claims)
+            return due(loop)
 
-        monkeypatch.setattr(Claims, "_turn", counted)
+        monkeypatch.setattr(ClaimLoop, "_due", counted)
 
     async def in_peace(self) -> int:
         await asyncio.sleep(0.1)
@@ -316,7 +254,7 @@ async def test_an_idle_worker_and_one_without_tasks_rest(shop: Any, monkeypatch:
             assert await passes.in_peace() <= 4
 
 
-async def test_a_narrow_place_does_not_make_for_many_small_claims(shop: Any, outages: Any) -> None:
+async def test_a_narrow_runner_does_not_make_for_many_small_claims(shop: Any, outages: Any) -> None:
     go = threading.Event()
 
     async def quick() -> None: ...
@@ -329,13 +267,13 @@ async def test_a_narrow_place_does_not_make_for_many_small_claims(shop: Any, out
     await shop.put(shop.task(sync))
     worker = shop.worker(concurrency=100, threads=2)
     async with worker:
-        await shop.until(lambda: worker._shift.claims.claimed == 301)
-        claims = outages.calls.count("claim")
+        await shop.until(lambda: worker._runtime.claimed == 301)
+        calls = outages.calls.count("claim")
         go.set()
-    assert claims <= 20
+    assert calls <= 20
 
 
-async def test_a_queue_that_takes_no_outcomes_is_asked_for_no_more(
+async def test_a_queue_that_takes_no_outcomes_gets_no_more_claims(
     shop: Any, outages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = 0
@@ -355,3 +293,108 @@ async def test_a_queue_that_takes_no_outcomes_is_asked_for_no_more(
         async with shop.worker(concurrency=5, grace=0.0):
             await asyncio.sleep(0.5)
     assert runs <= 20
+
+
+# ---- jobs that the backend claims ahead of the next call ----
+
+LEASE = 60.0
+
+
+class ClaimsAhead(WrappedQueue):
+    """A queue whose claims stand: `claim_ahead` makes the next one. There are no other notifications."""
+
+    def __init__(self, queue: Any) -> None:
+        super().__init__(queue)
+        self.claims: list[tuple[int, int]] = []
+        """For each claim: for how many jobs, and for how many the next one may be made ahead."""
+        self.made: Claimed | None = None
+        self._notified = asyncio.Event()
+        self._last: Call | None = None
+        self._terms: Any = None
+
+    async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Any, ahead: int = 0) -> Claimed:
+        self.claims.append((n, ahead))
+        made, self.made = self.made, None
+        claimed = made or await self._queue.claim(call, worker, n, lease, tasks)
+        self._last, self._terms = call, (worker, ahead - len(claimed.leases), lease, tasks)
+        return claimed._replace(stands=self._terms[1] > 0)
+
+    async def wait(self, timeout: float) -> bool:
+        await self._notified.wait()
+        self._notified.clear()
+        return True
+
+    async def claim_ahead(self, since: float, *, notify: bool = True) -> None:
+        """Make the next call, as of `since`, and notify the worker."""
+        assert self._last is not None
+        claimed = await self._queue.claim(self._last._replace(number=self._last.number + 1), *self._terms)
+        self.made = claimed._replace(since=since)
+        if notify:
+            self._notified.set()
+
+
+@pytest.fixture
+async def ahead(backend: Backend) -> WrappedBackend:
+    return WrappedBackend(backend, ClaimsAhead)
+
+
+async def idle(shop: Any, ahead: WrappedBackend, name: str = "default") -> ClaimsAhead:
+    """Return the queue, once a claim found nothing."""
+    queue: ClaimsAhead = ahead.queue(name)
+    await shop.until(lambda: queue._last)
+    return queue
+
+
+async def test_a_job_that_was_claimed_ahead_is_run(shop: Any, ahead: WrappedBackend) -> None:
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    async with shop.worker(ahead, lease=LEASE):
+        queue = await idle(shop, ahead)
+        id = await shop.put(task)
+        await queue.claim_ahead(time.monotonic())
+        assert (await shop.ended(id)).attempt == 1
+
+
+async def test_a_job_that_was_claimed_ahead_too_long_ago_is_not_run(shop: Any, ahead: WrappedBackend) -> None:
+    """Its reply took long, or this process hung: the lease may be over, and another worker may have the job."""
+    fences: list[int] = []
+
+    async def quick(ctx: Any) -> None:
+        fences.append(ctx.fence)
+
+    task = shop.task(quick)
+    async with shop.worker(ahead, lease=LEASE):
+        queue = await idle(shop, ahead)
+        id = await shop.put(task)
+        await queue.claim_ahead(time.monotonic() - LEASE)
+        assert (await shop.ended(id)).attempt == 1
+    # It was handed back, and claimed once more.
+    assert fences == [2]
+
+
+async def test_a_worker_that_stops_hands_back_jobs_that_were_claimed_for_it(shop: Any, ahead: WrappedBackend) -> None:
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    async with shop.worker(ahead, lease=LEASE):
+        queue = await idle(shop, ahead)
+        id = await shop.put(task)
+        await queue.claim_ahead(time.monotonic(), notify=False)
+    job = await shop.job(id)
+    assert (job.state, job.attempt, job.crashes) == (State.WAITING, 0, 0)
+    assert queue.claims[-1] == (0, 0)
+
+
+@pytest.mark.parametrize(("concurrency", "others", "shared"), [(1, 0, 1), (10, 0, 10), (10, 1, 5), (1, 1, 0)])
+async def test_no_more_is_claimed_ahead_than_there_is_room_for_from_all_queues_together(
+    shop: Any, ahead: WrappedBackend, concurrency: int, others: int, shared: int
+) -> None:
+    async def quick() -> None: ...
+
+    shop.task(quick)
+    for number in range(others):
+        shop.task(quick, name=f"quick{number}", queue=f"queue{number}")
+    async with shop.worker(ahead, concurrency=concurrency):
+        queue = await idle(shop, ahead)
+        assert queue.claims[0] == (concurrency, shared)

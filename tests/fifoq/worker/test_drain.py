@@ -1,4 +1,4 @@
-"""When a draining worker goes."""
+"""A worker that drains: when it returns, and when it does not yet."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from fifoq.record import State
 from fifoq.retry import Retry
 
 
-async def test_drain_runs_all_that_may_run_and_what_that_puts(shop: Any) -> None:
+async def test_drain_runs_all_jobs_that_may_run_and_those_that_they_put(shop: Any) -> None:
     async def again(n: int) -> None:
         if n:
             await shop.put(task, n - 1, key="k")
@@ -53,7 +53,7 @@ async def test_drain_waits_for_back_offs_without_rates(shop: Any) -> None:
     assert await shop.states() == {State.FAILED: 1}
 
 
-async def test_drain_leaves_what_is_scheduled_paused_halted_delayed_or_unknown(shop: Any) -> None:
+async def test_drain_leaves_jobs_that_are_scheduled_paused_halted_delayed_or_unknown(shop: Any) -> None:
     async def quick() -> None: ...
 
     async def fail() -> None:
@@ -71,7 +71,7 @@ async def test_drain_leaves_what_is_scheduled_paused_halted_delayed_or_unknown(s
     assert await shop.states() == {State.SCHEDULED: 1, State.WAITING: 4, State.FAILED: 1}
 
 
-async def test_drain_waits_for_what_others_run(shop: Any) -> None:
+async def test_drain_waits_for_jobs_that_other_workers_run(shop: Any) -> None:
     async def quick() -> None: ...
 
     task = shop.task(quick)
@@ -84,7 +84,7 @@ async def test_drain_waits_for_what_others_run(shop: Any) -> None:
 
 
 class LooksWhileItClaims:
-    """A store that suspends: a look takes until the next claim is on its way, and a claim until the look is over."""
+    """A queue whose `stats` returns when the next claim is on its way, and whose `claim` when `stats` has returned."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""What becomes of a job, by how its function ends."""
+"""The outcome of a job, by how its function ends."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Fail, JobSpec, Lease, Retry, State
 from fifoq.retry import Retry as RetryPolicy
 from fifoq.task.context import Context
-from fifoq.worker.outcomes import before_start, verdict
+from fifoq.worker.outcomes import before_start, outcome_of
 from fifoq.worker.run import Plan, Run
 
 SOON = RetryPolicy(3, backoff=0.001)
@@ -24,7 +24,7 @@ async def outcome(shop: Any, function: Any, *args: Any, **definition: Any) -> An
         return await shop.ended(id)
 
 
-async def test_what_a_function_returns_is_the_result(shop: Any) -> None:
+async def test_the_value_that_a_function_returns_is_the_result(shop: Any) -> None:
     async def add(a: int, b: int) -> int:
         return a + b
 
@@ -54,7 +54,7 @@ async def test_an_exception_is_tried_again_until_attempts_are_spent(shop: Any, s
     assert (job.state, attempts, job.attempt) == (State.FAILED, [1, 2, 3], 3)
     assert (job.error.type, job.error.message) == ("ValueError", "no 3")
     assert "raise ValueError" in job.error.traceback
-    assert "in perform" not in job.error.traceback, "of the worker's own frames nothing is shown"
+    assert "in perform" not in job.error.traceback, "the worker's own frames are cut off"
 
 
 async def test_a_retry_that_succeeds_succeeds(shop: Any) -> None:
@@ -153,8 +153,10 @@ async def test_a_result_that_is_too_large_fails_the_job_clearly(shop: Any) -> No
     async def large() -> str:
         return "x" * 2_000
 
-    id = await shop.put(shop.task(large, retry=SOON))
-    async with shop.worker(max_payload=1_000):
+    task = shop.task(large, retry=SOON)
+    task.signature.limit = 1_000
+    id = await shop.put(task)
+    async with shop.worker():
         job = await shop.ended(id)
     assert (job.state, job.attempt) == (State.FAILED, 1)
     assert "1,000" in job.error.message
@@ -203,47 +205,41 @@ async def test_a_failure_with_halt_closes_the_key(shop: Any) -> None:
 async def test_retain_zero_removes_the_job_as_it_ends(shop: Any) -> None:
     async def fine() -> None: ...
 
-    await shop.put(shop.task(fine, retain=0.0))
+    await shop.put(shop.task(fine, results_kept=0))
     await shop.worker().drain()
     assert await shop.states() == {}
 
 
-class _Desk:
-    name = "default"
-
-    def settle(self, run: Any, outcome: Any) -> None: ...
-
-
-def _verdict(shop: Any, attempt: int, crashes: int, error: BaseException, **definition: Any) -> Any:
+def _outcome(shop: Any, attempt: int, crashes: int, error: BaseException, **definition: Any) -> Any:
     async def task() -> None: ...
 
     plan = Plan(shop.task(task, **definition), None)  # type: ignore[arg-type]
     lease = Lease(JobSpec("1", "task", b""), "t", 1, 1, 1, attempt, crashes, 0, 0)
-    run = Run(_Desk(), plan, lease, 0.0)
-    return before_start(run) or verdict(run, error)
+    run = Run("default", lambda run, outcome: None, plan, lease, 0.0)
+    return before_start(run) or outcome_of(run, error)
 
 
 async def test_crashes_count_against_the_crash_budget_and_not_against_the_attempts(shop: Any) -> None:
     policy = RetryPolicy(2, backoff=0.0)
-    assert isinstance(_verdict(shop, 3, 2, ValueError(), retry=policy), Retry)
-    assert isinstance(_verdict(shop, 4, 2, ValueError(), retry=policy), Fail)
+    assert isinstance(_outcome(shop, 3, 2, ValueError(), retry=policy), Retry)
+    assert isinstance(_outcome(shop, 4, 2, ValueError(), retry=policy), Fail)
 
 
 async def test_a_spent_crash_budget_fails_the_job_without_running_it(shop: Any) -> None:
-    assert isinstance(_verdict(shop, 3, 2, ValueError(), max_crashes=3), Retry)
-    spent = _verdict(shop, 4, 3, ValueError(), max_crashes=3)
+    assert isinstance(_outcome(shop, 3, 2, ValueError(), max_crashes=3), Retry)
+    spent = _outcome(shop, 4, 3, ValueError(), max_crashes=3)
     assert isinstance(spent, Fail)
     assert b"max_crashes=3" in spent.error
 
 
 async def test_the_back_off_grows_with_the_tries_and_not_with_the_crashes(shop: Any) -> None:
     policy = RetryPolicy(9, backoff=1.0, jitter=False)
-    assert _verdict(shop, 2, 0, ValueError(), retry=policy).after == 2_000_000
-    assert _verdict(shop, 4, 2, ValueError(), retry=policy).after == 2_000_000
+    assert _outcome(shop, 2, 0, ValueError(), retry=policy).after == 2_000_000
+    assert _outcome(shop, 4, 2, ValueError(), retry=policy).after == 2_000_000
 
 
 async def test_a_retry_after_below_zero_is_at_once(shop: Any) -> None:
-    assert _verdict(shop, 1, 0, RetryAfter(-5.0)).after == 0
+    assert _outcome(shop, 1, 0, RetryAfter(-5.0)).after == 0
 
 
 async def test_a_job_that_killed_enough_workers_is_not_run_again(shop: Any) -> None:

@@ -1,4 +1,4 @@
-"""Functions in child processes: the way there and back, and the death of children."""
+"""Functions in child processes: their calls and results, and the death of children."""
 
 import asyncio
 import importlib
@@ -96,7 +96,7 @@ async def test_a_function_runs_in_another_process_which_is_used_again(shop: Any,
     assert os.getpid() not in pids
 
 
-async def test_no_more_children_than_asked_for(shop: Any, chores: Any) -> None:
+async def test_there_are_no_more_children_than_the_setting_allows(shop: Any, chores: Any) -> None:
     task = in_process(shop, chores.add)
     ids = [await shop.put(task, n, 1) for n in range(20)]
     await shop.worker(processes=2).drain()
@@ -170,7 +170,7 @@ async def test_errors_come_back_with_type_text_and_traceback(shop: Any, chores: 
         assert (job.state, job.attempt, job.error.type) == (State.FAILED, 1, "SystemExit")
 
 
-async def test_retry_on_is_asked_for_errors_of_children_too(shop: Any, chores: Any) -> None:
+async def test_retry_on_applies_to_errors_of_children_too(shop: Any, chores: Any) -> None:
     by_base = await shop.put(in_process(shop, chores.fail, name="a", retry=Retry(2, backoff=0.001, on=(ValueError,))))
     not_at_all = await shop.put(in_process(shop, chores.fail, name="b", retry=Retry(2, on=(KeyError,))))
     async with shop.worker(processes=1):
@@ -191,7 +191,7 @@ async def test_a_child_steers_its_outcome(shop: Any, chores: Any) -> None:
         assert "result" in job.error.message
 
 
-async def test_a_child_knows_its_job_and_tells_its_progress(shop: Any, chores: Any, tmp_path: Path) -> None:
+async def test_a_child_has_the_context_of_its_job_and_reports_progress(shop: Any, chores: Any, tmp_path: Path) -> None:
     id = await shop.put(in_process(shop, chores.look), str(tmp_path / "go"), key="k", meta=pack({"a": "b"}))
     async with shop.worker(processes=1, name="w"):
         await shop.until_job(id, lambda job: job.progress == Progress(1, 2, "half"))

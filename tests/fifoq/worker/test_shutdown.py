@@ -1,4 +1,4 @@
-"""How a worker ends: what finishes, what is released, and that it ends at all."""
+"""The end of a worker: jobs that finish, jobs that are released, and that it ends at all."""
 
 import asyncio
 import threading
@@ -10,6 +10,7 @@ import pytest
 from fifoq.calls import Caller
 from fifoq.errors import ConfigurationError
 from fifoq.record import Claimed, State
+from fifoq.retry import Retry
 from fifoq.task.context import Context
 from fifoq.worker.run import RUNAWAY
 
@@ -32,7 +33,7 @@ async def test_jobs_finish_within_the_grace_and_nothing_new_is_claimed(shop: Any
     assert (await shop.job(second)).attempt == 0
 
 
-async def test_what_does_not_finish_is_released_to_its_place_unharmed(shop: Any) -> None:
+async def test_a_job_that_does_not_finish_is_released_to_its_place_unharmed(shop: Any) -> None:
     running = asyncio.Event()
 
     async def slow() -> None:
@@ -192,8 +193,8 @@ async def test_a_worker_that_stops_goes_on_with_no_claim(shop: Any, monkeypatch:
     assert await shop.states() == {State.WAITING: 50}
 
 
-async def test_what_was_claimed_too_late_is_not_run(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reply was long on its way, or the loop was blocked: the lease has ended, and another may have the job."""
+async def test_a_job_that_was_claimed_too_late_is_not_run(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply took long, or the loop was blocked: the lease has ended, and another worker may have the job."""
     starts, late = [], asyncio.Event()
 
     async def quick(ctx: Context) -> None:
@@ -215,7 +216,7 @@ async def test_what_was_claimed_too_late_is_not_run(shop: Any, monkeypatch: pyte
     worker = shop.worker(lease=0.3)
     async with worker:
         await late.wait()
-        await shop.until(lambda: worker._shift.claims.claimed and worker._shift.idle)
+        await shop.until(lambda: worker._runtime.claimed and worker._runtime.idle)
         assert (await shop.job(id)).worker == "other"
     assert starts == []
 
@@ -315,7 +316,7 @@ async def test_jobs_released_by_one_worker_are_run_by_the_next(shop: Any) -> Non
 
 
 async def test_a_caller_may_still_settle_after_a_worker_is_gone(shop: Any) -> None:
-    """A worker leaves nothing in the store that is in another's way."""
+    """A worker leaves nothing behind that blocks another claim."""
 
     async def quick() -> None: ...
 
@@ -327,3 +328,25 @@ async def test_a_caller_may_still_settle_after_a_worker_is_gone(shop: Any) -> No
     claimed = await Caller().attempt(lambda call: queue.claim(call, "me", 1, 1_000_000, ["quick"]))
     assert len(claimed.leases) == 1
     assert (await queue.audit()).differences == ()
+
+
+async def test_a_job_that_fails_while_it_is_abandoned_has_one_outcome(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = asyncio.Event()
+
+    async def fails_late() -> None:
+        running.set()
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                continue
+            except GeneratorExit:
+                raise ValueError("late") from None
+
+    id = await shop.put(shop.task(fails_late, retry=Retry(1)))
+    async with shop.worker(grace=0.0):
+        await running.wait()
+    assert (await shop.job(id)).state is State.WAITING
+    assert [record.getMessage() for record in caplog.records if "did not stop" not in record.getMessage()] == []

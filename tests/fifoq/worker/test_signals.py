@@ -41,13 +41,13 @@ def in_process() -> None:
     print("running", flush=True)
     time.sleep(SECONDS)
 
-PLACES = {"blocking": "loop", "in_loop": "loop", "in_thread": "thread", "in_process": "process"}
+RUN_IN = {"blocking": "loop", "in_loop": "loop", "in_thread": "thread", "in_process": "process"}
 
 async def main() -> None:
     backend = MemoryBackend("memory://")
     await backend.open()
     function = globals()[KIND]
-    task = TaskDefinition(KIND, "default", function, Signature(function), run_in=PLACES[KIND])
+    task = TaskDefinition(KIND, "default", function, Signature(function), run_in=RUN_IN[KIND])
 
     @asynccontextmanager
     async def opening():
@@ -103,7 +103,9 @@ def test_jobs_are_released_after_the_grace_and_the_process_ends(tmp_path: Path, 
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert end(process) == "waiting 0"
-    assert time.monotonic() - begun < 0.2 + 4.0  # a second, and what a busy machine takes to end an interpreter
+    assert (
+        time.monotonic() - begun < 0.2 + 4.0
+    )  # a second, and the time that a busy machine takes to end an interpreter
 
 
 @pytest.mark.parametrize("kind", ["in_loop", "in_thread", "in_process"])

@@ -20,8 +20,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from fifoq.queue import Call, Conflict, Full
-from fifoq.record import Extension, JobSpec, Lease, Settlement, Succeed
+from fifoq.queue import Conflict, Full
+from fifoq.record import Extension, JobSpec, Lease
+from fifoq.testing import AsyncDriver
 from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
 from fifoq_sqlite import SqliteBackend
 from fifoq_sqlite.session import Session
@@ -62,27 +63,16 @@ class Points:
         Writer._acknowledge = watched_acknowledge
 
 
-class Caller:
-    """Numbered calls of this process."""
-
-    def __init__(self, name: str) -> None:
-        self._caller, self._number = f"{name}-{os.getpid()}", 0
-
-    def call(self) -> Call:
-        self._number += 1
-        return Call(self._caller, self._number)
-
-
 async def work(url: str, log: FileLog, name: str, points: Points) -> None:
     backend = SqliteBackend(url)
     await backend.open()
-    queue, caller = backend.queue(QUEUE), Caller(name)
+    driver = AsyncDriver(backend.queue(QUEUE), caller=f"{name}-{os.getpid()}", retain=10**12)
     while True:
         points.reach("before claim")
-        claimed = await queue.claim(caller.call(), name, random.randint(1, 4), LEASE, ["task"])
+        claimed = await driver.claim_reply(random.randint(1, 4), worker=name, lease=LEASE)
         points.reach("after claim")
         if not claimed.leases:
-            await queue.wait(0.2 if claimed.next_timer is None else min(0.2, claimed.next_timer / 1e6))
+            await driver.queue.wait(0.2 if claimed.next_timer is None else min(0.2, claimed.next_timer / 1e6))
             continue
         for lease in claimed.leases:
             _begin(log, name, lease)
@@ -90,11 +80,10 @@ async def work(url: str, log: FileLog, name: str, points: Points) -> None:
             log.write(Effect(stamp(), QUEUE, lease.spec.id, lease.fence))
             log.write(Ended(stamp(), QUEUE, lease.spec.id, lease.fence, How.RETURNED))
         points.reach("before extend")
-        await queue.extend([Extension(one.spec.id, one.token, LEASE, b"half") for one in claimed.leases])
+        await driver.queue.extend([Extension(one.spec.id, one.token, LEASE, b"half") for one in claimed.leases])
         points.reach("before settle")
         asked_at = stamp()
-        settlements = [Settlement(one.spec.id, one.token, Succeed(b"", 10**12)) for one in claimed.leases]
-        states = await queue.settle(caller.call(), settlements)
+        states = await driver.succeed_all(*claimed.leases)
         for one, state in zip(claimed.leases, states, strict=True):
             log.write(Settled(stamp(), QUEUE, one.spec.id, one.fence, asked_at, state))
         points.reach("after settle")
@@ -108,13 +97,13 @@ def _begin(log: FileLog, name: str, lease: Lease) -> None:
 async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, points: Points) -> None:
     backend = SqliteBackend(url)
     await backend.open()
-    queue, caller = backend.queue(QUEUE), Caller(name)
+    driver = AsyncDriver(backend.queue(QUEUE), caller=f"{name}-{os.getpid()}", retain=10**12)
 
     async def put(number: int) -> None:
         id, key = f"{name}-{number}", f"k{number % keys}"
         log.write(Asked(stamp(), QUEUE, id, key, name, number))
         points.reach("before put")
-        (reply,) = await queue.put(caller.call(), [[JobSpec(id, "task", b"x" * 50, key, retain=10**12)]])
+        reply = await driver.put_reply(JobSpec(id, "task", b"x" * 50, key, retain=10**12))
         points.reach("after put")
         assert not isinstance(reply, Full | Conflict), reply
         (receipt,) = reply

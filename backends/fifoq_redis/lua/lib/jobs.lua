@@ -1,11 +1,15 @@
--- Jobs: read once, changed here, written at the end. What was put is kept beside and unread; what was returned stands
--- in the record as it was sent, unread too.
+-- Jobs, their timers and their retention.
+
+-- ---- jobs ----
+
+-- A job is read once in a call, changed in memory, and written at the end. Its spec is stored beside it, its result in
+-- its record; both are never decoded here.
 
 local jobs, touched
 
 at_begin(function() jobs, touched = {}, {} end)
 
--- Most jobs are plain: the second half of the record is there only if anything in it says something.
+-- Most jobs are plain: the second half of a record is stored only if a field of it is set.
 local function decode(id, packed)
   local state, priority, entry, seq, attempt, created, started, lease, asked, task, key, value, token, worker, is_plain,
         crashes, due, held, expires, finished, kept, retain, cancel, halted, result, has_error, has_progress,
@@ -40,7 +44,7 @@ local function encode(job)
   )
 end
 
--- The job with that id as it will be, false for none.
+-- Return the job with that id, changes of this call included; false for none.
 local function find_job(id)
   local job = jobs[id]
   if job ~= nil then return job end
@@ -50,12 +54,12 @@ local function find_job(id)
   return false
 end
 
--- A job that must be there: something else refers to it.
+-- Return a job that must exist, since an index refers to it.
 local function get_job(id)
-  return find_job(id) or error({err = 'CORRUPT nothing is kept of job ' .. id .. ', which is due or in line'})
+  return find_job(id) or error({err = 'CORRUPT job ' .. id .. ' is due or in line, and has no record'})
 end
 
--- Read many at once.
+-- Read many jobs with one command.
 local function read_jobs(ids)
   local missing, count = {}, 0
   for _, id in ipairs(ids) do
@@ -77,24 +81,25 @@ end
 local function write_jobs()
   for id in pairs(touched) do
     local job = jobs[id]
-    fill(JOBS, id, job and encode(job))
+    set_field(JOBS, id, job and encode(job))
   end
   touched = {}
 end
 
--- Among equal times the entry decides, and fixed width makes bytes compare as numbers.
-local function slip_of(job)
+-- Return the member of TIMERS of a job: among equal times the entry decides, and fixed width makes bytes compare as
+-- numbers.
+local function timer_member(job)
   return struct.pack('>I6', job.entry) .. job.id
 end
 
--- 7 bytes hold (9 - priority) * PRIORITY + seq.
+-- A score is (9 - priority) * PRIORITY + seq, in 7 bytes.
 local PRIORITY = 281474976710656
 
 local function score_of(job)
   return struct.pack('>I7', (9 - job.priority) * PRIORITY + job.seq)
 end
 
--- Whether READY may not show it while it waits.
+-- Return whether a waiting job may be missing from READY.
 local function may_be_hidden(job)
   return job.key or job.value or job.due
 end
@@ -102,19 +107,19 @@ end
 local function drop_extra(job, flag, extra)
   if job[flag] then
     job[flag] = false
-    fill(extra, job.id, false)
+    set_field(extra, job.id, false)
   end
 end
 
 local function keep_extra(job, flag, extra, value)
   job[flag] = true
-  fill(extra, job.id, value)
+  set_field(extra, job.id, value)
 end
 
--- The job as it is shown: the array that a Record is made of.
+-- Return the job as the array of a Record.
 local function show_job(job)
   local spec = field_of(SPECS, job.id)
-  if not spec then error({err = 'CORRUPT nothing is kept of the call of job ' .. job.id}) end
+  if not spec then error({err = 'CORRUPT job ' .. job.id .. ' has no spec'}) end
   local function extra(flag, fields)
     return job[flag] and field_of(fields, job.id) or NONE
   end
@@ -127,17 +132,18 @@ local function show_job(job)
   })
 end
 
--- Timers: when time changes each job next.
---
--- The first of all is written in the book: a call looks for it only if a timer that was there was moved or taken out.
+-- ---- timers ----
+
+-- The first of all timers is stored with the counters: a call reads TIMERS for it only if a stored timer was moved or
+-- removed.
 
 local earliest, soonest, moved
 
 at_begin(function() earliest, soonest, moved = nil, nil, false end)
 
--- Let time change a job then that had no timer.
+-- Set the timer of a job that has none.
 local function add_timer(job, at)
-  place(TIMERS, slip_of(job), at)
+  set_score(TIMERS, timer_member(job), at)
   if not earliest or at < earliest then earliest = at end
 end
 
@@ -148,10 +154,10 @@ end
 
 local function drop_timer(job)
   moved = true
-  remove(TIMERS, slip_of(job))
+  remove(TIMERS, timer_member(job))
 end
 
--- That of a job that waits. Who sleeps until the next timer it was told of must hear of an earlier one.
+-- Set the timer of a waiting job. A worker sleeps until the first timer of its last claim: an earlier one wakes it.
 local function set_timer(job)
   local at = job.due
   if job.expires and (not at or job.expires < at) then at = job.expires end
@@ -161,70 +167,72 @@ local function set_timer(job)
 end
 
 local function note_first_timer()
-  write_places(TIMERS)
+  write_scores(TIMERS)
   if moved then
-    book.first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]) or false
-  elseif earliest and (not book.first or earliest < book.first) then
-    book.first = earliest
+    queue.first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]) or false
+  elseif earliest and (not queue.first or earliest < queue.first) then
+    queue.first = earliest
   end
   earliest, moved = nil, false
 end
 
--- How long ended jobs are kept. Those that end in one call, and are kept for as long, are one member of ENDS: a sorted
--- set with one for each job costs a tenth of a drain. One that failed may be requeued, so it is a member of its own.
+-- ---- retention ----
 
-local keep_until, requeued, write_kept, take_over
+-- Jobs that end in one call, with the same retention, are one member of ENDS: a member for each job costs a tenth of a
+-- drain. A failed job may be requeued, so it is a member of its own.
+
+local keep_until, requeued, write_kept, take_expired
 do
-  -- Entries and ids of those that end in this call, by until when they are kept.
-  local together
+  -- Entries and ids of the jobs that end in this call, by the end of their retention.
+  local ended_together
 
-  at_begin(function() together = {} end)
+  at_begin(function() ended_together = {} end)
 
-  local function alone(job)
+  local function single_member(job)
     return pack(job.entry, job.id)
   end
 
   function keep_until(job, at)
     job.kept = at
-    if job.state == FAILED then return place(ENDS, alone(job), at) end
-    local own = together[at]
+    if job.state == FAILED then return set_score(ENDS, single_member(job), at) end
+    local own = ended_together[at]
     if not own then
       own = {}
-      together[at] = own
+      ended_together[at] = own
     end
     own[#own + 1] = job.entry
     own[#own + 1] = job.id
   end
 
   function requeued(job)
-    remove(ENDS, alone(job))
+    remove(ENDS, single_member(job))
     job.kept = nil
   end
 
   function write_kept()
-    for at, slips in pairs(together) do
-      for first = 1, #slips, PART do
-        place(ENDS, pack(unpack(slips, first, math.min(first + PART - 1, #slips))), at)
+    for at, entries in pairs(ended_together) do
+      for first = 1, #entries, PART do
+        set_score(ENDS, pack(unpack(entries, first, math.min(first + PART - 1, #entries))), at)
       end
     end
-    together = {}
+    ended_together = {}
   end
 
-  -- Those of some members, by entry.
+  -- Return the jobs of some members, by entry.
   local function jobs_of(members)
     local jobs = {}
     for _, member in ipairs(members) do
-      local slips = {unpack_all(member)}
-      for index = 1, #slips, 2 do
-        jobs[#jobs + 1] = {entry = slips[index], id = slips[index + 1], member = member}
+      local entries = {unpack_all(member)}
+      for index = 1, #entries, 2 do
+        jobs[#jobs + 1] = {entry = entries[index], id = entries[index + 1], member = member}
       end
     end
     table.sort(jobs, function(a, b) return a.entry < b.entry end)
     return jobs
   end
 
-  -- Take out those of all members of one time, and add them to `ids`, up to `limit` of these. What is left of a member
-  -- is kept.
+  -- Take the jobs of all members of one time out of ENDS, and add them to `ids`, up to `limit` of these. The rest of a
+  -- member is stored again.
   local function take_until(at, members, ids, limit)
     local opened, rest = {}, {}
     for _, job in ipairs(jobs_of(members)) do
@@ -237,11 +245,11 @@ do
         rest[#rest + 1] = job.id
       end
     end
-    if rest[1] then together[tonumber(at)] = rest end
+    if rest[1] then ended_together[tonumber(at)] = rest end
   end
 
-  -- Take out the first whose time is over, by time and entry, so many at most; return their ids.
-  function take_over(limit)
+  -- Take the first `limit` jobs whose retention is over out of ENDS, by time and entry; return their ids.
+  function take_expired(limit)
     local ids, index = {}, 1
     local over = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
     while index < #over and #ids < limit do
@@ -250,7 +258,7 @@ do
         members[#members + 1] = over[index]
         index = index + 2
       end
-      -- Of the last time there may be more than were read, and earlier ones among them.
+      -- The last time may have more members than were read, with earlier entries among them.
       if index > #over and #over == 2 * limit then members = call('ZRANGEBYSCORE', ENDS, at, at) end
       take_until(at, members, ids, limit)
     end

@@ -1,19 +1,22 @@
--- What may be claimed. READY has, by task, the offered jobs without a value and, of each open value, the first.
---
--- That is all the parking and waking there is: a job that is blocked, backing off or over its value's limit is not in
--- there; one whose task or queue is shut is never looked at.
+-- Ready jobs, the lines of keys, the transitions of jobs, and timers that fire.
+
+-- ---- ready jobs ----
+
+-- READY has, by task, the offered jobs without a value and the first offer of each open value. A job that is blocked,
+-- backing off or over its value's limit is not in READY; jobs of a closed task or queue are never read.
 
 local values, changed_values
--- How many jobs of each task have become claimable; by '', how many slots and timers changed what may be.
+-- The number of jobs of each task that became claimable in this call; by '', the slots and timers that may have made
+-- one claimable.
 local offered
 
 at_begin(function() values, changed_values, offered = {}, {}, {} end)
 
-local function stir()
+local function note_opening()
   offered[''] = (offered[''] or 0) + 1
 end
 
--- The gate of a value of a task, about to be changed.
+-- Return the gate of a value of a task, to be changed.
 local function value_of(task, value)
   local name = task .. '\0' .. value
   local gate = values[name]
@@ -27,16 +30,16 @@ local function value_of(task, value)
   return gate
 end
 
--- Stand in READY at the score of the first offer, if open, or not at all. Returns its place there.
+-- Put the first offer of a value's gate into READY if the gate is open, or take it out. Return its member there.
 local function show_value(gate)
   local first, limit = first_of(OFFERS, gate.name, 1)[1], gate_of(gate.task).value_limit
   local shown = first and (not limit or gate.running < limit) and string.sub(first, #gate.name + 2)
   if shown ~= gate.shown then
     if gate.shown then remove(READY, gate.task .. '\0' .. gate.shown) end
-    if shown then place(READY, gate.task .. '\0' .. shown, 0) end
+    if shown then set_score(READY, gate.task .. '\0' .. shown, 0) end
     gate.shown = shown or false
   end
-  fill(VALUES, gate.name, (first or gate.running > 0) and pack(gate.running, gate.shown))
+  set_field(VALUES, gate.name, (first or gate.running > 0) and pack(gate.running, gate.shown))
   changed_values[gate] = nil
   return gate.shown
 end
@@ -47,15 +50,15 @@ end
 
 local function offer(job)
   if job.value then
-    place(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id, 0)
+    set_score(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id, 0)
     value_of(job.task, job.value)
   else
-    place(READY, job.task .. '\0' .. score_of(job) .. job.id, 0)
+    set_score(READY, job.task .. '\0' .. score_of(job) .. job.id, 0)
   end
   offered[job.task] = (offered[job.task] or 0) + 1
 end
 
--- Take the job out, if it is offered. It holds no slot.
+-- Withdraw a job, if it is offered. It holds no slot.
 local function withdraw(job)
   if job.value then
     remove(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
@@ -65,7 +68,7 @@ local function withdraw(job)
   end
 end
 
--- Take back the slots that a lease held.
+-- Free the slots that a lease held.
 local function free(job)
   local own, gate = gate_of(''), gate_of(job.task)
   own.running, own.changed = own.running - 1, true
@@ -74,30 +77,31 @@ local function free(job)
     local value = value_of(job.task, job.value)
     value.running = value.running - 1
   end
-  if own.limit or gate.limit or gate.value_limit then stir() end
+  if own.limit or gate.limit or gate.value_limit then note_opening() end
 end
 
--- The line of each key: its live jobs by seq. Only the first may be offered.
---
--- Who stands first is asked once, after all that a call does to a key: `face` collects the keys, `face_all` asks.
+-- ---- lines ----
 
-local faces, any_paused, any_blocked
+-- The line of a key is its live jobs by seq. Only its head may be offered. Heads are read once, after all changes of a
+-- call: `offer_head` collects the keys, `offer_heads` offers their heads.
 
-at_begin(function() faces, any_paused, any_blocked = {}, nil, nil end)
+local changed_lines, any_paused, any_blocked
 
-local function standing(job)
+at_begin(function() changed_lines, any_paused, any_blocked = {}, nil, nil end)
+
+local function line_member(job)
   return job.key .. '\0' .. struct.pack('>I6', job.seq) .. job.id
 end
 
--- The id of who stands first in the line of a key; nil if nobody does.
+-- Return the id of the head of a line; nil if the line is empty.
 local function head_of(key)
   local first = first_of(LINES, key, 1)[1]
   return first and string.sub(first, #key + 8)
 end
 
--- `departed`: the first may be a job that this call has not seen yet.
-local function face(key, departed)
-  faces[key] = faces[key] or departed or false
+-- Have the head of a line offered at the end of the call. `departed`: the call may not have read that head yet.
+local function offer_head(key, departed)
+  changed_lines[key] = changed_lines[key] or departed or false
 end
 
 local function paused_since(key)
@@ -105,7 +109,7 @@ local function paused_since(key)
   return any_paused and tonumber(field_of(PAUSED, key)) or nil
 end
 
--- Why the first of a line may not be claimed, and since when; nil if it may, or only a lease or a gate is in the way.
+-- Return why the head of a line may not be claimed, and since when; nil if only a lease or a gate prevents it.
 local function why_blocked(key, head)
   if head and head.halted then return 'halted', head.finished end
   local since = paused_since(key)
@@ -117,22 +121,22 @@ local function may_run(job)
   return job.state == WAITS and not job.due and not (job.key and paused_since(job.key))
 end
 
-local function mark(key, head)
+local function mark_blocked(key, head)
   if any_blocked == nil then any_blocked = call('EXISTS', BLOCKED) > 0 end
   local _, since = why_blocked(key, head)
   if since then
-    place(BLOCKED, key, since)
+    set_score(BLOCKED, key, since)
     any_blocked = true
   elseif any_blocked then
     remove(BLOCKED, key)
   end
 end
 
-local function heads_of_faces()
+local function changed_heads()
   local heads, unread = {}, {}
-  for key, departed in pairs(faces) do
+  for key, departed in pairs(changed_lines) do
     local id = head_of(key)
-    -- A job that stood first before, and that nothing was done to, is as it was.
+    -- A head that was the head before, and was not changed by this call, is offered or blocked as before.
     if not id or departed or jobs[id] then
       heads[key] = id or false
       if id then unread[#unread + 1] = id end
@@ -142,44 +146,44 @@ local function heads_of_faces()
   return heads
 end
 
-local function face_all()
-  if not next(faces) then return end
-  local heads = heads_of_faces()
-  faces = {}
+local function offer_heads()
+  if not next(changed_lines) then return end
+  local heads = changed_heads()
+  changed_lines = {}
   for key, id in pairs(heads) do
     local head = id and get_job(id)
     if head and may_run(head) then offer(head) end
-    mark(key, head)
+    mark_blocked(key, head)
   end
 end
 
--- The moves that every verb is made of: into the line, back to it, out of it.
+-- ---- transitions ----
 
--- Tell who waits for the end of a job, with its last record: it may be gone by the time they look.
-local function tell_watchers(job)
-  local watchers = book.watched > 0 and call('HGET', WATCHED, job.id)
+-- Notify the waiters for the end of a job, with its last record: the job may be removed before they query it.
+local function notify_finished(job)
+  local watchers = queue.awaited > 0 and call('HGET', AWAITED, job.id)
   if not watchers then return end
-  call('HDEL', WATCHED, job.id)
-  book.watched = book.watched - 1
-  local message = 'e' .. BOOK .. '\0' .. job.id .. '\0' .. show_job(job)
+  call('HDEL', AWAITED, job.id)
+  queue.awaited = queue.awaited - 1
+  local message = 'e' .. STATE .. '\0' .. job.id .. '\0' .. show_job(job)
   for channel in string.gmatch(watchers, '%S+') do call('PUBLISH', channel, message) end
 end
 
--- Let it be claimed if it may: something that held it back is gone.
-local function come_forward(job)
+-- Offer a job that may run now, since its delay, back-off or lease has ended.
+local function offer_if_ready(job)
   if job.key then
-    face(job.key)
+    offer_head(job.key)
   elseif may_run(job) then
     offer(job)
   end
 end
 
--- Let a waiting job stand at the end of the line.
+-- Put a waiting job at the end of the line.
 local function arrive(job, seq)
   job.seq = seq
-  if may_be_hidden(job) then place(WAITING, job.id, seq) end
-  if job.key then place(LINES, standing(job), 0) end
-  come_forward(job)
+  if may_be_hidden(job) then set_score(WAITING, job.id, seq) end
+  if job.key then set_score(LINES, line_member(job), 0) end
+  offer_if_ready(job)
 end
 
 local function end_lease(job)
@@ -188,7 +192,7 @@ local function end_lease(job)
   free(job)
 end
 
--- Let a running job wait again, at its place.
+-- Return a running job to waiting, at its place.
 local function put_back(job, after)
   job.state = WAITS
   end_lease(job)
@@ -196,30 +200,30 @@ local function put_back(job, after)
     job.due, job.held = now + after, now
     set_timer(job)
   end
-  if may_be_hidden(job) then place(WAITING, job.id, job.seq) end
-  come_forward(job)
+  if may_be_hidden(job) then set_score(WAITING, job.id, job.seq) end
+  offer_if_ready(job)
   touch(job)
 end
 
--- Forget an ended job.
+-- Remove an ended job.
 local function forget(job)
   drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
-  fill(SPECS, job.id, false)
+  set_field(SPECS, job.id, false)
   remove(ENTRIES, job.id)
   count(job.state, -1)
-  book.purged = book.purged + 1
+  queue.purged = queue.purged + 1
   touch(job)
   jobs[job.id] = false
 end
 
--- Give up the key and the unique text of an ended job, and count what it is kept for from now.
+-- Free the key and the unique text of an ended job, and start its retention.
 local function leave(job)
   if job.key and job.seq then
-    remove(LINES, standing(job))
-    face(job.key, true)
+    remove(LINES, line_member(job))
+    offer_head(job.key, true)
   end
-  if job.unique then fill(UNIQUES, job.unique, false) end
+  if job.unique then set_field(UNIQUES, job.unique, false) end
   if job.retain > 0 then
     keep_until(job, now + job.retain)
   else
@@ -238,7 +242,7 @@ local function stop_waiting(job, before)
   job.due, job.expires = nil, nil
 end
 
--- The job is over. One that is kept for no time leaves at once; a halted one keeps its key.
+-- End a job. One without retention is removed at once; a halted one keeps its key.
 local function finish(job, state, retain)
   local before = job.state
   job.state, job.finished, job.cancel = state, now, false
@@ -247,11 +251,13 @@ local function finish(job, state, retain)
   count(state, 1)
   job.retain = math.max(job.asked, retain)
   touch(job)
-  tell_watchers(job)
-  if job.halted then face(job.key) else leave(job) end
+  notify_finished(job)
+  if job.halted then offer_head(job.key) else leave(job) end
 end
 
--- What time alone does to jobs: put and claim begin with it.
+-- ---- timers that fire ----
+
+-- Put and claim fire the due timers first.
 
 local function fall_due(job)
   job.due = nil
@@ -263,7 +269,7 @@ local function fall_due(job)
     arrive(job, next_number())
   else
     if not may_be_hidden(job) then remove(WAITING, job.id) end
-    come_forward(job)
+    offer_if_ready(job)
   end
 end
 
@@ -281,10 +287,10 @@ end
 
 -- Fire the timers that are due, by (time, entry), at most MAX_TIMERS.
 local function fire()
-  if not book.first or book.first > now then return end
+  if not queue.first or queue.first > now then return end
   local due = call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, MAX_TIMERS)
   local ids = {}
-  for index, slip in ipairs(due) do ids[index] = string.sub(slip, 7) end
+  for index, member in ipairs(due) do ids[index] = string.sub(member, 7) end
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = get_job(id)

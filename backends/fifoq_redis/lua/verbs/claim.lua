@@ -1,22 +1,24 @@
+-- The verbs of workers: claim, settle, extend; listen and pass_on, for waiting.
+
 do -- claim
 -- claim: end the leases of a settle that was called together with it, if any; lease up to n jobs, n times the best
 -- claimable one of the known tasks.
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks · 8 the channel of who asks, or ''
---       9 the tasks between zero bytes · 10 who is at the channel: 'wait' waits for more, 'again' too, and may be in
---       WAITERS, 'leave' does not wait, and may be in WAITERS · 11 for how many jobs, these counted, its next claim may
---       be made ahead · 12 13 14 what settle is told as its 2 3 4
+-- KEYS  all of the queue
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 worker · 5 n · 6 lease · 7 tasks · 8 the worker's channel, or ''
+--       9 the tasks between zero bytes · 10 'wait': register the worker as a waiter if it got fewer than n; 'again': as
+--       'wait', it may be in WAITERS; 'leave': it does not wait, and may be in WAITERS · 11 for how many jobs, these
+--       counted, its next claim may be made ahead · 12 13 14 ARGV 2 3 4 of settle
 -- BLOBS as settle's
--- gives msgpack: the leases (each the job as it was sent, fence, entry, seq, attempt, crashes, created), the time, the
+-- gives msgpack: the leases (each the job's spec as it was sent, fence, entry, seq, attempt, crashes, created), the time, the
 --       time until a timer or a token, or nil, and the version of the queue. With a settle its reply and this one; or
---       nil and nothing done, if one of the two is a repeat: each has to come by itself then.
+--       nil and nothing done, if one of the two is a repeat: each has to be called by itself then.
 
 local SETTLE = 12
 
 local function claim(tasks)
   local n, channel, stay = ARGV[5], ARGV[8], ARGV[10]
-  asking = ARGV[2]
+  claiming = ARGV[2]
   fire()
   local count, shown = take_jobs(tasks, n, ARGV[2], ARGV[3], ARGV[4], ARGV[6])
   end_change()
@@ -31,7 +33,7 @@ end
 verb('claim', 'allow-oom', 7, function(tasks)
   local with_settle = ARGV[SETTLE] ~= nil
   local reply = recall_claim(ARGV[2], ARGV[3])
-  if with_settle and (reply or recall('settle', ARGV[SETTLE], ARGV[SETTLE + 1]) or book.schema == 0) then
+  if with_settle and (reply or recall('settle', ARGV[SETTLE], ARGV[SETTLE + 1]) or queue.schema == 0) then
     return NONE
   end
   if reply then return reply end
@@ -48,7 +50,7 @@ end
 do -- settle
 -- settle: end leases, in order.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 caller · 3 number · 4 settlements ({id, token, kind, retain, and for 'f' halt, for 'c'
 --       the reason, for 'r' and 'l' after})
 -- BLOBS 2… the results and errors of kinds 's', 'f' and 'r', in order
@@ -72,7 +74,7 @@ end
 do -- extend
 -- extend: hold leases for longer, and store progress.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 extensions ({id, token, lease, has progress})
 -- BLOBS 2… the progress of those
 -- gives one character for each: h (held), c (cancel requested), l (lost)
@@ -104,33 +106,33 @@ end)
 end
 
 do -- listen
--- listen: be told of the next job that may be claimed, or given it, unless something has changed already.
+-- listen: register a waiter for the next claimable job, unless the queue has changed already.
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 the channel of who listens · 3 the version that it has seen · 4 the tasks that it knows,
+-- KEYS  all of the queue
+-- ARGV  1 test clock or '' · 2 the waiter's channel · 3 the version that it has seen · 4 the tasks that it knows,
 --       each between zero bytes, or '' for all · 5 for how many jobs its next claim may be made ahead · and of that
 --       claim 6 the caller · 7 the number · 8 the worker · 9 the lease
--- gives the version of the queue: the caller listens if it is the one that it has seen; -1: that claim has been made
+-- gives the version of the queue: the waiter is registered if it has seen this one; -1: that claim has been made
 
 verb('listen', 'allow-oom', nil, function()
-  tell_time(ARGV[1])
+  read_time(ARGV[1])
   local most = ARGV[5]
   if most > 0 and recall_claim(ARGV[6], ARGV[7]) then return -1 end
-  if book.version == ARGV[3] then wait_at(ARGV[2], ARGV[4], most, unpack(ARGV, 6, 9)) end
-  return book.version
+  if queue.version == ARGV[3] then wait_at(ARGV[2], ARGV[4], most, unpack(ARGV, 6, 9)) end
+  return queue.version
 end)
 end
 
 do -- pass_on
--- pass_on: tell somebody else that there may be something to claim. Who was told did not listen any more.
+-- pass_on: notify another waiter of a claimable job. The backend that was notified has no waiter any more.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or ''
 -- gives nothing
 
 verb('pass_on', 'allow-oom', nil, function()
   if begin(ARGV[1], false) then
-    stir()
+    note_opening()
     end_change()
   end
 end)

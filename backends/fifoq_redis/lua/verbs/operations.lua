@@ -1,5 +1,7 @@
+-- The verbs of operators: cancel, requeue, skip, configure, purge.
+
 do
--- What cancel, requeue and skip have in common: each job of a list is changed or not, and the reply says which.
+-- cancel, requeue and skip change the jobs of a list or leave them; the reply has which.
 
 local function changed_reply(job, changed, conflict)
   return array(3) .. pack(job and job.state, changed, conflict)
@@ -25,11 +27,11 @@ local function change_jobs(change)
 end
 
 do -- cancel
--- cancel: end what waits; ask for it if it runs.
+-- cancel: cancel waiting jobs; request it of running ones.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 ids · 3 reason
--- gives as changing.lua says
+-- gives as change_jobs
 
 verb('cancel', 'allow-oom', nil, function()
   return change_jobs(function(job)
@@ -49,9 +51,9 @@ end
 do -- requeue
 -- requeue: put failed jobs back: halted ones at their place, any other at the end of the line.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 ids
--- gives as changing.lua says
+-- gives as change_jobs
 
 local function forget_tries(job)
   job.state, job.halted, job.attempt, job.crashes = WAITS, false, 0, 0
@@ -65,15 +67,15 @@ verb('requeue', 'allow-oom', nil, function()
     if job.state ~= FAILED then return false end
     local halted, holder = job.halted, job.unique and field_of(UNIQUES, job.unique)
     if not halted and holder then return false, holder end
-    if job.unique then fill(UNIQUES, job.unique, job.id) end
+    if job.unique then set_field(UNIQUES, job.unique, job.id) end
     requeued(job)
     forget_tries(job)
     count(FAILED, -1)
     count_live(job.task, 1)
     touch(job)
     if halted then
-      place(WAITING, job.id, job.seq)
-      come_forward(job)
+      set_score(WAITING, job.id, job.seq)
+      offer_if_ready(job)
     else
       arrive(job, next_number())
     end
@@ -85,9 +87,9 @@ end
 do -- skip
 -- skip: let the keys of halted jobs go on without them.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 ids
--- gives as changing.lua says
+-- gives as change_jobs
 
 verb('skip', 'allow-oom', nil, function()
   return change_jobs(function(job)
@@ -103,13 +105,13 @@ end
 do -- configure
 -- configure: apply settings, in order. The queue is made if there is none.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 settings ({kind, task ('' is the queue), key or nil, values or false}; kinds are
 --       'declare', 'override', 'pause', 'resume'; values {limit, value limit, capacity, interval, burst}, false for
 --       none)
 -- gives whether the queue was made, 1 or 0
 
--- O(values), if the width of those changed.
+-- Put a gate's settings in force: O(values) if their width changed.
 local function put_settings_in_force(gate)
   local before = gate.value_limit
   put_in_force(gate)
@@ -125,18 +127,18 @@ end
 
 local function pause_key(key)
   if paused_since(key) then return end
-  fill(PAUSED, key, now)
+  set_field(PAUSED, key, now)
   any_paused = true
   local id = head_of(key)
   local head = id and get_job(id)
   if head and head.state == WAITS then withdraw(head) end
-  face(key, true)
+  offer_head(key, true)
 end
 
 local function resume_key(key)
   if not paused_since(key) then return end
-  fill(PAUSED, key, false)
-  face(key, true)
+  set_field(PAUSED, key, false)
+  offer_head(key, true)
 end
 
 local KINDS = {
@@ -157,31 +159,31 @@ local KINDS = {
 }
 
 verb('configure', 'allow-oom', nil, function()
-  local made = book.schema == 0
+  local made = queue.schema == 0
   begin(ARGV[1], true)
   for _, setting in ipairs(ARGV[2]) do
     local kind, task, key, values = unpack(setting, 1, 4)
     KINDS[kind](gate_of(task), key, values)
-    face_all()
+    offer_heads()
   end
-  stir()
+  note_opening()
   end_change()
   return made and 1 or 0
 end)
 end
 
 do -- purge
--- purge: remove ended jobs whose time is over, and replies that nobody will ask for any more.
+-- purge: remove ended jobs whose retention is over, and old replies.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or '' · 2 how many jobs at most
 -- gives how many jobs
 
--- What was told so long ago that nobody will ask for it again.
+-- Remove replies older than KEEP_REPLY: no caller repeats a call after so long.
 local function forget_replies(limit)
   local old = call('ZRANGEBYSCORE', CALLERS, '-inf', now - KEEP_REPLY - LATE, 'LIMIT', 0, limit)
   if #old > 0 then
-    call('HDEL', BOOK, unpack(old))
+    call('HDEL', STATE, unpack(old))
     call('ZREM', CALLERS, unpack(old))
   end
 end
@@ -190,7 +192,7 @@ verb('purge', 'allow-oom', nil, function()
   local there = begin(ARGV[1], false)
   forget_replies(MAX_TIMERS)
   if not there then return 0 end
-  local ids = take_over(ARGV[2])
+  local ids = take_expired(ARGV[2])
   read_jobs(ids)
   for _, id in ipairs(ids) do forget(get_job(id)) end
   end_change()

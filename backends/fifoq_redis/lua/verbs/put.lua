@@ -1,9 +1,11 @@
+-- The verb of producers: put.
+
 do -- put
 -- put: enter batches of jobs, each as a whole or not at all.
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks · 5 sizes of the batches · 6 the channel to which some
---       of their ends are to be told, or '' · 7 the ids of those
+-- KEYS  all of the queue
+-- ARGV  1 test clock or '' · 2 caller · 3 number · 4 their tasks · 5 sizes of the batches · 6 the channel that
+--       is to be notified of some of their ends, or '' · 7 the ids of those
 -- BLOBS 2… the jobs (msgpack: id, task, key, value, priority, delay, in line, expires, unique, retain, owner; then
 --       payload and meta, never read here)
 -- gives msgpack: whether the queue was made; by batch nil (all created), {'r', id, created, …}, {'c', id} (conflict) or
@@ -12,7 +14,7 @@ do -- put
 local LAST_READ = 11
 local FIRST = 2
 
--- A job as it will be kept once it is entered.
+-- Return the record of a new job.
 local function new_job(blob)
   local _, id, task, key, value, priority, delay, in_line, expires, unique, retain, owner =
     cmsgpack.unpack_limit(blob, LAST_READ, 1)
@@ -24,7 +26,7 @@ local function new_job(blob)
   }
 end
 
--- The payload in a job as it was sent, still encoded.
+-- Return the payload of a job as it was sent, still encoded.
 local function payload(blob)
   local start = cmsgpack.unpack_limit(blob, LAST_READ, 1) + 1
   local kind, length, width = string.byte(blob, start), nil, nil
@@ -37,10 +39,10 @@ local function enter(job, blob)
   job.entry = next_number()
   jobs[job.id] = job
   touch(job)
-  fill(SPECS, job.id, blob)
-  place(ENTRIES, job.id, job.entry)
-  book.accepted = book.accepted + 1
-  if job.unique then fill(UNIQUES, job.unique, job.id) end
+  set_field(SPECS, job.id, blob)
+  set_score(ENTRIES, job.id, job.entry)
+  queue.accepted = queue.accepted + 1
+  if job.unique then set_field(UNIQUES, job.unique, job.id) end
   if job.due or job.expires then set_timer(job) end
   if job.state == SCHEDULED then count(SCHEDULED, 1) else arrive(job, job.entry) end
 end
@@ -52,7 +54,7 @@ local function refusal(task, asked)
   end
 end
 
--- The first capacity that does not hold them: the queue's, then the tasks' by name.
+-- Return the refusal by the first capacity that the jobs exceed: the queue's, then the tasks' by name; nil if they fit.
 local function full(asked, total)
   if total == 0 then return nil end
   local found, first = refusal('', total), nil
@@ -64,7 +66,7 @@ local function full(asked, total)
   return found
 end
 
--- Enter a job that stands alone, if nothing is against it; return the reply: a tenth less for a hundred of them.
+-- Enter a batch of one job, if no id or unique text is in the way; return the reply. It saves a tenth for a hundred.
 local function put_one(job, blob)
   if job.unique or find_job(job.id) then return nil end
   local refused = refusal('', 1) or refusal(job.task, 1)
@@ -75,12 +77,12 @@ local function put_one(job, blob)
 end
 
 -- Enter the jobs of BLOBS[first] to BLOBS[last], or none of them; return the reply.
-local function put_batch(news, first, last)
-  local one = first == last and put_one(news[first], BLOBS[first])
+local function put_batch(entering, first, last)
+  local one = first == last and put_one(entering[first], BLOBS[first])
   if one then return one end
   local fresh, texts, asked, others, created = {}, {}, {}, {}, 0
   for at = first, last do
-    local job = news[at]
+    local job = entering[at]
     local id, unique = job.id, job.unique
     local there = fresh[id] or find_job(id)
     if there then
@@ -98,41 +100,41 @@ local function put_batch(news, first, last)
   local refused = full(asked, created)
   if refused then return refused end
   for at = first, last do
-    local job = news[at]
+    local job = entering[at]
     if job.at then enter(job, BLOBS[at]) end
   end
   for task, number in pairs(asked) do count_live(task, number) end
   if created == last - first + 1 then return NONE end
   local receipts = {'r'}
   for at = first, last do
-    receipts[#receipts + 1] = others[at] or news[at].id
+    receipts[#receipts + 1] = others[at] or entering[at].id
     receipts[#receipts + 1] = not others[at]
   end
   return pack(receipts)
 end
 
--- Read all that are put at once: a hundred calls made together are as many batches.
+-- Read all jobs of the call with one command: a hundred calls made together are as many batches.
 local function new_jobs()
-  local news, ids = {}, {}
+  local entering, ids = {}, {}
   for at = FIRST, #BLOBS do
     local job = new_job(BLOBS[at])
-    news[at], ids[at - FIRST + 1] = job, job.id
+    entering[at], ids[at - FIRST + 1] = job, job.id
   end
   read_jobs(ids)
-  return news
+  return entering
 end
 
--- Whoever put it waits for its end, if this put created it.
-local function watch_new(news)
+-- Store the channel as a waiter for the ends of the given jobs that this put created.
+local function await_new(entering)
   local is_entered = {}
   for at = FIRST, #BLOBS do
-    local id = news[at].id
-    is_entered[id] = is_entered[id] or jobs[id] == news[at]
+    local id = entering[at].id
+    is_entered[id] = is_entered[id] or jobs[id] == entering[at]
   end
   for _, id in ipairs(ARGV[7]) do
     if is_entered[id] then
-      fill(WATCHED, id, ' ' .. ARGV[6])
-      book.watched = book.watched + 1
+      set_field(AWAITED, id, ' ' .. ARGV[6])
+      queue.awaited = queue.awaited + 1
     end
   end
 end
@@ -140,19 +142,19 @@ end
 verb('put', nil, 4, function()
   local reply = recall('put', ARGV[2], ARGV[3])
   if reply then return reply end
-  local made = book.schema == 0
+  local made = queue.schema == 0
   begin(ARGV[1], true)
   fire()
-  local news, replies, first = new_jobs(), {}, FIRST
+  local entering, replies, first = new_jobs(), {}, FIRST
   for index, size in ipairs(ARGV[5]) do
-    replies[index] = put_batch(news, first, first + size - 1)
+    replies[index] = put_batch(entering, first, first + size - 1)
     first = first + size
   end
-  if ARGV[6] ~= '' then watch_new(news) end
-  -- Kept now, it is written in one command with that to a claim made ahead.
-  local told = array(2) .. pack(made) .. array(#replies) .. table.concat(replies)
-  keep_reply('put', ARGV[2], ARGV[3], told)
+  if ARGV[6] ~= '' then await_new(entering) end
+  -- Stored now, it is written in one command with the reply to a claim made ahead.
+  local reply_now = array(2) .. pack(made) .. array(#replies) .. table.concat(replies)
+  keep_reply('put', ARGV[2], ARGV[3], reply_now)
   end_change()
-  return told
+  return reply_now
 end, {'put', 2})
 end

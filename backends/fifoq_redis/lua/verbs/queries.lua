@@ -1,27 +1,29 @@
+-- The verbs that look: watch, get, find, stats, blocked, audit.
+
 do -- watch
--- watch: the records of jobs that have ended; of the others, the end is told to a channel.
+-- watch: the records of jobs that have ended; for the others, register a channel to be notified of the end.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 ids · 2 the channel
 -- gives msgpack: by id its record, or false if it has not ended, or nil if there is no such job
 
 local function expect(id)
-  local watchers = call('HGET', WATCHED, id) or ''
+  local watchers = call('HGET', AWAITED, id) or ''
   if not string.find(' ' .. watchers .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then
-    book.watched = book.watched + call('HSET', WATCHED, id, watchers .. ' ' .. ARGV[2])
+    queue.awaited = queue.awaited + call('HSET', AWAITED, id, watchers .. ' ' .. ARGV[2])
   end
   return pack(false)
 end
 
 verb('watch', 'allow-oom', nil, function()
-  local ids, replies, before = ARGV[1], {}, book.watched
+  local ids, replies, before = ARGV[1], {}, queue.awaited
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)
     replies[index] = not job and NONE or job.state >= SUCCEEDED and show_job(job) or expect(id)
   end
-  if book.watched > before then
-    write_book()
+  if queue.awaited > before then
+    write_queue()
     write_all()
   end
   return array(#replies) .. table.concat(replies)
@@ -31,9 +33,9 @@ end
 do -- get
 -- get: the records of jobs.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 ids
--- gives msgpack: by id its record (jobs.lua, show_job), or nil
+-- gives msgpack: by id its record (show_job), or nil
 
 verb('get', 'no-writes', nil, function()
   local ids, records = ARGV[1], {}
@@ -49,7 +51,7 @@ end
 do -- find
 -- find: a page of records, in order of entry. Reads at most MAX_PAGE of them.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 cursor · 2 how many at most · 3 filter ({state, task, key, owner}, false for any)
 -- gives msgpack: the records, and the cursor behind them, or nil if there is no more
 
@@ -87,7 +89,7 @@ end
 do -- stats
 -- stats: the counts, in O(tasks, priorities in use, callers).
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 test clock or ''
 -- gives msgpack: scheduled, running, succeeded, failed, cancelled, purged, accepted, age of the oldest waiting or nil,
 --       and by gate {task, live, running, paused, declared, override}
@@ -98,7 +100,7 @@ local function look_at(seq, id)
   if id and (not first_seq or seq < first_seq) then first_seq, first_id = seq, id end
 end
 
--- READY has the jobs of a task by priority, and then by seq: the first of each is looked at.
+-- Look at the first job of each priority of a task in READY, which is in order of priority, then seq.
 local function look_at_ready(task)
   local start, last = task .. '\0', '(' .. task .. '\1'
   while true do
@@ -111,7 +113,7 @@ local function look_at_ready(task)
   end
 end
 
--- Since when the waiting job with the smallest seq is there; nil for none.
+-- Return when the waiting job with the smallest seq was created; nil for none.
 local function oldest_created()
   first_seq, first_id = nil, nil
   local hidden = call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')
@@ -123,33 +125,33 @@ local function oldest_created()
 end
 
 verb('stats', 'no-writes', nil, function()
-  tell_time(ARGV[1])
+  read_time(ARGV[1])
   local own, names, shown = gate_of(''), gate_names(), {}
-  for index, packed in ipairs(#names > 0 and read_fields(BOOK, names) or names) do
+  for index, packed in ipairs(#names > 0 and read_fields(STATE, names) or names) do
     local gate = read_gate(names[index], packed)
     shown[index] = pack({gate.task, gate.live, gate.running, gate.paused, gate.declared, gate.override})
   end
   local created = oldest_created()
   return array(2) .. array(8) .. pack(
-    book.scheduled, own.running, book.succeeded, book.failed, book.cancelled, book.purged, book.accepted,
+    queue.scheduled, own.running, queue.succeeded, queue.failed, queue.cancelled, queue.purged, queue.accepted,
     created and now - created
   ) .. array(#shown) .. table.concat(shown)
 end)
 end
 
 do -- blocked
--- blocked: a page of the blocked keys, those first that were blocked first.
+-- blocked: a page of the blocked keys, by since when they are blocked.
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  1 since when the last key shown is blocked, or '' · 2 that key · 3 how many at most
 -- gives msgpack: {key, id of its head or nil, reason, since}, …; and whether there is more
 
--- How many stand up to (since, key), whether or not that is still among them: a search among those of equal `since`.
+-- Return the rank behind (since, key), whether or not that key is still blocked.
 local function rank_behind(since, key)
   local first, last = call('ZCOUNT', BLOCKED, '-inf', '(' .. since), call('ZCOUNT', BLOCKED, '-inf', since)
   local marked = call('ZRANK', BLOCKED, key)
   if marked and call('ZSCORE', BLOCKED, key) == since then return marked + 1 end
-  -- It has left: those behind it are found by bytes, as the set is sorted.
+  -- The key is blocked no longer: search among those of equal `since`, which the set has in order of bytes.
   while first < last do
     local middle = math.floor((first + last) / 2)
     if is_less(key, call('ZRANGE', BLOCKED, middle, middle)[1]) then last = middle else first = middle + 1 end
@@ -172,11 +174,11 @@ end)
 end
 
 do -- audit
--- audit: all there is, as of one instant; O(n).
+-- audit: all stored data, as of one instant; O(n).
 --
--- KEYS  all of the queue (keys.lua)
+-- KEYS  all of the queue
 -- ARGV  none
--- gives by key, in their order, what HGETALL or ZRANGE WITHSCORES say of it
+-- gives by key, in their order, the reply of HGETALL or ZRANGE WITHSCORES
 
 verb('audit', 'no-writes', nil, function()
   local all = {}
