@@ -79,7 +79,7 @@ def history(tmp_path: Path) -> Path:
 @pytest.fixture
 def nursery(start: Any, url: str, history: Path) -> Iterator[Nursery]:
     log = FileLog(history)
-    process = start("nursery.py", url, history)
+    process = start("fork_server.py", url, history)
     nursery = Nursery(process, log)
     yield nursery
     for pid in nursery.running.values():
