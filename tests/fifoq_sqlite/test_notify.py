@@ -1,4 +1,4 @@
-"""Who waits is woken: on this loop, on another, in another process; and even if every hint is lost."""
+"""Waiters are woken: on this loop, on another, in another process; and even if every notification is lost."""
 
 import asyncio
 import os
@@ -16,145 +16,147 @@ from fifoq_sqlite.notify import Changes
 
 LONG = 30.0
 NEVER = 1_000
-"""Seconds between two looks: only a hint can wake."""
+"""Seconds between two polls: only a notification can wake."""
 
 
-class Waiter:
-    """Another process that waits."""
+class WaitingProcess:
+    """Another process that waits for changes or for the end of a job: `programs/wait.py`."""
 
     def __init__(self, process: Any) -> None:
-        self._process = process
+        self.process = process
 
-    def say(self, line: str) -> None:
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        assert self.hear() == "waiting"
+    def wait_for(self, target: str) -> None:
+        self.process.stdin.write(target + "\n")
+        self.process.stdin.flush()
+        assert self.read() == "waiting"
 
-    def hear(self) -> str:
-        return self._process.stdout.readline().strip()
+    def read(self) -> str:
+        return self.process.stdout.readline().strip()
 
 
 @pytest.fixture
-def waiter(start: Any, url: str, backend: SqliteBackend) -> Waiter:
-    return Waiter(start("wait.py", url, NEVER))
+def process(start: Any, url: str, backend: SqliteBackend) -> WaitingProcess:
+    return WaitingProcess(start("wait.py", url, NEVER))
 
 
-async def test_a_put_wakes_another_process(line: Any, waiter: Waiter) -> None:
-    waiter.say("change")
-    await line.put(spec())
-    assert await asyncio.to_thread(waiter.hear) == "True"
+async def test_a_put_wakes_another_process(driver: Any, process: WaitingProcess) -> None:
+    process.wait_for("change")
+    await driver.put(spec())
+    assert await asyncio.to_thread(process.read) == "True"
 
 
-async def test_a_settle_wakes_another_process_if_its_key_goes_on(line: Any, waiter: Waiter) -> None:
-    await line.put(spec("k"), spec("k"))
-    (lease,) = await line.leases()
-    waiter.say("change")
-    await line.succeed(lease)
-    assert await asyncio.to_thread(waiter.hear) == "True"
+async def test_a_settle_wakes_another_process_if_its_key_goes_on(driver: Any, process: WaitingProcess) -> None:
+    await driver.put(spec("k"), spec("k"))
+    (lease,) = await driver.leases()
+    process.wait_for("change")
+    await driver.succeed(lease)
+    assert await asyncio.to_thread(process.read) == "True"
 
 
-async def test_the_end_of_a_job_wakes_another_process_that_awaits_it(line: Any, waiter: Waiter) -> None:
-    await line.put(spec(id="one"), spec(id="two"))
-    waiter.say("one")
-    one, two = await line.leases(2)
-    await line.succeed(two, retain=10**9)
-    await line.succeed(one, retain=10**9)
-    assert await asyncio.to_thread(waiter.hear) == "succeeded"
+async def test_the_end_of_a_job_wakes_another_process_that_awaits_it(driver: Any, process: WaitingProcess) -> None:
+    await driver.put(spec(id="one"), spec(id="two"))
+    process.wait_for("one")
+    one, two = await driver.leases(2)
+    await driver.succeed(two, retain=10**9)
+    await driver.succeed(one, retain=10**9)
+    assert await asyncio.to_thread(process.read) == "succeeded"
 
 
-async def test_who_gets_no_hint_looks_for_himself(line: Any, start: Any, url: str, path: Path) -> None:
-    waiter = Waiter(start("wait.py", url, 0.05))
-    waiter.say("change")
+async def test_a_waiter_that_gets_no_notification_polls(driver: Any, start: Any, url: str, path: Path) -> None:
+    process = WaitingProcess(start("wait.py", url, 0.05))
+    process.wait_for("change")
     for pipe in path.with_name("jobs.db-fifoq").glob("wake-*"):
         pipe.unlink()
-    await line.put(spec(id="one"))
-    assert await asyncio.to_thread(waiter.hear) == "True"
-    waiter.say("one")
-    await line.succeed_all(*await line.leases(), retain=10**9)
-    assert await asyncio.to_thread(waiter.hear) == "succeeded"
+    await driver.put(spec(id="one"))
+    assert await asyncio.to_thread(process.read) == "True"
+    process.wait_for("one")
+    await driver.succeed_all(*await driver.leases(), retain=10**9)
+    assert await asyncio.to_thread(process.read) == "succeeded"
 
 
-async def test_the_pipe_of_a_dead_process_is_cleared_away(line: Any, waiter: Waiter, path: Path) -> None:
+async def test_the_pipe_of_a_dead_process_is_cleared_away(driver: Any, process: WaitingProcess, path: Path) -> None:
     def pipes() -> set[str]:
         return {name for name in os.listdir(path.with_name("jobs.db-fifoq")) if name.startswith("wake-")}
 
-    waiter.say("change")
+    process.wait_for("change")
     assert len(pipes()) == 2
-    os.kill(waiter._process.pid, signal.SIGKILL)
-    waiter._process.wait(LONG)
+    os.kill(process.process.pid, signal.SIGKILL)
+    process.process.wait(LONG)
     for _ in range(2):  # the writing thread tidies up after one before it takes the next
-        await line.put(spec())
+        await driver.put(spec())
     assert len(pipes()) == 1
 
 
-async def test_a_stopped_process_holds_up_nobody(line: Any, waiter: Waiter) -> None:
-    waiter.say("change")
-    os.kill(waiter._process.pid, signal.SIGSTOP)
+async def test_a_stopped_process_delays_no_other(driver: Any, process: WaitingProcess) -> None:
+    process.wait_for("change")
+    os.kill(process.process.pid, signal.SIGSTOP)
     for _ in range(40):
-        # More than a pipe holds.
-        await line.put(*(spec(retain=1) for _ in range(50)))
-        await line.succeed_all(*await line.leases(50), retain=10**9)
-    os.kill(waiter._process.pid, signal.SIGCONT)
-    assert await asyncio.to_thread(waiter.hear) == "True"
+        # More lines than a pipe holds.
+        await driver.put(*(spec(retain=1) for _ in range(50)))
+        await driver.succeed_all(*await driver.leases(50), retain=10**9)
+    os.kill(process.process.pid, signal.SIGCONT)
+    assert await asyncio.to_thread(process.read) == "True"
 
 
-async def test_a_change_before_the_wait_and_after_the_claim_is_not_missed(line: Any) -> None:
-    assert await line.leases() == ()
-    await line.put(spec())
-    assert await line.queue.wait(LONG)
+async def test_a_change_before_the_wait_and_after_the_claim_is_not_missed(driver: Any) -> None:
+    assert await driver.leases() == ()
+    await driver.put(spec())
+    assert await driver.queue.wait(LONG)
 
 
-async def test_a_settle_that_opens_nothing_wakes_nobody(line: Any) -> None:
-    await line.put(spec(), spec())
-    (lease,) = await line.leases()
-    await line.queue.wait(0)
-    await line.succeed(lease)
-    assert not await line.queue.wait(0.01)
+async def test_a_settle_that_opens_nothing_wakes_no_waiter(driver: Any) -> None:
+    await driver.put(spec(), spec())
+    (lease,) = await driver.leases()
+    await driver.queue.wait(0)
+    await driver.succeed(lease)
+    assert not await driver.queue.wait(0.01)
 
 
-async def test_many_await_many_jobs_and_each_gets_its_own(line: Any) -> None:
+async def test_many_waiters_await_many_jobs_and_each_gets_its_own(driver: Any) -> None:
     ids = [f"{number}" for number in range(200)]
-    await line.put(*(spec(id=id) for id in ids))
-    waiting = [asyncio.ensure_future(line.queue.finished(id, LONG)) for id in ids]
+    await driver.put(*(spec(id=id) for id in ids))
+    waiting = [asyncio.ensure_future(driver.queue.finished(id, LONG)) for id in ids]
     await asyncio.sleep(0)
-    while leases := await line.leases(30):
-        await line.succeed_all(*leases, retain=10**9)
+    while leases := await driver.leases(30):
+        await driver.succeed_all(*leases, retain=10**9)
     records = await asyncio.gather(*waiting)
     assert [(record.spec.id, record.state) for record in records] == [(id, State.SUCCEEDED) for id in ids]
 
 
-async def test_a_job_that_is_removed_as_it_ends_is_not_found(line: Any) -> None:
-    await line.put(spec(id="one"))
-    waiting = asyncio.ensure_future(line.queue.finished("one", LONG))
+async def test_a_job_that_is_removed_as_it_ends_is_not_found(driver: Any) -> None:
+    await driver.put(spec(id="one"))
+    waiting = asyncio.ensure_future(driver.queue.finished("one", LONG))
     await asyncio.sleep(0)
-    await line.succeed_all(*await line.leases())
+    await driver.succeed_all(*await driver.leases())
     with pytest.raises(JobNotFound):
         await waiting
 
 
-async def test_idle_looks_of_others_wake_nobody(line: Any, backend: SqliteBackend, line_of: Any) -> None:
-    await line.put(spec())
-    (lease,) = await line.leases()
-    assert await line.leases() == ()
+async def test_empty_claims_of_other_backends_wake_no_waiter(
+    driver: Any, backend: SqliteBackend, driver_of: Any
+) -> None:
+    await driver.put(spec())
+    (lease,) = await driver.leases()
+    assert await driver.leases() == ()
     twin = backend.twin()
     await twin.open()
-    other = line_of(twin)
-    waiting = asyncio.ensure_future(line.queue.wait(1.0))
+    other = driver_of(twin)
+    waiting = asyncio.ensure_future(driver.queue.wait(1.0))
     for _ in range(10):
         assert await other.leases() == ()
         await asyncio.sleep(0.05)
     assert not waiting.done()
-    await line.succeed(lease)
+    await driver.succeed(lease)
     await twin.close()
     waiting.cancel()
 
 
-def test_news_are_read_as_they_were_written() -> None:
+def test_changes_are_read_as_they_were_written() -> None:
     changes = Changes(
         {"queue", "other\u2028queue"}, [("queue", "id"), ("q", "häß lich\u2028")], {"queue": 3, "other\u2028queue": 4}
     )
     assert Changes.read(b"".join(changes.lines()).rstrip(b"\n")) == changes
 
 
-def test_news_that_make_no_sense_are_passed_over() -> None:
+def test_malformed_lines_are_ignored() -> None:
     assert Changes.read(b"\xff\xfe\nq\ne\nw\nwx\ty\n\nw7\tq") == Changes({"q"}, [], {"q": 7})
