@@ -176,8 +176,8 @@ def refuse_inherited(path: Path) -> None:
     """Raise ConfigurationError if a parent of this process had the file open when it forked."""
     if _identity(path) in _inherited:
         raise ConfigurationError(
-            f"{path} was open when this process was forked, and SQLite's locks do not work in such a child: what it "
-            "stores could be lost. Fork before a Fifoq is opened, or close it before; or start processes with the "
+            f"{path} was open when this process was forked, and SQLite's locks do not work in such a child: its "
+            "writes could be lost. Fork before a Fifoq is opened, or close it before; or start processes with the "
             "method 'spawn' or 'forkserver'."
         )
 

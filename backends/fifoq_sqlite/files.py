@@ -86,7 +86,7 @@ class CommitMark:
     """
     The file that records the last acknowledged commit, against a log of SQLite that lost its end.
 
-    SQLite takes such a log for one that ended there; with the mark its loss is seen at the next opening. The writing
+    SQLite accepts such a log as one that ended there; by the mark the loss is detected at the next opening. The writing
     thread reads and writes it under the lock. It is never flushed: it protects only as long as the kernel runs.
     """
 
@@ -110,7 +110,7 @@ class CommitMark:
         try:  # noqa: SIM105 (it would take twice as long, for every commit)
             os.pwrite(self._file, _REACHED.pack(queue, version) + self._origin, 0)
         except OSError:
-            pass  # a full disk: the commit stands all the same, and an older mark only proves less
+            pass  # a full disk: the commit is done all the same, and an older mark only proves less
 
     def clear(self) -> None:
         """Erase the mark, for a new store."""

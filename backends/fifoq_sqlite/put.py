@@ -209,7 +209,7 @@ class IndexedPut:
         return inserted
 
     def _plain_rows(self, specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
-        """Return the rows of plain jobs; 0 stands for NULL, a bytearray for bytes, as in `_insert_unindexed`."""
+        """Return the rows of plain jobs, with 0 for NULL and a bytearray for bytes, as in `_insert_unindexed`."""
         free = free_keys(self._session, self._state, {spec.key for spec in specs if spec.key is not None})
         state, now, queue, entry = self._state, self._now, self._state.id, self._state.counter
         waiting = CODE[State.WAITING]

@@ -136,7 +136,7 @@ class QueueState:
         self.only_unindexed = True
         """Whether the open transaction has only put unindexed jobs."""
         self.no_timer_before = 0
-        """The time before which no timer is due. Zero: not known."""
+        """A time before which no timer is due. Zero: not read yet."""
         self.now = 0
         """The time of the open transaction. Zero: no call has read it."""
         self.changed: set[Gate] = set()

@@ -43,7 +43,7 @@ def check_migration(stored: int, made_by: str) -> None:
     newest = len(migrations())
     if stored > newest:
         raise ConfigurationError(
-            f"The store has schema {stored}, made by fifoq {made_by}; this is fifoq {_this_version()}, which knows "
+            f"The store has schema {stored}, made by fifoq {made_by}; this is fifoq {_this_version()}, which supports "
             f"schemas up to {newest}. Upgrade fifoq here."
         )
 

@@ -81,7 +81,7 @@ class Writer:
             if batch.take():  # it never began
                 batch.fail(self._translate(error) or error)
             else:
-                log.warning("%s could not be unlocked after a commit, which stands: %s", self._location.path, error)
+                log.warning("%s could not be unlocked after a commit, which is done: %s", self._location.path, error)
         # Not under the lock, for which others may wait: a busy loop may take milliseconds to let this thread go on.
         done(changes)
         if changes is not None:
@@ -164,7 +164,7 @@ class Writer:
                 with self._lock:
                     self._checkpoints.run(connection)
         except Exception as error:
-            log.warning("%s could not be tidied up after a commit, which stands: %s", self._location.path, error)
+            log.warning("%s could not be tidied up after a commit, which is done: %s", self._location.path, error)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._lock:

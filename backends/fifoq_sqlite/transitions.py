@@ -128,7 +128,7 @@ class Transitions:
             self._session.woken.add(self._state.name)
 
     def _offer(self, ref: JobRef, ready: int | None) -> int | None:
-        """Offer a job without a key at once, and return its score; for one with a key, `write` looks at its line."""
+        """Offer a job without a key at once, and return its score; for one with a key, `write` reads its line."""
         if ref.key is not None:
             self._keys[ref.key] = None
             return None
@@ -183,7 +183,7 @@ def _fire(
 
 
 def nothing_due(session: Session, state: QueueState, now: int) -> bool:
-    """Return whether no timer is due: nearly always known from earlier calls, without a query."""
+    """Return whether no timer is due: nearly always without a query, by the time that an earlier call read."""
     return now < state.no_timer_before or now < _next_timer_at(session, state)
 
 

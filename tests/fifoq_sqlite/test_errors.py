@@ -255,9 +255,9 @@ except BackendReadOnly as error:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without rights")
-@pytest.mark.parametrize("what", ["file", "folder"])
-async def test_a_user_without_rights_gets_backend_read_only(url: str, path: Path, start: Any, what: str) -> None:
-    if what == "file":
+@pytest.mark.parametrize("denied", ["file", "folder"])
+async def test_a_user_without_rights_gets_backend_read_only(url: str, path: Path, start: Any, denied: str) -> None:
+    if denied == "file":
         start("put.py", url, 1, "close").wait(LONG)
     for folder in (path.parent, *path.parent.parents):
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):

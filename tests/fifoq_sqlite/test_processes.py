@@ -176,7 +176,7 @@ async def test_a_killed_producer_leaves_whole_puts_and_its_successor_repeats_the
     assert processes.killed == rounds
     again = stamp()
     for number in range(rounds):
-        # The same ids again, as a producer puts them that does not know the outcome of its first puts.
+        # The same ids again, as from a producer whose first puts had an unknown outcome.
         processes.start("producer", f"p{number}", 0, count, 3, "nowhere", 1)
     await until(dead)
 

@@ -1,6 +1,6 @@
 -- Queries (get, find, stats, blocked keys) and the calls of operators (cancel, requeue, skip, pause, resume, purge).
 -- jobs_get, unindexed_get and jobs_find return the same 29 columns, in the order in which operations.py reads a record.
--- SQL has no name for a list of columns but a view, which would be part of the schema: so the list stands three times.
+-- SQL has no name for a list of columns but a view, which would be part of the schema: so the list is repeated.
 
 -- name: jobs_get
 -- Inputs: 1 queue, 2 a JSON array of ids.
