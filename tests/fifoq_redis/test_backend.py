@@ -10,6 +10,7 @@ import pytest
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Queue
 from fifoq_redis import RedisBackend, pubsub
+from fifoq_redis.keys import Keys
 from tests.fifoq_redis.conftest import LONG, Line, job
 from tests.servers import Server, Servers, Vendor
 
@@ -80,6 +81,35 @@ async def test_what_is_not_open_says_so(any_redis_server: Server) -> None:
     backend = RedisBackend(any_redis_server.url)
     with pytest.raises(ConfigurationError, match="not open"):
         await backend.queue("queue").stats()
+
+
+async def test_waits_that_outlive_the_backend_end_and_leave_no_connection(
+    backend: RedisBackend, line: Line, any_redis_server: Server
+) -> None:
+    await line.put(job("a"))
+    await line.claim()
+    while await line.queue.wait(0.01):
+        pass
+    waits = [asyncio.create_task(line.queue.wait(LONG)), asyncio.create_task(line.queue.finished("a", LONG))]
+    await asyncio.sleep(0.1)
+    await backend.close()
+    for wait in waits:
+        with pytest.raises(ConfigurationError, match="not open"):
+            await asyncio.wait_for(wait, LONG)
+    await asyncio.sleep(0.1)
+    with any_redis_server.client() as client:
+        assert client.pubsub_channels("fifoq:*") == []
+
+
+async def test_a_query_of_an_end_just_begun_fails_when_the_backend_closes(backend: RedisBackend, line: Line) -> None:
+    """Its task is cancelled before its first step."""
+    await line.put(job("a"))
+    assert await backend._open_store().subscribe(Keys.of("fifoq", "queue").state, LONG)
+    query = asyncio.create_task(line.queue.finished("a", 1.0))
+    await asyncio.sleep(0)
+    await backend.close()
+    with pytest.raises(BackendUnavailable, match="closed"):
+        await asyncio.wait_for(query, LONG)
 
 
 async def test_a_fork_leaves_the_parents_connection_alone(backend: RedisBackend, line: Line) -> None:
