@@ -96,7 +96,7 @@ class RedisBackend:
         await store.check_schema()
         return await store.check_servers()
 
-    # ---- notifications
+    # ---- notifications ----
 
     def _received(self, message: bytes) -> None:
         """
