@@ -1,7 +1,7 @@
 """
-Recompute all that functions derive from the jobs, from one look at everything, and say what differs.
+The audit: all derived data are recomputed from the jobs, as read in one call, and differences reported.
 
-Each check takes the jobs' own words and never another structure's.
+Expected values come from the jobs, and from gates and paused keys, but never from another derived structure.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
 _HALF = 1 << 48
 _COUNTERS = (
     *("schema", "last", "offset", "number", "fence", "version", "accepted", "purged"),
-    *("scheduled", "succeeded", "failed", "cancelled", "watched", "first"),
+    *("scheduled", "succeeded", "failed", "cancelled", "awaited", "first"),
 )
 """The counters of lua/lib/state.lua, in their order."""
 _COUNTED = b"\0"
@@ -94,14 +94,14 @@ class Dump:
         self.gates = {name: packed for name, packed in state.items() if not name.startswith(b"\0")}
         self.entries, self.waiting, self.ready, self.offers, self.values = pairs[5:10]
         self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[10:16]
-        self.watched = pairs[-1]
+        self.awaited = pairs[-1]
         self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
 
     def count(self, name: str) -> int:
         return self.counters[name]
 
     def gate(self, task: bytes) -> list[Any]:
-        """live, running, tat, paused, declared, override."""
+        """Return live, running, tat, paused, declared, override."""
         return _all(self.gates[task]) if task in self.gates else [0, 0, 0, False, False, False]
 
     def value_limit(self, task: bytes) -> int | None:
@@ -124,10 +124,10 @@ def audit(replies: list[list[bytes]]) -> Audit:
     return Audit(tuple(differences), len(dump.jobs))
 
 
-# ---- differences
+# ---- differences ----
 
 
-def _kept(dump: Dump) -> Iterator[str]:
+def _extras(dump: Dump) -> Iterator[str]:
     flags: list[tuple[str, Mapping[bytes, bytes], Callable[[Job], bool]]] = [
         ("call", dump.specs, lambda job: True),
         ("error", dump.errors, lambda job: bool(job.has_error)),
@@ -158,7 +158,7 @@ def _counts(dump: Dump) -> Iterator[str]:
     names = {"scheduled": SCHEDULED, "succeeded": SUCCEEDED, "failed": FAILED, "cancelled": CANCELLED}
     expected = {name: states[state] for name, state in names.items()}
     expected["accepted"] = len(dump.jobs) + dump.count("purged")
-    expected["watched"] = len(dump.watched)
+    expected["awaited"] = len(dump.awaited)
     yield from _differ("the count of", {name: dump.count(name) for name in expected}, expected)
     live = Counter(job.task for job in dump.jobs.values() if not job.ended)
     running = Counter(job.task for job in dump.jobs.values() if job.state == RUNNING)
@@ -172,11 +172,11 @@ def _counts(dump: Dump) -> Iterator[str]:
             )
 
 
-def _watched(dump: Dump) -> Iterator[str]:
-    for id in dump.watched:
+def _awaited(dump: Dump) -> Iterator[str]:
+    for id in dump.awaited:
         job = dump.jobs.get(id)
         if job is None or job.ended:
-            yield f"Somebody waits for the end of job {id.decode()}, which {'has ended' if job else 'is not there'}."
+            yield f"The end of job {id.decode()} is awaited, and the job {'has ended' if job else 'is not there'}."
 
 
 def _uniques(dump: Dump) -> Iterator[str]:
@@ -261,10 +261,10 @@ def _ready(dump: Dump) -> Iterator[str]:
     yield from _scores("what is ready:", dump.ready, dict.fromkeys(ready, 0))
 
 
-_CHECKS = (_kept, _numbers, _counts, _watched, _uniques, _times, _lines, _ready)
+_CHECKS = (_extras, _numbers, _counts, _awaited, _uniques, _times, _lines, _ready)
 
 
-# ---- reading and comparing
+# ---- reading and comparing ----
 
 
 def _all(packed: bytes) -> list[Any]:

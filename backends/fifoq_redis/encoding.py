@@ -48,6 +48,9 @@ from fifoq.record import (
 
 Word = bytes | int | str
 
+# ---- commands ----
+
+
 _pack: Callable[[tuple[Word, ...]], bytes] = cast(Any, hiredis).pack_command
 _pack_values: Callable[[Any], bytes] = cast(Any, msgpack).Packer(use_bin_type=False).pack
 
@@ -80,7 +83,11 @@ def encode_call(function: bytes, keys: bytes, known: int, values: Sequence[Any],
     return b"*%d\r\n%b%b$%d\r\n%b\r\n%b" % (known + 1 + len(blobs), function, keys, len(packed), packed, stored)
 
 
+# ---- values ----
+
+
 pack: Callable[[Any], bytes] = msgpack.Packer().pack
+unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
 STATES: dict[int, State] = dict(
     enumerate((State.SCHEDULED, State.WAITING, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED))
 )
@@ -95,10 +102,7 @@ _spec, _lease, _receipt, _record = (
 )
 
 
-unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
-
-
-# ---- jobs
+# ---- jobs ----
 
 
 def pack_spec(spec: JobSpec) -> bytes:
@@ -121,7 +125,7 @@ def read_records(reply: bytes) -> tuple[Record | None, ...]:
     return tuple([None if one is None else read_record(one) for one in unpack(reply)])
 
 
-# ---- put
+# ---- put ----
 
 
 def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
@@ -137,7 +141,7 @@ def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
     return tuple([_receipt(pair) for pair in zip(rest[::2], rest[1::2], strict=True)])
 
 
-# ---- leases
+# ---- leases ----
 
 
 def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, int]:
@@ -194,11 +198,15 @@ def read_holds(reply: bytes) -> tuple[Hold, ...]:
     return tuple([_HOLDS[letter] for letter in reply])
 
 
-# ---- steering
+# ---- operators ----
 
 
 def read_changed(reply: bytes) -> tuple[Changed, ...]:
     return tuple([Changed(_state(state), changed, conflict) for state, changed, conflict in unpack(reply)])
+
+
+def _state(number: int | None) -> State | None:
+    return None if number is None else STATES[number]
 
 
 def plain_settings(settings: Collection[Setting]) -> list[tuple[Any, ...]]:
@@ -222,7 +230,7 @@ def _gate_settings(settings: GateSettings) -> list[int | bool]:
     return [False if value is None else value for value in settings]
 
 
-# ---- looking
+# ---- reading ----
 
 
 def plain_filter(filter: Filter) -> list[Any]:
@@ -260,7 +268,3 @@ def read_blocked(reply: bytes) -> tuple[tuple[BlockedKeyRecord, ...], bool]:
     """Return the keys, and whether there are more."""
     keys, more = unpack(reply)
     return tuple([BlockedKeyRecord(*one) for one in keys]), more
-
-
-def _state(number: int | None) -> State | None:
-    return None if number is None else STATES[number]

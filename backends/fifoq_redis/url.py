@@ -94,7 +94,7 @@ class Location(NamedTuple):
         `redis+cluster://host:port,host:port/` or `redis+sentinel://host:port,host:port/service[/db]`.
 
         Parameters: `prefix=` of all keys, `timeout=` in seconds; with TLS `ca=`, `cert=`, `key=`, names of files, and
-        `tls=true` where the scheme does not say it. Raises ConfigurationError for anything else, and shows no password.
+        `tls=true` where the scheme is without it. Raises ConfigurationError for anything else, and shows no password.
         """
         try:
             parts = urlsplit(url)
