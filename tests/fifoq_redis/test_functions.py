@@ -1,6 +1,7 @@
 """The Lua: constant text, all keys declared, loaded again after a flush, and refused where it must be."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,24 +57,83 @@ async def use_everything(line: Line) -> None:
 LUA = Path(fifoq_redis.__file__).parent / "lua"
 
 
+def lua(folder: str) -> str:
+    return "".join(path.read_text() for path in sorted(LUA.joinpath(folder).iterdir()))
+
+
+def test_every_file_is_loaded() -> None:
+    text = library().text.decode()
+    assert all(path.read_text() in text for path in LUA.glob("*/*.lua"))
+
+
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_says_what_it_is_given_and_what_it_gives(name: str) -> None:
-    parts = "".join(path.read_text() for path in sorted(LUA.joinpath("verbs").iterdir())).split("do -- ")
-    [text] = [part for part in parts if part.startswith(f"{name}\n")]
-    assert f"verb('{name}', " in text
-    opening = text.partition("\n")[2].partition("\n\n")[0]
-    assert opening.startswith(f"-- {name}: ")
-    assert "-- KEYS" in opening
-    assert "-- ARGV" in opening
-    assert "-- gives" in opening
+def test_a_verb_states_its_inputs_and_its_reply(name: str) -> None:
+    [text] = [part for part in re.split(r"^-- ---- ", lua("verbs"), flags=re.MULTILINE) if part.startswith(f"{name} ")]
+    header, _, code = text.partition("\ndo\n")
+    assert header.startswith(f"{name} ----\n--\n-- ")
+    assert re.search(r"\n-- KEYS     \w", header)
+    assert re.search(r"\n-- ARGV     \w", header)
+    assert re.search(r"\n-- returns  \w", header)
+    assert f"\nverb('{name}', " in code
+
+
+def name_faults(lib: str, verbs: str, calls: str) -> set[str]:
+    """Return the names defined twice at the top level of `lib`, and those used nowhere, verbs by Python included."""
+    registered = Counter(re.findall(r"^verb\('(\w+)'", verbs, re.MULTILINE))
+    faults = {f"verb {name} twice" for name, count in registered.items() if count > 1}
+    faults |= {f"verb {name} unused" for name in registered if f'"{name}"' not in calls}
+    lib, code = without_comments_and_strings(lib), without_comments_and_strings(lib + verbs)
+    lists = re.findall(r"^local (?!function )((?:\w+,\s+)*\w+)", lib, re.MULTILINE)
+    variables = Counter(name for names in lists for name in re.split(r",\s+", names))
+    functions = Counter(re.findall(r"\bfunction (\w+)", code))
+    declared = variables + Counter(re.findall(r"^local function (\w+)", lib, re.MULTILINE))
+    predeclared = Counter(re.findall(r"^ *function (\w+)", lib, re.MULTILINE))
+    faults |= {f"{name} twice" for name, count in [*declared.items(), *predeclared.items()] if count > 1}
+    uses = Counter(re.findall(r"(?<![.\w])\w+", code))
+    return faults | {name + " unused" for name, count in (variables + functions).items() if uses[name] <= count}
+
+
+def without_comments_and_strings(text: str) -> str:
+    return re.sub(r"--[^\n]*|'(?:\\.|[^'\\\n])*'", "", text)
+
+
+CALLS = re.sub(
+    r"^VERBS = \(.*?^\)",
+    "",
+    "".join(path.read_text() for path in LUA.parent.glob("*.py")),
+    flags=re.DOTALL | re.MULTILINE,
+)
+"""The Python of the package, without the list of the verbs."""
+
+
+def test_each_name_of_the_library_is_defined_once_and_used() -> None:
+    assert name_faults(lua("lib"), lua("verbs"), CALLS) == set()
+
+
+@pytest.mark.parametrize(
+    ("lib", "verbs", "fault"),
+    [
+        ("local function offer(job) return job end\n", "", "offer twice"),
+        ("local gates\n", "", "gates twice"),
+        ("do\n  function keep_until() end\nend\n", "", "keep_until twice"),
+        ("local function unneeded() end -- unneeded()\n", "", "unneeded unused"),
+        ("local a,\n      b = 1\nb = a\nlocal unneeded\nstate.unneeded = 'unneeded'\n", "", "unneeded unused"),
+        ("do\n  local function unneeded() end\nend\n", "", "unneeded unused"),
+        ("", "do\nlocal function unneeded() end\nend\n", "unneeded unused"),
+        ("", "do\nverb('get', nil, nil, run)\nend\n", "verb get twice"),
+        ("", "do\nverb('unneeded', nil, nil, run)\nend\n", "verb unneeded unused"),
+    ],
+)
+def test_a_name_defined_twice_or_used_nowhere_is_found(lib: str, verbs: str, fault: str) -> None:
+    assert name_faults(lua("lib") + lib, lua("verbs") + verbs, CALLS) == {fault}
 
 
 def test_nothing_makes_up_a_key() -> None:
-    """What a command is called on is always one of the declared keys, or the changes of one."""
+    """A command is called on one of the declared keys, or on the key of a change."""
     text = library().text.decode()
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
     declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
-    assert declared >= {"BOOK", "JOBS", "WATCHED"}
+    assert declared >= {"STATE", "JOBS", "WATCHED"}
     through_values = {"key", "unpack(KEYS", "channel", "channels[index]", "'NUMSUB'"}
     assert called - declared <= through_values
 
