@@ -18,8 +18,8 @@ from fifoq_redis.topology import Node, Topology
 
 _ROOT = files("fifoq_redis").joinpath("lua")
 _FILES = (
-    *("lib/runtime", "lib/state", "lib/jobs", "lib/lines", "lib/leases"),
-    *("verbs/put", "verbs/claim", "verbs/operations", "verbs/queries"),
+    *("lib/runtime", "lib/state", "lib/jobs", "lib/lines", "lib/leases", "lib/waiters"),
+    *("verbs/put", "verbs/claim", "verbs/wait", "verbs/operations", "verbs/queries"),
 )
 """In load order: each file uses those before it."""
 VERBS = (
@@ -75,8 +75,8 @@ def library() -> Library:
     return Library(name, (opening + text).encode(), functions, frozenset(_READS.findall(text)))
 
 
-def _read(piece: str) -> str:
-    return _ROOT.joinpath(f"{piece}.lua").read_text("utf-8")
+def _read(name: str) -> str:
+    return _ROOT.joinpath(f"{name}.lua").read_text("utf-8")
 
 
 # ---- calls ----

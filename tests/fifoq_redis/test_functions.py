@@ -1,6 +1,7 @@
 """The Lua library: constant text, all keys declared, loaded again after a flush, and refused where it must be."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,24 +30,83 @@ def client(any_redis_server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
+def lua(folder: str) -> str:
+    return "".join(path.read_text() for path in sorted(LUA.joinpath(folder).iterdir()))
+
+
+def test_every_file_is_loaded() -> None:
+    text = library().text.decode()
+    assert all(path.read_text() in text for path in LUA.glob("*/*.lua"))
+
+
 @pytest.mark.parametrize("name", VERBS)
-def test_the_head_of_a_verb_documents_its_keys_arguments_and_reply(name: str) -> None:
-    parts = "".join(path.read_text() for path in sorted(LUA.joinpath("verbs").iterdir())).split("do -- ")
-    [text] = [part for part in parts if part.startswith(f"{name}\n")]
-    assert f"verb('{name}', " in text
-    opening = text.partition("\n")[2].partition("\n\n")[0]
-    assert opening.startswith(f"-- {name}: ")
-    assert "-- KEYS" in opening
-    assert "-- ARGV" in opening
-    assert "-- gives" in opening
+def test_a_verb_states_its_inputs_and_its_reply(name: str) -> None:
+    [text] = [part for part in re.split(r"^-- ---- ", lua("verbs"), flags=re.MULTILINE) if part.startswith(f"{name} ")]
+    header, _, code = text.partition("\ndo\n")
+    assert header.startswith(f"{name} ----\n--\n-- ")
+    assert re.search(r"\n-- KEYS     \w", header)
+    assert re.search(r"\n-- ARGV     \w", header)
+    assert re.search(r"\n-- returns  \w", header)
+    assert f"\nverb('{name}', " in code
 
 
-def test_no_command_is_called_on_an_undeclared_key() -> None:
-    """A command is called on a declared key, or on the collected changes of one."""
+def name_faults(lib: str, verbs: str, calls: str) -> set[str]:
+    """Return the names defined twice at the top level of `lib`, and those used nowhere, verbs by Python included."""
+    registered = Counter(re.findall(r"^verb\('(\w+)'", verbs, re.MULTILINE))
+    faults = {f"verb {name} twice" for name, count in registered.items() if count > 1}
+    faults |= {f"verb {name} unused" for name in registered if f'"{name}"' not in calls}
+    lib, code = without_comments_and_strings(lib), without_comments_and_strings(lib + verbs)
+    lists = re.findall(r"^local (?!function )((?:\w+,\s+)*\w+)", lib, re.MULTILINE)
+    variables = Counter(name for names in lists for name in re.split(r",\s+", names))
+    functions = Counter(re.findall(r"\bfunction (\w+)", code))
+    declared = variables + Counter(re.findall(r"^local function (\w+)", lib, re.MULTILINE))
+    predeclared = Counter(re.findall(r"^ *function (\w+)", lib, re.MULTILINE))
+    faults |= {f"{name} twice" for name, count in [*declared.items(), *predeclared.items()] if count > 1}
+    uses = Counter(re.findall(r"(?<![.\w])\w+", code))
+    return faults | {name + " unused" for name, count in (variables + functions).items() if uses[name] <= count}
+
+
+def without_comments_and_strings(text: str) -> str:
+    return re.sub(r"--[^\n]*|'(?:\\.|[^'\\\n])*'", "", text)
+
+
+CALLS = re.sub(
+    r"^VERBS = \(.*?^\)",
+    "",
+    "".join(path.read_text() for path in LUA.parent.glob("*.py")),
+    flags=re.DOTALL | re.MULTILINE,
+)
+"""The Python of the package, without the list of the verbs."""
+
+
+def test_each_name_of_the_library_is_defined_once_and_used() -> None:
+    assert name_faults(lua("lib"), lua("verbs"), CALLS) == set()
+
+
+@pytest.mark.parametrize(
+    ("lib", "verbs", "fault"),
+    [
+        ("local function offer(job) return job end\n", "", "offer twice"),
+        ("local gates\n", "", "gates twice"),
+        ("do\n  function keep_until() end\nend\n", "", "keep_until twice"),
+        ("local function unneeded() end -- unneeded()\n", "", "unneeded unused"),
+        ("local a,\n      b = 1\nb = a\nlocal unneeded\nstate.unneeded = 'unneeded'\n", "", "unneeded unused"),
+        ("do\n  local function unneeded() end\nend\n", "", "unneeded unused"),
+        ("", "do\nlocal function unneeded() end\nend\n", "unneeded unused"),
+        ("", "do\nverb('get', nil, nil, run)\nend\n", "verb get twice"),
+        ("", "do\nverb('unneeded', nil, nil, run)\nend\n", "verb unneeded unused"),
+    ],
+)
+def test_a_name_defined_twice_or_used_nowhere_is_found(lib: str, verbs: str, fault: str) -> None:
+    assert name_faults(lua("lib") + lib, lua("verbs") + verbs, CALLS) == {fault}
+
+
+def test_nothing_makes_up_a_key() -> None:
+    """A command is called on one of the declared keys, or on the key of a change."""
     text = library().text.decode()
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
     declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
-    assert declared >= {"STATE", "JOBS", "AWAITED"}
+    assert declared >= {"STATE", "JOBS", "WATCHED"}
     through_values = {"key", "unpack(KEYS", "channel", "channels[index]", "'NUMSUB'"}
     assert called - declared <= through_values
 
@@ -205,18 +265,3 @@ async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_prim
     assert await caller.call(Keys.of("fifoq", "queue"), "purge", "", 1) == 0
     for backend in (old, new):
         await backend.close()
-
-
-def test_no_name_of_the_shared_files_is_defined_twice_or_unused() -> None:
-    """All files of lib/ are one chunk: a second definition would hide the first from the files behind it."""
-    shared = [path.read_text() for path in sorted(LUA.joinpath("lib").iterdir())]
-    every = "\n".join([*shared, *(path.read_text() for path in sorted(LUA.joinpath("verbs").iterdir()))])
-    code = re.sub(r"--[^\n]*", "", every)
-    defined = [name for text in shared for name in re.findall(r"^local function (\w+)", text, re.MULTILINE)]
-    assert sorted(defined) == sorted(set(defined))
-    assert [name for name in defined if len(re.findall(rf"\b{name}\b", code)) < 2] == []
-
-
-def test_every_verb_is_registered_once() -> None:
-    text = "\n".join(path.read_text() for path in LUA.joinpath("verbs").iterdir())
-    assert sorted(re.findall(r"^verb\('(\w+)'", text, re.MULTILINE)) == sorted(VERBS)

@@ -1,52 +1,59 @@
--- The state of the queue: counters and time, replies to callers, gates; and the registration of verbs.
+-- The state of a queue, read at the start of every call: its counters and its time, the last reply to each caller, and
+-- the gates of the queue and of its tasks. A call that changes the queue writes it back at its end.
+
+-- The schema of the keys of a queue.
+local SCHEMA = 1
+
+-- The states of jobs, as they are stored.
+local SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
 
 -- ---- counters and time ----
 
--- Read at the start of every call, written at the end of a call that changes the queue.
-
-local SCHEMA = 1
-
+-- The field of STATE with the counters.
 local COUNTERS = '\0'
-local queue, now
 
--- Read the counters from one packed field: less work in every call than a field for each.
-local function read_queue(packed)
-  local schema, last, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
-        awaited, first
+-- `now` is the time of the call. All times are microseconds.
+local state, now
+
+-- The counters are one packed field: that costs every call less than a field for each of them.
+local function read_state(packed)
+  local schema, last_time, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
+        watched, first_timer
   if packed then
-    schema, last, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
-      awaited, first = unpack_all(packed)
+    schema, last_time, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
+      watched, first_timer = unpack_all(packed)
   end
   now = nil
-  queue = {
-    schema = schema or 0, last = last or 0, offset = offset or 0, number = number or 0, fence = fence or 0,
+  state = {
+    schema = schema or 0, last_time = last_time or 0, offset = offset or 0, number = number or 0, fence = fence or 0,
     version = version or 0, accepted = accepted or 0, purged = purged or 0, scheduled = scheduled or 0,
-    succeeded = succeeded or 0, failed = failed or 0, cancelled = cancelled or 0, awaited = awaited or 0,
-    first = first or false,
+    succeeded = succeeded or 0, failed = failed or 0, cancelled = cancelled or 0, watched = watched or 0,
+    first_timer = first_timer or false,
   }
 end
 
-local function write_queue()
+local function write_state()
   set_field(STATE, COUNTERS, pack(
-    queue.schema, queue.last, queue.offset, queue.number, queue.fence, queue.version, queue.accepted, queue.purged,
-    queue.scheduled, queue.succeeded, queue.failed, queue.cancelled, queue.awaited, queue.first
+    state.schema, state.last_time, state.offset, state.number, state.fence, state.version, state.accepted,
+    state.purged, state.scheduled, state.succeeded, state.failed, state.cancelled, state.watched, state.first_timer
   ))
 end
 
--- Set the time of this call. If the clock was set back, time runs on from the last stored one.
-local function read_time(given)
-  local wall = tonumber(given)
+-- Set the time of the call: that of the test clock, if there is one, else the server's, read once. If the clock was set
+-- back, the time runs on from the last one used.
+local function set_now(test_clock)
+  local wall = tonumber(test_clock)
   if not wall then
     local time = call('TIME')
     wall = time[1] * 1000000 + time[2]
   end
-  now = wall + queue.offset
-  if now < queue.last then
-    queue.offset, now = queue.offset + queue.last - now, queue.last
+  now = wall + state.offset
+  if now < state.last_time then
+    state.offset, now = state.offset + state.last_time - now, state.last_time
   end
 end
 
--- Return the names of all gates: the other fields of STATE begin with a zero byte.
+-- The names of all gates. The other fields of STATE begin with a zero byte.
 local function gate_names()
   local names = {}
   for _, name in ipairs(call('HKEYS', STATE)) do
@@ -55,108 +62,121 @@ local function gate_names()
   return names
 end
 
--- Return whether the keys hold data without counters: the state was lost, or the data is not of fifoq. Waiters and
--- replies may be stored before the counters are.
+-- Whether there are data of a queue whose counters are lost, or data that are not fifoq's. CALLERS, WAITERS and WATCHED
+-- are not examined: a caller or a waiter may have come before the first job.
 local function is_foreign()
   return #gate_names() > 0 or call('EXISTS', unpack(KEYS, 2, 16)) > 0
 end
 
--- Begin a call that changes the queue; `make` makes the queue. Return false if there is none.
-local function begin(given, make)
-  read_time(given)
-  if queue.schema == 0 then
+-- Begin a call that changes the queue. If there is no queue yet, make it if `make` is true, else return false.
+local function begin_change(test_clock, make)
+  set_now(test_clock)
+  if state.schema == 0 then
     if not make then return false end
     if is_foreign() then error({err = 'FOREIGN'}) end
-    queue.schema = SCHEMA
+    state.schema = SCHEMA
   end
-  queue.last = now
+  state.last_time = now
   return true
 end
 
+-- The next number of the queue, for an entry or a seq.
 local function next_number()
-  queue.number = queue.number + 1
-  return queue.number
+  state.number = state.number + 1
+  return state.number
 end
 
-local function count(state, by)
-  if state == SUCCEEDED then
-    queue.succeeded = queue.succeeded + by
-  elseif state == SCHEDULED then
-    queue.scheduled = queue.scheduled + by
-  elseif state == FAILED then
-    queue.failed = queue.failed + by
+-- Add `by` to the number of jobs in a state. Waiting and running jobs are counted by the gates.
+local function count_jobs(job_state, by)
+  if job_state == SUCCEEDED then
+    state.succeeded = state.succeeded + by
+  elseif job_state == SCHEDULED then
+    state.scheduled = state.scheduled + by
+  elseif job_state == FAILED then
+    state.failed = state.failed + by
   else
-    queue.cancelled = queue.cancelled + by
+    state.cancelled = state.cancelled + by
   end
 end
 
 -- ---- replies ----
+--
+-- The last reply of each verb to each caller is stored, so that a repeated call has no second effect. The reply to a
+-- claim made ahead is stored as that of a verb 'ahead', beside the reply to the claim before it: the caller may not
+-- have received that one.
 
--- The last reply to each caller of each verb is stored, so that a repeated call changes nothing. The reply to a claim
--- made ahead is stored as 'ahead', beside the one before: its caller may not have received that one.
+-- How long a reply is kept at least.
+local KEEP_REPLY = 3600000000
+-- How far a score in CALLERS may lag behind the caller's last call: most calls need not write it, and replies are kept
+-- longer by as much.
+local REPLY_SLACK = 300000000
 
--- The score of a caller in CALLERS is renewed after this time only, not with every call; replies live that much longer.
-local LATE = 300000000
-local kept, noted
+-- Last replies with their heads, false for none, and the scores in CALLERS: both by field of STATE, as far as read.
+local last_replies, caller_scores
 
-at_begin(function() kept, noted = {}, {} end)
+at_call_start(function() last_replies, caller_scores = {}, {} end)
 
--- Return the field of STATE with the last reply of a verb to a caller. No task's name begins with a zero byte.
-local function reply_name(verb, caller)
+-- The field of STATE with the last reply of a verb to a caller. No task's name begins with a zero byte.
+local function reply_field(verb, caller)
   return '\0' .. verb .. ' ' .. caller
 end
 
--- Return the reply to a repeated call, nil to a new one, an error to a call that was overtaken.
+-- The stored reply to a repeated call, nil to a new one, an error to a call that a later one of its caller overtook.
 local function recall(verb, caller, number)
-  local name = reply_name(verb, caller)
-  if kept[name] == nil then kept[name] = call('HGET', STATE, name) end
-  if not kept[name] then return nil end
-  local last, at, start = struct.unpack('>I8I8', kept[name])
-  noted[name] = at
-  if number == last then return string.sub(kept[name], start) end
+  local field = reply_field(verb, caller)
+  if last_replies[field] == nil then last_replies[field] = call('HGET', STATE, field) end
+  if not last_replies[field] then return nil end
+  local last, score, start = struct.unpack('>I8I8', last_replies[field])
+  caller_scores[field] = score
+  if number == last then return string.sub(last_replies[field], start) end
   if number < last then return redis.error_reply('OVERTAKEN ' .. last) end
   return nil
 end
 
--- Return the reply to a claim that was made before, by its caller or ahead; nil for none.
+-- The stored reply to a claim that was made before, by a call or ahead.
 local function recall_claim(caller, number)
   return recall('claim', caller, number) or recall('ahead', caller, number)
 end
 
 local function keep_reply(verb, caller, number, reply)
-  local name = reply_name(verb, caller)
-  if not noted[name] or now - noted[name] > LATE then
-    noted[name] = now
-    call('ZADD', CALLERS, now, name)
+  local field = reply_field(verb, caller)
+  if not caller_scores[field] or now - caller_scores[field] > REPLY_SLACK then
+    caller_scores[field] = now
+    call('ZADD', CALLERS, now, field)
   end
-  set_field(STATE, name, struct.pack('>I8I8', number, noted[name]) .. reply)
+  set_field(STATE, field, struct.pack('>I8I8', number, caller_scores[field]) .. reply)
   return reply
 end
 
--- Store the reply to a claim made ahead. If the claim before it was made ahead, too, its caller may have received
--- neither: that reply moves to 'claim'.
-local function keep_ahead(caller, number, reply)
+-- Store the reply to a claim made ahead. If the claim before it was made ahead too, the caller may have received the
+-- reply to neither: the earlier one then becomes the caller's last claim.
+local function keep_ahead_reply(caller, number, reply)
   local before = recall('ahead', caller, number - 1)
   if before then keep_reply('claim', caller, number - 1, before) end
   return keep_reply('ahead', caller, number, reply)
 end
 
 -- ---- gates ----
+--
+-- The queue (task '') and each of its tasks have a gate: how many jobs may run, how many do, and the rate. A slot is
+-- held by a lease and by nothing else.
 
--- The gates of the queue ('') and of its tasks: limits, rates, and running jobs. A slot is held by a lease only.
+local NO_SETTINGS = {}
 
+-- By task, as far as read.
 local gates
 
-at_begin(function() gates = {} end)
+at_call_start(function() gates = {} end)
 
--- Put the override in force, or else the declared settings: {limit, value limit, capacity, interval, burst}, false for
--- none.
+-- Put the override in force, or else the declared settings: {limit, value limit, capacity, interval, burst}, with false
+-- for none.
 local function put_in_force(gate)
   local settings = gate.override or gate.declared or NO_SETTINGS
   gate.limit, gate.value_limit, gate.capacity = settings[1] or nil, settings[2] or nil, settings[3] or nil
   gate.interval, gate.burst = settings[4] or nil, settings[5] or 1
 end
 
+-- `tat`: when the rate's token bucket is full again, the theoretical arrival time of GCRA.
 local function read_gate(task, packed)
   local live, running, tat, paused, declared, override
   if packed then live, running, tat, paused, declared, override = unpack_all(packed) end
@@ -174,21 +194,6 @@ local function gate_of(task)
   return gates[task] or read_gate(task, call('HGET', STATE, task))
 end
 
--- Read the counters, the gates of the queue and of these tasks, and the last replies for `recalls`: verbs, each with the
--- index in ARGV of its caller.
-local function open_queue(tasks, recalls)
-  local names, gates_end = {COUNTERS, ''}, 2 + #tasks
-  for index = 1, #tasks do names[index + 2] = tasks[index] end
-  for index = 1, #recalls, 2 do
-    local caller = ARGV[recalls[index + 1]]
-    if caller then names[#names + 1] = reply_name(recalls[index], caller) end
-  end
-  local found = read_fields(STATE, names)
-  read_queue(found[1])
-  for index = 2, gates_end do read_gate(names[index], found[index]) end
-  for index = gates_end + 1, #names do kept[names[index]] = found[index] end
-end
-
 local function write_gates()
   for task, gate in pairs(gates) do
     if gate.changed then
@@ -198,7 +203,7 @@ local function write_gates()
   end
 end
 
--- Return how many of `n` more jobs the gate lets through now.
+-- How many of `n` more jobs the gate lets through now.
 local function room(gate, n)
   if gate.paused then return 0 end
   if gate.limit then n = math.min(n, gate.limit - gate.running) end
@@ -209,18 +214,19 @@ local function room(gate, n)
 end
 
 -- Take a slot and a token for each of `n` jobs.
-local function take_slots(gate, n)
+local function take(gate, n)
   gate.running, gate.changed = gate.running + n, true
   if gate.interval then gate.tat = math.max(gate.tat, now) + n * gate.interval end
 end
 
--- Return when the gate's next token comes; nil unless it is closed for want of a token alone.
+-- When the gate's next token comes; nil unless the gate is shut for want of a token alone.
 local function opens_at(gate)
   if not gate.interval or gate.paused or (gate.limit and gate.running >= gate.limit) then return nil end
   local at = gate.tat - (gate.burst - 1) * gate.interval
   return at > now and at or nil
 end
 
+-- Add `by` to the number of scheduled, waiting and running jobs.
 local function count_live(task, by)
   local own, gate = gate_of(''), gate_of(task)
   own.live, own.changed = own.live + by, true
@@ -229,20 +235,35 @@ end
 
 -- ---- verbs ----
 
-local NONE_NEEDED = {}
+-- Read the counters, the gates of the queue and of `tasks`, and the last replies to `recalls`: pairs of a verb and the
+-- position of the caller in ARGV.
+local function open_state(tasks, recalls)
+  local names, gates_end = {COUNTERS, ''}, 2 + #tasks
+  for index = 1, #tasks do names[index + 2] = tasks[index] end
+  for index = 1, #recalls, 2 do
+    local caller = ARGV[recalls[index + 1]]
+    if caller then names[#names + 1] = reply_field(recalls[index], caller) end
+  end
+  local found = read_fields(STATE, names)
+  read_state(found[1])
+  for index = 2, gates_end do read_gate(names[index], found[index]) end
+  for index = gates_end + 1, #names do last_replies[names[index]] = found[index] end
+end
 
--- Register a verb as a function of the library. `flag`: 'no-writes' if it only reads, 'allow-oom' if it works at
--- maxmemory, too. `tasks_at`: the index in ARGV of the tasks whose gates it needs; `run` gets them. `recalls`: see
--- open_queue.
+local NO_NAMES = {}
+
+-- Register a verb of the queue as a function of the library. `flag`: 'no-writes' for a verb that only reads,
+-- 'allow-oom' for one that has to work at maxmemory. `tasks_at`: the position in ARGV of the tasks whose gates the verb
+-- needs, if they are known at its start; `run` gets these tasks. `recalls`: as for open_state.
 local function verb(name, flag, tasks_at, run, recalls)
   redis.register_function({
     function_name = LIBRARY .. '_' .. name,
     flags = {flag},
     callback = function(keys, args)
-      begin_call(keys, args)
-      local tasks = tasks_at and ARGV[tasks_at] or NONE_NEEDED
-      open_queue(tasks, recalls or NONE_NEEDED)
-      if queue.schema > SCHEMA then return redis.error_reply('NEWERSCHEMA ' .. queue.schema) end
+      start_call(keys, args)
+      local tasks = tasks_at and ARGV[tasks_at] or NO_NAMES
+      open_state(tasks, recalls or NO_NAMES)
+      if state.schema > SCHEMA then return redis.error_reply('NEWERSCHEMA ' .. state.schema) end
       local reply = run(tasks)
       write_fields(STATE)
       return reply
