@@ -13,7 +13,7 @@ from fifoq_sqlite import SqliteBackend
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
-PROGRAMS = Path(__file__).parent / "programs"
+ROOT = Path(__file__).parents[2]
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -53,8 +53,8 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", f"tests.fifoq_sqlite.programs.{program}", *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         return process
 

@@ -57,7 +57,7 @@ async def test_a_lock_that_another_process_keeps_makes_calls_busy_and_then_they_
     path: Path, driver: Any, start: Any, kind: str
 ) -> None:
     await driver.put(spec(id="before"))
-    holder = start("hold.py", path, kind)
+    holder = start("hold", path, kind)
     assert holder.stdout.readline() == "held\n"
     async with asyncio.timeout(LONG):
         for _ in range(3):
@@ -72,7 +72,7 @@ async def test_a_lock_that_another_process_keeps_makes_calls_busy_and_then_they_
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
 async def test_an_opening_while_the_lock_is_kept_is_busy_too(path: Path, url: str, driver: Any, start: Any) -> None:
-    holder = start("hold.py", path, "lock")
+    holder = start("hold", path, "lock")
     assert holder.stdout.readline() == "held\n"
     other = SqliteBackend(url)
     async with asyncio.timeout(LONG):
@@ -88,7 +88,7 @@ async def test_an_opening_while_the_lock_is_kept_is_busy_too(path: Path, url: st
 async def test_a_stopped_process_that_has_the_lock_makes_calls_busy_and_not_hang(
     path: Path, driver: Any, start: Any
 ) -> None:
-    holder = start("hold.py", path, "lock")
+    holder = start("hold", path, "lock")
     assert holder.stdout.readline() == "held\n"
     os.kill(holder.pid, signal.SIGSTOP)
     async with asyncio.timeout(LONG):
@@ -104,7 +104,7 @@ async def test_closing_does_not_wait_forever_for_the_lock(path: Path, url: str, 
     backend = SqliteBackend(url)
     await backend.open()
     await driver_of(backend).put(spec(id="one"))
-    holder = start("hold.py", path, "lock")
+    holder = start("hold", path, "lock")
     assert holder.stdout.readline() == "held\n"
     async with asyncio.timeout(LONG):
         await backend.close()
@@ -143,7 +143,7 @@ async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend
 
 
 async def test_a_file_size_limit_is_a_full_store(url: str, backend: SqliteBackend, start: Any) -> None:
-    process = start("put.py", url, 1, "full")
+    process = start("put", url, 1, "full")
     lines = process.communicate(timeout=LONG)[0].split()
     assert process.returncode == 0
     assert lines.count("BackendFull") == 1
@@ -156,7 +156,7 @@ async def test_a_process_that_is_killed_loses_nothing_that_was_acknowledged(
     path: Path, url: str, start: Any, backend: SqliteBackend
 ) -> None:
     await backend.close()
-    process = start("put.py", url, 200, "die")
+    process = start("put", url, 200, "die")
     lines = process.communicate(timeout=LONG)[0].split()
     assert process.returncode == -signal.SIGKILL
     assert Path(f"{path}-wal").stat().st_size > 0
@@ -170,7 +170,7 @@ async def test_a_process_that_is_killed_loses_nothing_that_was_acknowledged(
 async def test_a_log_that_lost_its_end_is_corrupt_and_stays_as_it_is(
     path: Path, url: str, start: Any, kept: float
 ) -> None:
-    start("put.py", url, 50, "die").wait(LONG)
+    start("put", url, 50, "die").wait(LONG)
     log = Path(f"{path}-wal")
     size = int(log.stat().st_size * kept)
     os.truncate(log, size)
@@ -200,7 +200,7 @@ async def test_a_log_that_is_cut_under_a_running_process_is_noticed(
 
 
 async def test_a_corrupted_page_is_named_and_not_repaired(path: Path, url: str, start: Any) -> None:
-    start("put.py", url, 300, "close").wait(LONG)
+    start("put", url, 300, "close").wait(LONG)
     data = path.read_bytes()
     path.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
     broken = path.read_bytes()
@@ -211,7 +211,7 @@ async def test_a_corrupted_page_is_named_and_not_repaired(path: Path, url: str, 
 
 
 async def test_one_corrupted_page_among_many_is_named_when_it_is_met(path: Path, url: str, start: Any) -> None:
-    start("put.py", url, 300, "close").wait(LONG)
+    start("put", url, 300, "close").wait(LONG)
     data = bytearray(path.read_bytes())
     pages = [number for number in range(4096, len(data), 4096) if b"x" * 500 in data[number : number + 4096]]
     data[pages[3] : pages[3] + 4096] = b"\xa5" * 4096
@@ -226,7 +226,7 @@ async def test_one_corrupted_page_among_many_is_named_when_it_is_met(path: Path,
 
 
 async def test_an_emptied_file_is_not_started_anew(path: Path, url: str, start: Any) -> None:
-    start("put.py", url, 10, "close").wait(LONG)
+    start("put", url, 10, "close").wait(LONG)
     path.write_bytes(b"")
     with pytest.raises(BackendCorrupt, match="missing"):
         await SqliteBackend(url).open()
@@ -258,7 +258,7 @@ except BackendReadOnly as error:
 @pytest.mark.parametrize("denied", ["file", "folder"])
 async def test_a_user_without_rights_gets_backend_read_only(url: str, path: Path, start: Any, denied: str) -> None:
     if denied == "file":
-        start("put.py", url, 1, "close").wait(LONG)
+        start("put", url, 1, "close").wait(LONG)
     for folder in (path.parent, *path.parent.parents):
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -274,14 +274,14 @@ async def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None
 
 
 async def test_a_never_closed_backend_lets_the_interpreter_exit(url: str, start: Any, backend: SqliteBackend) -> None:
-    process = start("put.py", url, 5, "exit")
+    process = start("put", url, 5, "exit")
     lines = process.communicate(timeout=LONG)[0].split()
     assert process.returncode == 0
     assert await ids(backend) == lines
 
 
 async def test_a_child_after_fork_uses_nothing_of_its_parents(url: str, start: Any, backend: SqliteBackend) -> None:
-    process = start("put.py", url, 3, "fork")
+    process = start("put", url, 3, "fork")
     lines = process.communicate(timeout=LONG)[0].splitlines()
     assert process.returncode == 0
     # If the child opened the file again, it would hold no locks, and other processes would remove its log.
@@ -291,7 +291,7 @@ async def test_a_child_after_fork_uses_nothing_of_its_parents(url: str, start: A
 
 
 async def test_a_child_may_open_what_its_parent_has_closed(url: str, start: Any, backend: SqliteBackend) -> None:
-    process = start("put.py", url, 3, "close_and_fork")
+    process = start("put", url, 3, "close_and_fork")
     lines = process.communicate(timeout=LONG)[0].splitlines()
     assert process.returncode == 0
     assert lines[4:] == ["child 0"]
@@ -301,7 +301,7 @@ async def test_a_child_may_open_what_its_parent_has_closed(url: str, start: Any,
 async def test_a_child_keeps_no_lock_when_its_parent_is_killed_in_a_transaction(
     url: str, start: Any, driver: Any
 ) -> None:
-    process = start("put.py", url, 0, "orphan")
+    process = start("put", url, 0, "orphan")
     process.wait(LONG)
     assert process.returncode == -signal.SIGKILL
     await driver.put(spec())

@@ -36,7 +36,7 @@ class WaitingProcess:
 
 @pytest.fixture
 def process(start: Any, url: str, backend: SqliteBackend) -> WaitingProcess:
-    return WaitingProcess(start("wait.py", url, NEVER))
+    return WaitingProcess(start("wait", url, NEVER))
 
 
 async def test_a_put_wakes_another_process(driver: Any, process: WaitingProcess) -> None:
@@ -63,7 +63,7 @@ async def test_the_end_of_a_job_wakes_another_process_that_awaits_it(driver: Any
 
 
 async def test_a_waiter_that_gets_no_notification_polls(driver: Any, start: Any, url: str, path: Path) -> None:
-    process = WaitingProcess(start("wait.py", url, 0.05))
+    process = WaitingProcess(start("wait", url, 0.05))
     process.wait_for("change")
     for pipe in path.with_name("jobs.db-fifoq").glob("wake-*"):
         pipe.unlink()

@@ -79,7 +79,7 @@ def history(tmp_path: Path) -> Path:
 @pytest.fixture
 def processes(start: Any, url: str, history: Path) -> Iterator[Processes]:
     log = FileLog(history)
-    process = start("fork_server.py", url, history)
+    process = start("fork_server", url, history)
     processes = Processes(process, log)
     yield processes
     for pid in processes.running.values():

@@ -1,7 +1,7 @@
 """
 Starts workers and producers of the backend protocol, quickly: it imports everything once, and forks for each command.
 
-    python fork_server.py URL LOG_DIRECTORY
+    python -m tests.fifoq_sqlite.programs.fork_server URL LOG_DIRECTORY
 
 Its commands are lines of standard input, "worker NAME POINT NTH" and "producer NAME FIRST COUNT KEYS POINT NTH". It
 prints "started NAME PID" and "died NAME CODE TIME". A point is a place in the code at which the process kills itself
@@ -25,45 +25,13 @@ from fifoq.record import Extension, JobSpec, Lease
 from fifoq.testing import AsyncDriver
 from fifoq.testing.history import Answer, Answered, Asked, Effect, Ended, FileLog, How, Settled, Started, stamp
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.session import Session
-from fifoq_sqlite.transactions import Writer
+from tests.kill_points import KillPoints, plant_inner
 
 LEASE = 2_000_000
 QUEUE = "queue"
 
 
-class Points:
-    """Places at which this process may die."""
-
-    def __init__(self, point: str, nth: int) -> None:
-        self._point = point
-        self._left = nth
-
-    def reach(self, point: str) -> None:
-        if point == self._point:
-            self._left -= 1
-            if self._left <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def plant(self) -> None:
-        """Let transactions pass these places too, in the writing thread."""
-        commit, acknowledge = Session.commit, Writer._acknowledge
-
-        def watched_commit(session: Session) -> None:
-            if session.changes:
-                self.reach("before commit")
-            commit(session)
-
-        def watched_acknowledge(writer: Writer, session: Session) -> None:
-            self.reach("after commit")
-            acknowledge(writer, session)
-            self.reach("before reply")
-
-        Session.commit = watched_commit
-        Writer._acknowledge = watched_acknowledge
-
-
-async def work(url: str, log: FileLog, name: str, points: Points) -> None:
+async def work(url: str, log: FileLog, name: str, points: KillPoints) -> None:
     backend = SqliteBackend(url)
     await backend.open()
     driver = AsyncDriver(backend.queue(QUEUE), caller=f"{name}-{os.getpid()}", retain=10**12)
@@ -94,7 +62,7 @@ def _begin(log: FileLog, name: str, lease: Lease) -> None:
     log.write(Started(stamp(), QUEUE, id, fence, name, attempt, task, None, seq, lease.started_at))
 
 
-async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, points: Points) -> None:
+async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, points: KillPoints) -> None:
     backend = SqliteBackend(url)
     await backend.open()
     driver = AsyncDriver(backend.queue(QUEUE), caller=f"{name}-{os.getpid()}", retain=10**12)
@@ -115,11 +83,11 @@ async def produce(url: str, log: FileLog, name: str, jobs: range, keys: int, poi
     await backend.close()
 
 
-def run(main: Callable[[Points], Coroutine[Any, Any, None]], point: str, nth: int) -> None:
+def run(main: Callable[[KillPoints], Coroutine[Any, Any, None]], point: str, nth: int) -> None:
     """In a child: run to the end or to the point."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    points = Points(point, nth)
-    points.plant()
+    points = KillPoints(point, nth, signal.SIGKILL)
+    plant_inner("sqlite", points)
     if point == "anywhere":
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.2))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
