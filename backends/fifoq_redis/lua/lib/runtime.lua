@@ -38,15 +38,16 @@ end
 -- of a job: a task, an ordering key or a value is part of a member or a field. In the store the key of STATE is named
 -- `book`, and that of HIDDEN `waiting`.
 --
--- "a b by c" is a sorted set whose members consist of a and b, with c as score. In members and fields, a zero byte ends
--- each task, value, ordering key and verb; a job's score takes 7 bytes, and an entry or a seq 6.
+-- "a, b by c" is a sorted set with members that consist of a and b, and c as score. In members and fields, a zero byte
+-- separates a task, a value or an ordering key from the part behind it, and a space a verb; a job's score has 7 bytes,
+-- an entry or a seq has 6.
 
 local STATE,    -- hash: COUNTERS -> the counters of the queue, packed; task ('' for the queue) -> its gate, packed;
                 -- zero byte, verb, caller -> number of the caller's last call, its score in CALLERS, and the reply
-      JOBS,     -- hash: id -> the job, packed (jobs.lua); its result is in there as it was sent
-      SPECS,    -- hash: id -> the job's spec, as its put sent it
-      ERRORS,   -- hash: id -> the error of the job's last failed attempt
-      PROGRESS, -- hash: id -> the job's progress
+      JOBS,     -- hash: id -> the job, packed (jobs.lua), with its result as it was sent
+      SPECS,    -- hash: id -> the job's spec, as it was sent
+      ERRORS,   -- hash: id -> the error of the job's last failed attempt, as it was sent
+      PROGRESS, -- hash: id -> the job's progress, as it was sent
       ENTRIES,  -- sorted set: id by entry
       HIDDEN,   -- sorted set: id of each waiting job that may be absent from READY, by seq
       READY,    -- sorted set: task, score, id of each offered job without a value, and of the first of each open value
@@ -59,7 +60,7 @@ local STATE,    -- hash: COUNTERS -> the counters of the queue, packed; task (''
       PAUSED,   -- hash: ordering key -> when it was paused
       BLOCKED,  -- sorted set: ordering key by the time since which it is blocked
       CALLERS,  -- sorted set: zero byte, verb, caller by the time of the last call, up to REPLY_SLACK too early
-      WAITERS,  -- hash: channel of a waiter for claimable jobs -> its tasks, and its claim to make ahead (waiters.lua)
+      WAITERS,  -- hash: channel of a waiter for claimable jobs -> its tasks, and the claim to make ahead (waiters.lua)
       WATCHED   -- hash: id -> the channels to notify when the job ends, each after a space
 
 at_call_start(function()
