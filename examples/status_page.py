@@ -16,8 +16,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from fifoq import Fifoq
-from fifoq.job import Job
+from fifoq import Fifoq, Job
 from fifoq_fastapi import install_errors, lifespan
 
 tasks = Fifoq()

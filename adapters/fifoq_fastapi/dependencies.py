@@ -7,9 +7,8 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends
 
+from fifoq import JobHandle, Task
 from fifoq.errors import ConfigurationError
-from fifoq.task.handle import JobHandle
-from fifoq.task.task import Task
 from fifoq_fastapi.problems import RateExceeded
 
 P = ParamSpec("P")

@@ -15,9 +15,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Job
 from fifoq.errors import BackendError, FifoqError, JobNotFound
-from fifoq.job import Job
 from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
 from fifoq_fastapi.schemas import job_of, progress_of

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from fastapi import Response
 
-from fifoq.task.task import Task
+from fifoq import Task
 from fifoq_fastapi import schemas
 from fifoq_fastapi.events import EventStream
 from fifoq_fastapi.problems import MEDIA_TYPE

@@ -9,13 +9,10 @@ from fastapi import Body, Header, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Job, State, Task
 from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, JobFailed
-from fifoq.job import Job
 from fifoq.names import MAX_NAME, check_name
 from fifoq.operations import JobFilter
-from fifoq.record import State
-from fifoq.task.task import Task
 from fifoq_fastapi import schemas
 from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id

@@ -13,9 +13,8 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Task
 from fifoq.errors import ConfigurationError
-from fifoq.task.task import Task
 from fifoq_fastapi.access import AccessRules, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
 from fifoq_fastapi.openapi import RouteDocs

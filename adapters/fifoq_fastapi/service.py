@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 from uuid_utils import uuid7
 
-from fifoq import Fifoq
+from fifoq import BlockedKey, Fifoq, Job, KeyPage, Page, Task
 from fifoq.errors import IdConflict, JobNotFound
-from fifoq.job import Job
 from fifoq.names import MAX_NAME
-from fifoq.operations import BlockedKey, JobFilter, KeyPage, Page
+from fifoq.operations import JobFilter
 from fifoq.task.options import TaskOptions
-from fifoq.task.task import Task
 from fifoq_fastapi.access import stored_id
 from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import UnknownQueue

@@ -129,11 +129,11 @@ def requeue(state: QueueState, id: str) -> Changed:
         holder = state.uniques.setdefault(unique, job)
         if holder is not job:
             return Changed(job.state, False, holder.spec.id)
-    _come_back(state, job)
+    _reopen(state, job)
     return Changed(job.state, True)
 
 
-def _come_back(state: QueueState, job: Job) -> None:
+def _reopen(state: QueueState, job: Job) -> None:
     halted = job.halted
     _forget_tries(job)
     state.ended[State.FAILED] -= 1

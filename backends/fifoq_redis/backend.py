@@ -10,7 +10,7 @@ from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys, channel, names_key
-from fifoq_redis.opening import EVICTS, OpenStore
+from fifoq_redis.opening import EVICTS, OpenStore, not_open
 from fifoq_redis.queue import RedisQueue
 from fifoq_redis.url import Location
 
@@ -96,7 +96,7 @@ class RedisBackend:
         await store.check_schema()
         return await store.check_servers()
 
-    # ---- notifications
+    # ---- notifications ----
 
     def _received(self, message: bytes) -> None:
         """
@@ -128,7 +128,7 @@ class RedisBackend:
                 f"{self._location} was opened before this process was forked. Open it again here: a connection must "
                 "not be carried across a fork."
             )
-        raise ConfigurationError(f"{self._location} is not open. Open it first, as `async with` on a Fifoq does.")
+        raise not_open(self._location)
 
     def forked(self) -> None:
         """Abandon the connections: this process is a forked child, and they are the parent's."""

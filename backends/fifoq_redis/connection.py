@@ -27,11 +27,19 @@ from fifoq_redis.url import Account, Address, Location, Tls
 Connect = Callable[[], Awaitable[AbstractConnection]]
 """Makes a new connection. Raises Unsent if none can be made, or a FifoqError with the reason."""
 
+_ABANDONED: list[object] = []
+"""Connections of the parent process, kept for ever: closing one here would end it there."""
+_INCOMPLETE = object()
+"""Returned by the reader of replies until the next one is complete."""
+
+
+# ---- connecting, by redis-py ----
+
 
 async def connect(
     location: Location, address: Address, *, account: Account | None = None, db: int = 0
 ) -> AbstractConnection:
-    """Connect and log in within the location's timeout. Raises Unsent, or a FifoqError that says why not."""
+    """Connect and log in within the location's timeout. Raises Unsent, or a FifoqError with the reason."""
     connection = _make(address, account or location.account, location.tls, db)
     try:
         async with asyncio.timeout(location.timeout):
@@ -48,8 +56,8 @@ async def connect(
     return connection
 
 
-async def ask(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
-    """Send one command on a connection of one user, and return its reply. Raises Unsent, or redis-py's errors."""
+async def query(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
+    """Send one command on a connection without other calls; return its reply. Raises Unsent, or redis-py's errors."""
     try:
         async with asyncio.timeout(timeout):
             await connection.send_packed_command(encode(*words), check_health=False)
@@ -92,9 +100,7 @@ async def drop(connection: AbstractConnection) -> None:
         await connection.disconnect(nowait=True)
 
 
-_ABANDONED: list[object] = []
-"""Connections of the parent process, kept for ever: closing one here would end it there."""
-_INCOMPLETE = object()
+# ---- one connection ----
 
 
 class RawConnection(asyncio.Protocol):
@@ -142,7 +148,7 @@ class RawConnection(asyncio.Protocol):
         if socket is not None and socket.fileno() >= 0:
             os.close(socket.fileno())
 
-    # ---- called by asyncio
+    # ---- called by asyncio ----
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -162,6 +168,9 @@ class RawConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.full = False
         self.free()
+
+
+# ---- a pipelined connection ----
 
 
 class PendingCommand:

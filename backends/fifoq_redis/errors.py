@@ -183,7 +183,7 @@ _ANSWERS: dict[str, Callable[[str, str], FifoqError]] = {
     "NOPERM": _denied,
     UNKNOWN: _unknown,
     "WRONGTYPE": _foreign,
-    "FOREIGN": lambda where, _: _foreign(where, "the queue has other keys, but no book."),
+    "FOREIGN": lambda where, _: _foreign(where, "the queue has keys, but no counters."),
     "CORRUPT": _foreign,
     "NEWERSCHEMA": _newer,
     "OVERTAKEN": _overtaken,

@@ -42,6 +42,16 @@ VERBS = (
     "audit",
 )
 _READS = re.compile(r"^verb\('(\w+)', 'no-writes'", re.MULTILINE)
+"""Finds the verbs that write nothing."""
+
+MAX_MOVES = 5
+"""How often a call follows its queue to another server, or loads the library, at most."""
+_ELSEWHERE = ("MOVED", "ASK", "READONLY")
+_ASKING = encode("ASKING")
+_PING = encode("PING")
+
+
+# ---- the library ----
 
 
 class Library(NamedTuple):
@@ -69,11 +79,7 @@ def _read(name: str) -> str:
     return _ROOT.joinpath(f"{name}.lua").read_text("utf-8")
 
 
-MAX_MOVES = 5
-"""How often a call follows its queue to another server, or loads the library, at most."""
-_ELSEWHERE = ("MOVED", "ASK", "READONLY")
-_ASKING = encode("ASKING")
-_PING = encode("PING")
+# ---- calls ----
 
 
 class _Step(NamedTuple):

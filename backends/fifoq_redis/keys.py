@@ -55,4 +55,4 @@ def schema_key(prefix: str) -> bytes:
 
 def channel(prefix: str, nonce: str) -> bytes:
     """Return the channel in which one backend receives notifications."""
-    return f"{prefix}:bell:{nonce}".encode()
+    return f"{prefix}:notify:{nonce}".encode()

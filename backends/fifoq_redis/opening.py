@@ -81,6 +81,11 @@ def _version(text: str) -> tuple[int, int]:
 # ---- the open store ----
 
 
+def not_open(location: Location) -> ConfigurationError:
+    """Return the error for a use of a store that is not open, or not any more."""
+    return ConfigurationError(f"{location} is not open. Open it first, as `async with` on a Fifoq does.")
+
+
 class OpenStore:
     """The store between `open` and `close` of a backend, on one loop."""
 
@@ -97,6 +102,7 @@ class OpenStore:
         self._subscriptions: dict[Node, Subscription] = {}
         self._subscription_of: dict[bytes, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def time(self) -> str | int:
@@ -132,7 +138,13 @@ class OpenStore:
         await self.caller.command(key, "SADD", key, name)
 
     async def subscribe(self, key: bytes, timeout: float) -> bool:
-        """Subscribe at the server of `key`; return whether that is done within `timeout` seconds."""
+        """
+        Subscribe at the server of `key`; return whether that is done within `timeout` seconds.
+
+        Raises ConfigurationError if the store was closed: a waiter that outlives it must not subscribe again.
+        """
+        if self._closed:
+            raise not_open(self.location)
         try:
             node = await self.topology.node_of(key)
         except (Unsent, FifoqError):
@@ -149,13 +161,23 @@ class OpenStore:
         return subscription is not None and subscription.up
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the background; it is cancelled when the store closes."""
+        """
+        Run a coroutine in the background; it is cancelled when the store closes.
+
+        Raises ConfigurationError if the store was closed.
+        """
+        if self._closed:
+            work.close()
+            raise not_open(self.location)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""
+        self._closed = True
+        # A task cancelled before its first step would not run at all, and those that wait for its result would hang.
+        await asyncio.sleep(0)
         for task in list(self._tasks):
             task.cancel()
         for subscription in self._subscriptions.values():

@@ -27,9 +27,10 @@ class RedisQueue:
         self._store: OpenStore | None = None
         self._registered = False
 
-    # What belongs to one opening of the backend.
     claimer: Claimer
+    """Claims and settles. A new one for each opening of the backend."""
     finished_waiters: FinishedWaiters
+    """The waiters for ends of jobs. New for each opening, too."""
 
     def opened(self, store: OpenStore) -> None:
         """Begin to work on a store that was just opened."""
@@ -42,7 +43,7 @@ class RedisQueue:
         """Stop working on the store: the backend was closed."""
         self._store = None
 
-    # ---- jobs in, out and through
+    # ---- put, claim, extend, settle ----
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         store = self._store or self._open_store()
@@ -80,7 +81,7 @@ class RedisQueue:
             self._open_store()  # raises
         return encoding.read_states(await self.claimer.settle((*call, values), blobs))
 
-    # ---- waiting
+    # ---- waiting ----
 
     async def wait(self, timeout: float) -> bool:
         if self._store is None:
@@ -96,7 +97,7 @@ class RedisQueue:
             self._open_store()  # raises
         return await self.finished_waiters.finished(id, timeout)
 
-    # ---- looking
+    # ---- reading ----
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
         return encoding.read_records(await self._call("get", list(ids)))
@@ -116,7 +117,7 @@ class RedisQueue:
     async def audit(self) -> Audit:
         return audit(await self._call("audit"))
 
-    # ---- steering
+    # ---- operators ----
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
         return encoding.read_changed(await self._change("cancel", list(ids), reason))
@@ -137,7 +138,7 @@ class RedisQueue:
     async def purge(self, limit: int) -> int:
         return int(await self._change("purge", limit))
 
-    # ---- one call
+    # ---- one call ----
 
     def _call(self, verb: str, *values: Any) -> Awaitable[Any]:
         """Call a function of the library; its reply is awaited. Raises a FifoqError, now or then."""

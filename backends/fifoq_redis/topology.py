@@ -9,7 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connection import Connect, PipelinedConnection, ask, connect, drop
+from fifoq_redis.connection import Connect, PipelinedConnection, connect, drop, query
 from fifoq_redis.encoding import encode
 from fifoq_redis.errors import Lost, Refused, Unsent
 from fifoq_redis.url import Address, Location
@@ -47,6 +47,9 @@ class Topology(Protocol):
     def nodes(self) -> list[Node]:
         """Return all servers used so far."""
         ...
+
+
+# ---- a cluster ----
 
 
 _SLOTS = encode("CLUSTER", "SLOTS")
@@ -120,14 +123,17 @@ class ClusterTopology(Topology):
             raise Unsent(f"no node of the cluster answered CLUSTER SLOTS ({'; '.join(failures)})")
 
 
-def _read_slots(ranges: list[Any], asked: Address) -> dict[int, Address]:
-    """Return the owner of each slot. A node that does not know its own name has the address of the query."""
+def _read_slots(ranges: list[Any], queried: Address) -> dict[int, Address]:
+    """Return the owner of each slot. A node that does not know its own name has the queried address."""
     owners: dict[int, Address] = {}
     for first, last, (host, port, *_), *_ in ranges:
         name = (host or b"").decode()
-        owner = Address(asked.host if name in ("", "?") else name, int(port))
+        owner = Address(queried.host if name in ("", "?") else name, int(port))
         owners.update(dict.fromkeys(range(first, last + 1), owner))
     return owners
+
+
+# ---- one server, or the primary that sentinels name ----
 
 
 class DirectTopology(Topology):
@@ -175,7 +181,7 @@ class SentinelTopology(DirectTopology):
 
     async def _check_role(self, connection: AbstractConnection, address: Address) -> None:
         try:
-            role: Any = await ask(connection, self.location.timeout, "ROLE")
+            role: Any = await query(connection, self.location.timeout, "ROLE")
         except driver.NoPermissionError:
             return  # a replica then refuses the first write
         except BaseException:
@@ -196,7 +202,7 @@ class SentinelTopology(DirectTopology):
         failures: list[str] = []
         for sentinel in list(self._sentinels):
             try:
-                found = await self._ask_sentinel(sentinel)
+                found = await self._query_sentinel(sentinel)
             except (Unsent, FifoqError, driver.RedisError) as error:
                 failures.append(f"{sentinel}: {error}")
                 continue
@@ -207,12 +213,12 @@ class SentinelTopology(DirectTopology):
             failures.append(f"{sentinel} does not know it")
         raise Unsent(f"no sentinel names the primary of {self.location.service!r} ({'; '.join(failures)})")
 
-    async def _ask_sentinel(self, sentinel: Address) -> Address | None:
+    async def _query_sentinel(self, sentinel: Address) -> Address | None:
         location = self.location
         connection = await connect(location, sentinel, account=location.sentinel_account)
         try:
             command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", location.service or "")
-            found: Any = await ask(connection, location.timeout, *command)
+            found: Any = await query(connection, location.timeout, *command)
         finally:
             await drop(connection)
         return found and Address(found[0].decode(), int(found[1]))

@@ -1,4 +1,4 @@
-"""Where a store is and how it is reached: the URL, read strictly. It does no I/O, and shows no password."""
+"""The URL of a Redis store, read strictly: addresses, accounts, TLS, prefix. No I/O; passwords are never shown."""
 
 import ssl
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _NO_ADDRESS = (
 
 
 class Address(NamedTuple):
-    """A server's: a host and a port, or the path of a socket."""
+    """The address of a server: a host and a port, or the path of a socket."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Who one is to a server. Neither is ever shown."""
+    """The user and password at a server. Neither is ever shown."""
 
     username: str | None = None
     password: str | None = None
@@ -48,14 +48,14 @@ class Account(NamedTuple):
 
 
 class Tls(NamedTuple):
-    """How the other side is known, and how one shows oneself."""
+    """The files of a TLS connection: certificates to trust, and the client's own."""
 
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Verification is always on. Raises ConfigurationError if a file cannot be read."""
+        """Return the TLS context; it always verifies. Raises ConfigurationError if a file cannot be read."""
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
@@ -68,14 +68,14 @@ class Tls(NamedTuple):
 
 
 class Location(NamedTuple):
-    """All that a URL says."""
+    """The parts of a URL."""
 
     scheme: str
     addresses: tuple[Address, ...]
-    """One server; or, of a cluster or of sentinels, some to ask."""
+    """The server; for a cluster or sentinels, some of their addresses."""
     db: int = 0
     service: str | None = None
-    """What sentinels call the primary."""
+    """The name of the primary at the sentinels."""
     account: Account = Account()
     sentinel_account: Account = Account()
     tls: Tls | None = None
@@ -94,7 +94,7 @@ class Location(NamedTuple):
         `redis+cluster://host:port,host:port/` or `redis+sentinel://host:port,host:port/service[/db]`.
 
         Parameters: `prefix=` of all keys, `timeout=` in seconds; with TLS `ca=`, `cert=`, `key=`, names of files, and
-        `tls=true` where the scheme does not say it. Raises ConfigurationError for anything else, and shows no password.
+        `tls=true` where the scheme is without it. Raises ConfigurationError for anything else, and shows no password.
         """
         try:
             parts = urlsplit(url)
@@ -164,7 +164,7 @@ _READERS = {
 
 
 def _account(netloc: str) -> tuple[Account, str]:
-    """Up to the last @: a password may hold one that nobody escaped."""
+    """Split at the last @, since a password may hold one that was not escaped."""
     account, at, hosts = netloc.rpartition("@")
     if not at:
         return Account(), hosts

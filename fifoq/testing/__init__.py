@@ -1,5 +1,5 @@
 """
-What tests of fifoq are made of: a clock that stands still, the reference model, and the proof that a backend is right.
+For tests of backends: a clock that a test moves, the reference model, drivers, and the conformance kit.
 
     import pytest
     from fifoq.testing import QueueContract
@@ -9,7 +9,7 @@ What tests of fifoq are made of: a clock that stands still, the reference model,
         def make_backend(self, tmp_path):
             return lambda clock: MyBackend(f"mine:///{tmp_path}/jobs", clock=clock)
 
-And what tests of apps are made of: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
+For tests of apps: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from fifoq.testing.enqueued import (
     enqueued,
     enqueued_sync,
 )
-from fifoq.testing.faults import LostReplies
+from fifoq.testing.lost_replies import LostReplies
 from fifoq.testing.model import Model
 from fifoq.testing.model_backend import ModelBackend, ModelStore
 

@@ -51,18 +51,18 @@ from fifoq.record import (
 
 R = TypeVar("R")
 MakeBackend = Callable[[Clock | None], Backend]
-"""What the fixture `make_backend` returns: another unopened backend on the same store at each call."""
+"""The fixture `make_backend`: it returns another unopened backend on the same store at each call."""
 
 LEASE = 15 * SECOND
 TASK = "task"
 KEPT = 3_600 * SECOND
-"""How long the cases keep ended jobs unless they say otherwise: longer than any of them lasts."""
+"""The default retention of ended jobs in the cases: longer than any case lasts."""
 
 _numbers = itertools.count(1)
 
 
 def spec(key: str | None = None, *, id: str | None = None, task: str = TASK, **rest: Any) -> JobSpec:
-    """A job to put. `delay` and `expires` are in seconds here; the rest is as in JobSpec."""
+    """Return a job to put. `delay` and `expires` are in seconds here; the other fields are those of JobSpec."""
     for name in ("delay", "expires"):
         if rest.get(name) is not None:
             rest[name] = microseconds(rest[name])
@@ -82,11 +82,11 @@ class AsyncDriver:
         self.queue = queue
         self.caller = caller or uuid4().hex
         self.retain = retain
-        """How long ended jobs are kept unless a call says otherwise."""
+        """How long ended jobs are kept if a call has no `retain`."""
         self._numbers = itertools.count(1)
 
     def call(self) -> Call:
-        """The identity of the next call."""
+        """Return the identity of the next call."""
         return Call(self.caller, next(self._numbers))
 
     # ---- put ----
@@ -190,11 +190,11 @@ class Driver:
         return self._loop.run_until_complete(coroutine)
 
     def twin(self) -> "Driver":
-        """Another driver of the same queue, on another backend of the same store."""
+        """Return another driver of the same queue, on another backend of the same store."""
         return self.beside(self.queue.name)
 
     def beside(self, name: str) -> "Driver":
-        """A driver of another queue of the same store, with its own backend and loop."""
+        """Return a driver of another queue of the same store, with its own backend and loop."""
         self._others.append(Driver(self.backend.twin(), name))
         return self._others[-1]
 
@@ -214,7 +214,7 @@ class Driver:
             self._loop.close()
 
     def call(self) -> Call:
-        """The identity of the next call."""
+        """Return the identity of the next call."""
         return self._calls.call()
 
     # ---- put ----
@@ -302,11 +302,11 @@ class Driver:
         self.run(self.queue.configure(settings))
 
     def declare(self, task: str | None = None, **settings: Any) -> None:
-        """Declare limits, rates and capacities, in the words of `GateSettings.of`."""
+        """Declare limits, rates and capacities, with the keywords of `GateSettings.of`."""
         self.configure(_Declare(task, GateSettings.of(**settings)))
 
     def override(self, task: str | None = None, **settings: Any) -> None:
-        """Override all settings of a gate; nothing given lifts the override."""
+        """Override all settings of a gate. Without settings it lifts the override."""
         self.configure(_Override(task, GateSettings.of(**settings) if settings else None))
 
     def pause(self, task: str | None = None, key: str | None = None) -> None:
@@ -324,7 +324,7 @@ class Driver:
         return self.run(self.queue.get([id]))[0]
 
     def record(self, id: str) -> Record:
-        """The record of a job that must be there."""
+        """Return the record of a job that must be there."""
         record = self.get(id)
         assert record is not None, f"{id} is gone"
         return record
@@ -333,7 +333,7 @@ class Driver:
         return [record and record.state for record in self.run(self.queue.get(ids))]
 
     def find(self, filter: Filter | None = None, limit: int = 100) -> list[Record]:
-        """All matching records, page by page."""
+        """Return all matching records, read page by page."""
         records: list[Record] = []
         cursor: int | None = 0
         while cursor is not None:
@@ -345,7 +345,7 @@ class Driver:
         return records
 
     def blocked(self, limit: int = 100) -> list[BlockedKeyRecord]:
-        """All blocked keys, page by page."""
+        """Return all blocked keys, read page by page."""
         keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
         while True:

@@ -1,4 +1,4 @@
-"""The in-memory backend keeps the contract."""
+"""The memory backend keeps the contract."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The Lua: constant text, all keys declared, loaded again after a flush, and refused where it must be."""
+"""The Lua library: constant text, all keys declared, loaded again after a flush, and refused where it must be."""
 
 import re
 from collections import Counter
@@ -10,51 +10,24 @@ import redis
 
 import fifoq_redis
 from fifoq.errors import BackendCorrupt, BackendFull, BackendUnavailable, ConfigurationError
-from fifoq.limits import GateSettings, Limit
-from fifoq.queue import Declare, Pause, Receipt, Resume
-from fifoq.record import Extension, Fail, Filter, Hold, Release, Retry, Settlement, State, Succeed
+from fifoq.queue import Receipt
+from fifoq.record import Extension, Hold, Release, Retry, Settlement, State
+from fifoq.testing import AsyncDriver
 from fifoq_redis import RedisBackend
 from fifoq_redis.encoding import encode
 from fifoq_redis.functions import VERBS, FunctionCaller, library
 from fifoq_redis.keys import Keys
 from fifoq_redis.topology import DirectTopology, Node
-from tests.fifoq_redis.conftest import LONG, Line, job
+from tests.fifoq_redis.conftest import LONG, job, use_everything
 from tests.servers import Server, Servers, Vendor
+
+LUA = Path(fifoq_redis.__file__).parent / "lua"
 
 
 @pytest.fixture
 def client(any_redis_server: Server) -> Iterator[redis.Redis]:
     with any_redis_server.client() as client:
         yield client
-
-
-async def use_everything(line: Line) -> None:
-    """Call every verb, along most of its ways."""
-    queue = line.queue
-    await queue.configure(
-        [Declare(None, GateSettings.of(limit=50)), Declare("task", GateSettings.of(limit=Limit(2, "x")))]
-    )
-    await line.put(
-        *[job(f"{n}", f"k{n % 3}", value=f"v{n % 2}", unique=f"u{n}", delay=n % 2, expires=10**9) for n in range(9)]
-    )
-    await queue.configure([Pause(key="k1"), Pause("task"), Resume("task")])
-    leases = await line.leases(9)
-    await queue.extend([Extension(lease.spec.id, lease.token, 10**9, b"half") for lease in leases])
-    outcomes = (Succeed(b"", 1), Fail(b"", True, 1), Retry(1, b"", 1), Release(0, 1))
-    ends = [Settlement(lease.spec.id, lease.token, outcomes[n % 4]) for n, lease in enumerate(leases)]
-    await queue.settle(line.call(), ends)
-    await queue.find(Filter(), 0, 100)
-    await queue.blocked_keys(None, 1)
-    await queue.skip([lease.spec.id for lease in leases])
-    await queue.requeue([lease.spec.id for lease in leases])
-    await queue.wait(0.01)
-    await queue.finished("8", 0.01)
-    await queue.cancel(["8", "7"], "asked")
-    await queue.stats()
-    await queue.purge(100)
-
-
-LUA = Path(fifoq_redis.__file__).parent / "lua"
 
 
 def lua(folder: str) -> str:
@@ -138,47 +111,47 @@ def test_nothing_makes_up_a_key() -> None:
     assert called - declared <= through_values
 
 
-async def test_all_keys_that_are_used_are_those_declared(line: Line, client: redis.Redis) -> None:
-    await use_everything(line)
+async def test_only_declared_keys_are_used(driver: AsyncDriver, client: redis.Redis) -> None:
+    await use_everything(driver)
     there = {key for key in client.scan_iter() if key not in (b"fifoq:queues", b"fifoq:schema")}
     assert there <= set(Keys.of("fifoq", "queue").all)
     assert len(there) > 13
-    assert (await line.queue.audit()).differences == ()
+    assert (await driver.queue.audit()).differences == ()
 
 
-async def test_no_key_has_a_time_to_live(line: Line, client: redis.Redis) -> None:
-    """Or one of the volatile-* policies would evict it."""
-    await use_everything(line)
+async def test_no_key_has_a_time_to_live(driver: AsyncDriver, client: redis.Redis) -> None:
+    """A key with a time to live would be evicted by the volatile-* policies."""
+    await use_everything(driver)
     assert all(client.ttl(key) == -1 for key in client.scan_iter())
 
 
-async def test_functions_that_were_flushed_are_loaded_again(line: Line, client: redis.Redis) -> None:
-    await line.put(job("a", "k"), job("b", "k"))
+async def test_functions_that_were_flushed_are_loaded_again(driver: AsyncDriver, client: redis.Redis) -> None:
+    await driver.put(job("a", "k"), job("b", "k"))
     client.function_flush()
-    (lease,) = await line.leases(2)
+    (lease,) = await driver.leases(2)
     client.function_flush()
-    assert await line.succeed(lease) is State.SUCCEEDED
-    assert [one.spec.id for one in await line.leases(2)] == ["b"]
+    assert await driver.succeed(lease) is State.SUCCEEDED
+    assert [one.spec.id for one in await driver.leases(2)] == ["b"]
 
 
-async def test_a_put_whose_end_is_awaited_brings_them_along_too(
-    backend: RedisBackend, line: Line, client: redis.Redis
+async def test_a_put_whose_end_is_awaited_loads_flushed_functions_too(
+    backend: RedisBackend, driver: AsyncDriver, client: redis.Redis
 ) -> None:
-    """More than one command goes out for it. Only the reply to the last counts."""
+    """Such a put is several commands in one write. Only the last reply is the put's."""
     await backend._open_store().subscribe(Keys.of("fifoq", "queue").state, LONG)
     for id in ("a", "b", "c"):
         if id != "b":
             client.function_flush()
-        line.queue.expect(id)
-        assert await line.receipts(job(id)) == (Receipt(id, True),)
+        driver.queue.expect(id)
+        assert await driver.receipts(job(id)) == (Receipt(id, True),)
 
 
-async def test_a_queue_of_a_newer_schema_is_refused_and_left_alone(line: Line, client: redis.Redis) -> None:
-    await line.put(job("a"))
+async def test_a_queue_of_a_newer_schema_is_refused_and_left_alone(driver: AsyncDriver, client: redis.Redis) -> None:
+    await driver.put(job("a"))
     newer = client.eval("return cmsgpack.pack(7, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0)", 0)
     client.hset("fifoq:{queue}:book", "\0", newer)
     with pytest.raises(ConfigurationError, match=r"schema 7.*schema 1"):
-        await line.put(job("b"))
+        await driver.put(job("b"))
     assert client.hget("fifoq:{queue}:book", "\0") == newer
 
 
@@ -188,18 +161,20 @@ async def test_a_store_of_a_newer_schema_is_not_opened(any_redis_server: Server,
         await RedisBackend(any_redis_server.url).open()
 
 
-async def test_what_is_not_a_queue_is_told_so_and_left_alone(line: Line, client: redis.Redis) -> None:
-    client.set("fifoq:{queue}:book", "somebody else's")
+async def test_keys_of_another_application_are_reported_and_left_alone(
+    driver: AsyncDriver, client: redis.Redis
+) -> None:
+    client.set("fifoq:{queue}:book", "foreign")
     with pytest.raises(BackendCorrupt, match="prefix"):
-        await line.put(job("a"))
+        await driver.put(job("a"))
     client.delete("fifoq:{queue}:book")
-    client.hset("fifoq:{queue}:book", "whose", "somebody else's")
+    client.hset("fifoq:{queue}:book", "whose", "foreign")
     with pytest.raises(BackendCorrupt, match="prefix"):
-        await line.put(job("a"))
+        await driver.put(job("a"))
     client.delete("fifoq:{queue}:book")
     client.hset("fifoq:{queue}:jobs", "a", "left over")
     with pytest.raises(BackendCorrupt):
-        await line.put(job("a"))
+        await driver.put(job("a"))
     assert client.hgetall("fifoq:{queue}:jobs") == {b"a": b"left over"}
 
 
@@ -209,41 +184,41 @@ async def test_at_maxmemory_a_put_is_refused_before_it_writes_and_leases_can_end
     server = servers.standalone(vendor)
     backend = RedisBackend(server.url)
     await backend.open()
-    line = Line(backend.queue("queue"), retain=0)
-    await line.put(*[job(f"{n}", payload=bytes(1_000)) for n in range(20)])
-    held = await line.leases(5)
+    driver = AsyncDriver(backend.queue("queue"), retain=0)
+    await driver.put(*[job(f"{n}", payload=bytes(1_000)) for n in range(20)])
+    held = await driver.leases(5)
     with server.client() as client:
         client.config_set("maxmemory", 1)
-    before = await line.queue.stats()
+    before = await driver.queue.stats()
     with pytest.raises(BackendFull, match="maxmemory"):
-        await line.put(job("more"))
-    assert (await line.queue.stats())[:8] == before[:8]
+        await driver.put(job("more"))
+    assert (await driver.queue.stats())[:8] == before[:8]
     first, second, third, fourth, fifth = held
-    assert await line.queue.extend([Extension(first.spec.id, first.token, 10**7, b"half")]) == (Hold.HELD,)
+    assert await driver.queue.extend([Extension(first.spec.id, first.token, 10**7, b"half")]) == (Hold.HELD,)
     ends = [
         Settlement(third.spec.id, third.token, Release(0, 0)),
         Settlement(fourth.spec.id, fourth.token, Retry(0, b"", 0)),
     ]
-    assert await line.queue.settle(line.call(), ends) == (State.WAITING, State.WAITING)
-    assert await line.succeed_all(first, second, fifth) == (State.SUCCEEDED,) * 3
-    assert len(await line.leases(100)) == 17
-    assert (await line.queue.audit()).differences == ()
+    assert await driver.queue.settle(driver.call(), ends) == (State.WAITING, State.WAITING)
+    assert await driver.succeed_all(first, second, fifth) == (State.SUCCEEDED,) * 3
+    assert len(await driver.leases(100)) == 17
+    assert (await driver.queue.audit()).differences == ()
     await backend.close()
 
 
 async def test_a_library_is_named_by_its_text_so_that_two_versions_live_side_by_side(
-    line: Line, client: redis.Redis
+    driver: AsyncDriver, client: redis.Redis
 ) -> None:
-    await line.put(job("a"))
+    await driver.put(job("a"))
     mine = library()
     other = mine.text.replace(mine.name.encode(), b"fifoq_other")
     client.function_load(other.decode())
-    (lease,) = await line.leases()
-    assert await line.succeed(lease) is State.SUCCEEDED
+    (lease,) = await driver.leases()
+    assert await driver.succeed(lease) is State.SUCCEEDED
     assert library().reads == {"get", "find", "stats", "blocked", "audit"}
 
 
-async def test_who_may_not_load_functions_is_told_what_to_grant(redis_server: Server) -> None:
+async def test_a_user_that_may_not_load_functions_gets_an_error_with_the_command_to_grant(redis_server: Server) -> None:
     with redis_server.client() as client:
         client.function_flush()
     url = redis_server.user("poor", "secret", "~*", "&*", "+@all", "-function|load")
@@ -260,15 +235,15 @@ async def test_functions_that_vanish_as_fast_as_they_are_loaded_are_an_error_and
     client.function_flush()
     backend = RedisBackend(any_redis_server.url)
     await backend.open()
-    runner = backend._open_store().caller
-    monkeypatch.setattr(runner, "_load", encode("FUNCTION", "FLUSH"))
+    caller = backend._open_store().caller
+    monkeypatch.setattr(caller, "_load", encode("FUNCTION", "FLUSH"))
     with pytest.raises(BackendUnavailable, match="FUNCTION FLUSH"):
         await backend.queue("queue").stats()
     await backend.close()
 
 
 class Demoted(DirectTopology):
-    """A way to a server that has become a replica, and from there to the new primary."""
+    """A topology that goes first to a server that became a replica, and from there to the new primary."""
 
     def __init__(self, old: RedisBackend, new: RedisBackend) -> None:
         (self._node,), (self._new,) = [backend._open_store().topology.nodes() for backend in (old, new)]
@@ -286,7 +261,7 @@ async def test_a_replica_that_has_no_library_and_takes_none_is_left_for_the_prim
         await backend.open()
     with replica.client() as client:
         client.replicaof("127.0.0.1", "1")
-    runner = FunctionCaller(Demoted(old, new), "here")
-    assert await runner.call(Keys.of("fifoq", "queue"), "purge", "", 1) == 0
+    caller = FunctionCaller(Demoted(old, new), "here")
+    assert await caller.call(Keys.of("fifoq", "queue"), "purge", "", 1) == 0
     for backend in (old, new):
         await backend.close()

@@ -22,12 +22,12 @@ SECRET = "hunter2"
         ("redis+sentinel://a,b:2/main/5", [("a", 26379), ("b", 2)], 5),
     ],
 )
-def test_a_url_says_where_the_servers_are(url: str, addresses: list[tuple[str, int]], db: int) -> None:
+def test_a_url_has_the_addresses_of_the_servers(url: str, addresses: list[tuple[str, int]], db: int) -> None:
     location = Location.parse(url)
     assert (list(location.addresses), location.db) == ([Address(*one) for one in addresses], db)
 
 
-def test_a_url_says_who_one_is_and_how_the_other_is_known() -> None:
+def test_a_url_has_accounts_and_certificates() -> None:
     location = Location.parse("rediss://me:p%40ss@h/1?prefix=shop&timeout=2.5&ca=/ca.pem&cert=/c.pem&key=/k.pem")
     assert location.account == Account("me", "p@ss")
     assert location.tls == Tls("/ca.pem", "/c.pem", "/k.pem")
@@ -74,7 +74,7 @@ def test_a_url_says_who_one_is_and_how_the_other_is_known() -> None:
         "redis://h\t",
     ],
 )
-def test_what_is_not_understood_is_refused(url: str) -> None:
+def test_a_url_that_is_not_understood_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         RedisBackend(url)
 
@@ -94,7 +94,7 @@ def test_what_is_not_understood_is_refused(url: str) -> None:
         f"rediss://me:{SECRET}@h?ca=/nowhere",
     ],
 )
-def test_no_password_is_shown_whatever_is_wrong(url: str) -> None:
+def test_no_error_and_no_repr_shows_a_password(url: str) -> None:
     try:
         backend = RedisBackend(url)
     except ConfigurationError as error:

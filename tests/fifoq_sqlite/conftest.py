@@ -37,19 +37,19 @@ async def backend(url: str) -> AsyncIterator[SqliteBackend]:
 
 
 @pytest.fixture
-def line_of() -> Callable[[SqliteBackend], AsyncDriver]:
-    """A function that gives a caller's view of the queue of any backend."""
+def driver_of() -> Callable[[SqliteBackend], AsyncDriver]:
+    """A function that returns a driver of the queue of any backend."""
     return lambda backend: AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture
-def line(backend: SqliteBackend) -> AsyncDriver:
+def driver(backend: SqliteBackend) -> AsyncDriver:
     return AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a program of `programs/` with arguments; those still running at the end are killed."""
+    """A function that starts a program of `programs/` with arguments. Programs that still run at the end are killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, *arguments: object) -> "subprocess.Popen[str]":

@@ -1,4 +1,4 @@
-"""Contract, points 5 and 19: pauses block claims and nothing else; blocked keys are told."""
+"""Contract, points 5 and 19: pauses block claims and nothing else; blocked keys are listed."""
 
 from fifoq.clock import SECOND
 from fifoq.queue import BlockedKeyRecord
@@ -93,7 +93,7 @@ class PauseCases(Cases):
         driver.resume(key="k")
         assert driver.drain() == [a, b]
 
-    def test_blocked_keys_tell_by_which_job_why_and_since_when(self, driver: Driver, clock: ManualClock) -> None:
+    def test_blocked_keys_show_by_which_job_why_and_since_when(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(*(spec(key, id=key) for key in ("halted", "retried", "free", "running")))
         halted, retried, _, _ = driver.leases(4)
         times: list[int] = []
@@ -113,7 +113,7 @@ class PauseCases(Cases):
             BlockedKeyRecord("paused", None, "paused", times[3]),
         ]
 
-    def test_of_several_reasons_the_first_is_told(self, driver: Driver, clock: ManualClock) -> None:
+    def test_of_several_reasons_the_first_is_listed(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec("h", id="h"), spec("b", id="b"))
         halted, retried = driver.leases(2)
         driver.retry(retried, after=100)

@@ -1,6 +1,6 @@
 """
-The ways in which other queues lose the order of a key, planted in the in-memory backend one at a time. Each is caught
-by the named cases of the kit.
+The bugs by which other queues lose the order of claims, within a key and between keys, planted in the memory backend
+one at a time. Each is caught by the named cases of the kit.
 """
 
 from typing import Any
@@ -15,10 +15,7 @@ from fifoq.testing.contract.priority import PriorityCases
 from fifoq.testing.contract.removal import RemovalCases
 from fifoq.testing.contract.settle import SettleCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as operating
-from fifoq_memory import settle as firing
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, settle
 from fifoq_memory.jobs import END, Job, Line, TaskGate
 from fifoq_memory.queue_state import WAITING, QueueState
 
@@ -26,7 +23,7 @@ bugs = Mutants()
 
 
 def to_the_end(state: QueueState, job: Job) -> None:
-    """Let a waiting job stand up and queue again."""
+    """Move a waiting job to the end of the line."""
     job.task.withdraw(job)
     if job.line is not None:
         state.depart(job, job.line)
@@ -41,7 +38,7 @@ def a_retry_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
         if isinstance(outcome, Retry) and job.state is WAITING:
             to_the_end(state, job)
 
-    after(patch, settling, "_settle_otherwise", then)
+    after(patch, settle, "_settle_otherwise", then)
 
 
 @bugs.caught_by(SettleCases.test_a_released_job_goes_before_its_successors)
@@ -50,13 +47,13 @@ def a_release_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
         if job.state is WAITING:
             to_the_end(state, job)
 
-    after(patch, settling, "_put_back", then)
+    after(patch, settle, "_put_back", then)
 
 
 @bugs.caught_by(LeaseCases.test_a_job_whose_lease_ended_is_claimable_at_its_place)
 def a_crash_goes_to_the_end_of_the_line(patch: pytest.MonkeyPatch) -> None:
-    """SAQ: what a dead worker held comes back behind its successors."""
-    after(patch, firing, "_end_lease", lambda state, job, _: to_the_end(state, job))
+    """SAQ: the jobs of a dead worker come back behind their successors."""
+    after(patch, settle, "_end_lease", lambda state, job, _: to_the_end(state, job))
 
 
 @bugs.caught_by(OrderCases.test_the_successors_of_a_job_that_backs_off_wait)
@@ -72,18 +69,18 @@ def a_job_that_backs_off_lets_its_successors_pass(patch: pytest.MonkeyPatch) -> 
 
 @bugs.caught_by(OrderCases.test_a_failure_that_halts_keeps_the_key_closed)
 def a_halt_frees_the_key(patch: pytest.MonkeyPatch) -> None:
-    real = settling._settle_otherwise
+    real = settle._settle_otherwise
 
-    def settle(state: QueueState, now: int, job: Job, outcome: Any) -> None:
+    def planted(state: QueueState, now: int, job: Job, outcome: Any) -> None:
         real(state, now, job, outcome._replace(halt=False) if isinstance(outcome, Fail) else outcome)
 
-    patch.setattr(settling, "_settle_otherwise", settle)
+    patch.setattr(settle, "_settle_otherwise", planted)
 
 
 @bugs.caught_by(OrderCases.test_a_halted_job_requeued_resumes_at_its_place)
 def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
     """Azure Service Bus: resubmission from the dead letters loses the place."""
-    real = operating.requeue
+    real = operations.requeue
 
     def requeue(state: QueueState, id: str) -> Any:
         job = state.jobs.get(id)
@@ -93,7 +90,7 @@ def a_halted_job_is_requeued_at_the_end(patch: pytest.MonkeyPatch) -> None:
             to_the_end(state, job)
         return reply
 
-    patch.setattr(operating, "requeue", requeue)
+    patch.setattr(operations, "requeue", requeue)
 
 
 @bugs.caught_by(OrderCases.test_a_failed_job_requeued_enters_at_the_end_of_the_line)
@@ -138,19 +135,19 @@ def a_line_waits_for_the_next_number_without_gaps(patch: pytest.MonkeyPatch) -> 
 
 
 @bugs.caught_by(
-    OrderCases.test_a_blocked_key_hides_nobody_else,
-    LimitCases.test_what_is_over_a_limit_does_not_hide_what_is_not,
+    OrderCases.test_a_blocked_key_hides_no_other,
+    LimitCases.test_jobs_over_a_limit_do_not_hide_others,
 )
 def a_claim_looks_at_the_first_twenty_jobs_only(patch: pytest.MonkeyPatch) -> None:
-    """SQS (120,000), groupmq (20): what is blocked stands in the structure that is scanned."""
-    real = claiming._open_gates
+    """SQS (120,000), groupmq (20): blocked jobs are in the structure that is scanned."""
+    real = claim._open_gates
 
-    def open_doors(state: QueueState, *rest: Any) -> Any:
+    def open_gates(state: QueueState, *rest: Any) -> Any:
         waiting = sorted((job for job in state.jobs.values() if job.state is WAITING), key=lambda job: job.score)
         members = {score for task in state.tasks.values() if task.room(0, 1) for score in task.ready.members}
         return real(state, *rest) if any(job.score in members for job in waiting[:20]) else []
 
-    patch.setattr(claiming, "_open_gates", open_doors)
+    patch.setattr(claim, "_open_gates", open_gates)
 
 
 @bugs.caught_by(OrderCases.test_a_key_spans_tasks)
@@ -226,8 +223,8 @@ def keys_take_turns(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(PriorityCases.test_the_oldest_goes_first_over_tasks_and_values)
 def a_claim_takes_all_it_can_of_one_task(patch: pytest.MonkeyPatch) -> None:
     """A batch that is read from one list at a time."""
-    real = claiming._lease_run
-    patch.setattr(claiming, "_lease_run", lambda state, gate, most, _, *rest: real(state, gate, most, END, *rest))
+    real = claim._lease_run
+    patch.setattr(claim, "_lease_run", lambda state, gate, most, _, *rest: real(state, gate, most, END, *rest))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

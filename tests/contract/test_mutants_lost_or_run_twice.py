@@ -1,6 +1,6 @@
 """
-The ways in which other queues lose jobs or run them twice, planted in the in-memory backend one at a time. Each is
-caught by the named cases of the kit.
+The bugs by which other queues lose jobs or run them twice, planted in the memory backend one at a time. Each is caught
+by the named cases of the kit.
 """
 
 import asyncio
@@ -18,10 +18,7 @@ from fifoq.testing.contract.race import CancelledCallCases, RaceCases
 from fifoq.testing.contract.repeat import RepeatCases
 from fifoq.testing.contract.settle import SettleCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as operating
-from fifoq_memory import settle as firing
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, settle
 from fifoq_memory.jobs import Job
 from fifoq_memory.queue import MemoryQueue, Replies
 from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
@@ -31,10 +28,10 @@ bugs = Mutants()
 
 @bugs.caught_by(LeaseCases.test_a_stale_token_settles_nothing, LeaseCases.test_a_settled_lease_is_over)
 def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
-    """asynq, groupmq, procrastinate: finish by id, so that a zombie finishes another's attempt."""
-    real = settling._settle
+    """asynq, groupmq, procrastinate: finish by id, so that a stale worker finishes another's attempt."""
+    real = settle._settle
 
-    def settle(state: QueueState, now: int, id: str, token: str, outcome: Any) -> Any:
+    def planted(state: QueueState, now: int, id: str, token: str, outcome: Any) -> Any:
         job = state.jobs.get(id)
         if job is not None and job.state is WAITING:
             job.state, job.token = RUNNING, token
@@ -42,32 +39,32 @@ def a_job_is_settled_without_its_token(patch: pytest.MonkeyPatch) -> None:
             job.task.running += 1
         return real(state, now, id, (job and job.token) or token, outcome)
 
-    patch.setattr(settling, "_settle", settle)
+    patch.setattr(settle, "_settle", planted)
 
 
 @bugs.caught_by(LeaseCases.test_a_stale_token_extends_nothing)
 def a_lease_is_extended_without_its_token(patch: pytest.MonkeyPatch) -> None:
-    real = settling._extend
+    real = settle._extend
 
     def extend(state: QueueState, now: int, extension: Any) -> Any:
         token = state.jobs[extension.id].token if extension.id in state.jobs else None
         return real(state, now, extension._replace(token=token or extension.token))
 
-    patch.setattr(settling, "_extend", extend)
+    patch.setattr(settle, "_extend", extend)
 
 
 @bugs.caught_by(LeaseCases.test_every_claim_makes_a_fresh_token, LeaseCases.test_a_stale_token_settles_nothing)
 def a_token_is_used_again(patch: pytest.MonkeyPatch) -> None:
-    real = claiming.claim
+    real = claim.claim
 
-    def claim(state: QueueState, *rest: Any) -> Claimed:
+    def planted(state: QueueState, *rest: Any) -> Claimed:
         reply = real(state, *rest)
         leases = [lease._replace(token=f"token of {lease.spec.id}") for lease in reply.leases]
         for lease in leases:
             state.jobs[lease.spec.id].token = lease.token
         return reply._replace(leases=tuple(leases))
 
-    patch.setattr(claiming, "claim", claim)
+    patch.setattr(claim, "claim", planted)
 
 
 @bugs.caught_by(LeaseCases.test_fences_rise_over_jobs_callers_and_reopenings)
@@ -75,13 +72,13 @@ def a_fence_is_the_number_of_leases_held(patch: pytest.MonkeyPatch) -> None:
     def then(state: QueueState, *_: Any) -> None:
         state.fence = state.gate.running
 
-    after(patch, settling, "_settle", then)
+    after(patch, settle, "_settle", then)
 
 
 @bugs.caught_by(LeaseCases.test_every_ended_lease_counts_a_crash_and_nothing_is_decided)
 def a_crash_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Celery, huey: a poison job is run for ever."""
-    after(patch, firing, "_end_lease", lambda _, job, __: setattr(job, "crashes", 0))
+    after(patch, settle, "_end_lease", lambda _, job, __: setattr(job, "crashes", 0))
 
 
 @bugs.caught_by(LeaseCases.test_every_ended_lease_counts_a_crash_and_nothing_is_decided)
@@ -90,18 +87,18 @@ def a_store_gives_up_on_a_job_by_itself(patch: pytest.MonkeyPatch) -> None:
         if job.crashes > 3:
             state.end(job, State.FAILED, now, 0)
 
-    after(patch, firing, "_end_lease", then)
+    after(patch, settle, "_end_lease", then)
 
 
 @bugs.caught_by(LeaseCases.test_a_lease_past_its_end_is_good_until_it_is_taken_back)
 def a_lease_past_its_end_is_refused(patch: pytest.MonkeyPatch) -> None:
-    real = settling._settle
+    real = settle._settle
 
-    def settle(state: QueueState, now: int, id: str, *rest: Any) -> Any:
+    def planted(state: QueueState, now: int, id: str, *rest: Any) -> Any:
         job = state.jobs.get(id)
         return None if job and job.lease_end and job.lease_end <= now else real(state, now, id, *rest)
 
-    patch.setattr(settling, "_settle", settle)
+    patch.setattr(settle, "_settle", planted)
 
 
 @bugs.caught_by(LeaseCases.test_extending_holds_the_lease)
@@ -112,7 +109,7 @@ def an_extension_holds_nothing(patch: pytest.MonkeyPatch) -> None:
         job = state.jobs.get(extension.id)
         return Hold.HELD if job is not None and job.token == extension.token else Hold.LOST
 
-    patch.setattr(settling, "_extend", extend)
+    patch.setattr(settle, "_extend", extend)
 
 
 @bugs.caught_by(SettleCases.test_a_release_gives_the_attempt_back)
@@ -120,7 +117,7 @@ def a_release_counts_an_attempt(patch: pytest.MonkeyPatch) -> None:
     def then(_: QueueState, __: int, job: Job, outcome: Any) -> None:
         job.attempt += isinstance(outcome, Release)
 
-    after(patch, settling, "_settle_otherwise", then)
+    after(patch, settle, "_settle_otherwise", then)
 
 
 @bugs.caught_by(SettleCases.test_a_retry_counts_its_attempt)
@@ -129,11 +126,11 @@ def a_retry_counts_no_attempt(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(SettleCases.test_a_requeued_job_is_as_if_never_tried)
-def a_requeue_keeps_what_was_tried(patch: pytest.MonkeyPatch) -> None:
+def a_requeue_keeps_the_attempts(patch: pytest.MonkeyPatch) -> None:
     def forget(job: Job) -> None:
         job.state, job.halted, job.kept_until, job.finished_at = WAITING, False, None, None
 
-    patch.setattr(operating, "_forget_tries", forget)
+    patch.setattr(operations, "_forget_tries", forget)
 
 
 def forgetting(patch: pytest.MonkeyPatch, verb: str) -> None:
@@ -159,7 +156,7 @@ def a_repeated_put_enters_its_jobs_again(patch: pytest.MonkeyPatch) -> None:
     RepeatCases.test_lost_replies_change_nothing_that_a_caller_can_see,
 )
 def a_repeated_claim_claims_again(patch: pytest.MonkeyPatch) -> None:
-    """RQ, Celery: what was popped when the reply was lost is held by nobody."""
+    """RQ, Celery: a job that was popped when the reply was lost is held by no worker."""
     forgetting(patch, "claim")
 
 
@@ -199,10 +196,10 @@ def a_purge_forgets_the_replies(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(CancelledCallCases.test_a_cancelled_claim_repeated_hands_out_its_jobs)
 def a_cancelled_claim_loses_its_jobs(patch: pytest.MonkeyPatch) -> None:
-    """An await between the change and its reply: the jobs are leased, and nobody knows."""
+    """An await between the change and its reply: the jobs are leased, and no caller gets them."""
     real, keep = MemoryQueue.claim, Replies.keep
 
-    async def claim(queue: MemoryQueue, call: Call, *rest: Any) -> Claimed:
+    async def planted(queue: MemoryQueue, call: Call, *rest: Any) -> Claimed:
         kept: list[Any] = []
         patch.setattr(Replies, "keep", lambda *arguments: kept.append(arguments))
         reply = await real(queue, call, *rest)
@@ -212,7 +209,7 @@ def a_cancelled_claim_loses_its_jobs(patch: pytest.MonkeyPatch) -> None:
             keep(*arguments)
         return reply
 
-    patch.setattr(MemoryQueue, "claim", claim)
+    patch.setattr(MemoryQueue, "claim", planted)
 
 
 @bugs.caught_by(RaceCases.test_raced_puts_each_enter_whole_and_in_their_callers_order)

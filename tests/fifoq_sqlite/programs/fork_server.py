@@ -1,11 +1,11 @@
 """
-Starts workers and producers at the seam, quickly: it imports all once, and forks one for each line it reads.
+Starts workers and producers of the backend protocol, quickly: it imports everything once, and forks for each command.
 
-    python nursery.py URL LOG_DIRECTORY
+    python fork_server.py URL LOG_DIRECTORY
 
-It reads "worker NAME POINT NTH" and "producer NAME FIRST COUNT KEYS POINT NTH", and prints "started NAME PID" and
-"died NAME CODE TIME". A point is a place at which the process kills itself with SIGKILL, when it gets there for the NTH
-time; "nowhere" is none.
+Its commands are lines of standard input, "worker NAME POINT NTH" and "producer NAME FIRST COUNT KEYS POINT NTH". It
+prints "started NAME PID" and "died NAME CODE TIME". A point is a place in the code at which the process kills itself
+with SIGKILL when it reaches it for the NTH time; "nowhere" is none.
 """
 
 import asyncio

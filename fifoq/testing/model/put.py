@@ -1,61 +1,61 @@
-"""How jobs come into the queue: put."""
+"""Put: batches enter the queue."""
 
 from collections.abc import Sequence
 
 from fifoq.queue import Conflict, Full, PutReply, Receipt
 from fifoq.record import JobSpec, State
-from fifoq.testing.model.book import Book, Item
+from fifoq.testing.model.queue_state import Job, QueueState
 
 
-def put(book: Book, now: int, batch: Sequence[JobSpec]) -> PutReply:
+def put(state: QueueState, now: int, batch: Sequence[JobSpec]) -> PutReply:
     """Enter one batch as a whole, or not at all."""
     fresh: list[JobSpec] = []
     receipts: list[Receipt] = []
     for spec in batch:
-        there = _same_id(book, fresh, spec.id)
+        there = _same_id(state, fresh, spec.id)
         if there and (there.task, there.payload) != (spec.task, spec.payload):
             return Conflict(spec.id)
-        there = there or _same_unique(book, fresh, spec.unique)
+        there = there or _same_unique(state, fresh, spec.unique)
         receipts.append(Receipt(there.id if there else spec.id, there is None))
         if there is None:
             fresh.append(spec)
-    full = _full(book, fresh)
+    full = _full(state, fresh)
     if full:
         return full
     for spec in fresh:
-        _enter(book, now, spec)
+        _enter(state, now, spec)
     return tuple(receipts)
 
 
-def _same_id(book: Book, fresh: list[JobSpec], id: str) -> JobSpec | None:
-    item = book.item(id)
-    return item.spec if item else next((spec for spec in fresh if spec.id == id), None)
+def _same_id(state: QueueState, fresh: list[JobSpec], id: str) -> JobSpec | None:
+    job = state.job(id)
+    return job.spec if job else next((spec for spec in fresh if spec.id == id), None)
 
 
-def _same_unique(book: Book, fresh: list[JobSpec], unique: str | None) -> JobSpec | None:
+def _same_unique(state: QueueState, fresh: list[JobSpec], unique: str | None) -> JobSpec | None:
     if unique is None:
         return None
-    item = book.holder(unique)
-    return item.spec if item else next((spec for spec in fresh if spec.unique == unique), None)
+    job = state.holder(unique)
+    return job.spec if job else next((spec for spec in fresh if spec.unique == unique), None)
 
 
-def _full(book: Book, fresh: list[JobSpec]) -> Full | None:
-    """The first capacity that the batch does not fit into: the queue's, then the tasks' by name."""
+def _full(state: QueueState, fresh: list[JobSpec]) -> Full | None:
+    """Return the first capacity that the batch exceeds: the queue's, then the tasks' by name; None if it fits."""
     for task in (None, *sorted({spec.task for spec in fresh})):
-        capacity = book.settings(task).capacity
-        live = len(book.counted(task))
+        capacity = state.settings(task).capacity
+        live = len(state.counted(task))
         asked = sum(task in (None, spec.task) for spec in fresh)
         if capacity is not None and asked and live + asked > capacity:
             return Full(task, capacity, live, asked)
     return None
 
 
-def _enter(book: Book, now: int, spec: JobSpec) -> None:
-    entry = book.next_number()
+def _enter(state: QueueState, now: int, spec: JobSpec) -> None:
+    entry = state.next_number()
     scheduled = spec.delay > 0 and not spec.in_line
-    book.accepted += 1
-    book.items.append(
-        Item(
+    state.accepted += 1
+    state.jobs.append(
+        Job(
             spec,
             entry,
             seq=None if scheduled else entry,

@@ -1,28 +1,20 @@
 """
-The ways in which ids, records, clocks, pauses and wake-ups go wrong, planted in the in-memory backend one at a time.
-Each is caught by the named cases of the kit.
+Bugs in ids, records, pages and clocks, planted in the memory backend one at a time. Each is caught by the named cases
+of the kit.
 """
 
 from typing import Any
 
 import pytest
 
-from fifoq.testing.contract import wait
 from fifoq.testing.contract.clocks import ClockCases
 from fifoq.testing.contract.identity import IdentityCases
 from fifoq.testing.contract.pages import PageCases
-from fifoq.testing.contract.pause import PauseCases
 from fifoq.testing.contract.retention import RetentionCases
-from fifoq.testing.contract.wait import FinishedCases, WaitCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as looking
-from fifoq_memory import operations as operating
-from fifoq_memory import put as putting
-from fifoq_memory import settle as firing
-from fifoq_memory import settle as settling
+from fifoq_memory import operations, put
 from fifoq_memory.jobs import Job
-from fifoq_memory.queue import MemoryQueue, WakeUp
+from fifoq_memory.queue import MemoryQueue
 from fifoq_memory.queue_state import WAITING, QueueState
 
 bugs = Mutants()
@@ -34,30 +26,30 @@ bugs = Mutants()
 )
 def a_unique_text_is_held_while_waiting_only(patch: pytest.MonkeyPatch) -> None:
     """procrastinate: recovery then raises for a job that is there twice."""
-    real = putting._same_unique
+    real = put._same_unique
 
     def same_unique(state: QueueState, *rest: Any) -> Any:
         spec = rest[-1]
         holder = state.uniques.get(spec.unique)
         return None if holder is not None and holder.state is not WAITING else real(state, *rest)
 
-    patch.setattr(putting, "_same_unique", same_unique)
+    patch.setattr(put, "_same_unique", same_unique)
 
 
 @bugs.caught_by(IdentityCases.test_an_id_is_taken_in_every_state_as_long_as_its_job_is_kept)
 def an_id_is_taken_while_live_only(patch: pytest.MonkeyPatch) -> None:
-    real = putting._same_id
+    real = put._same_id
 
     def same_id(state: QueueState, fresh: Any, id: str) -> Any:
         job = state.jobs.get(id)
         return None if job is not None and job.state.ended else real(state, fresh, id)
 
-    patch.setattr(putting, "_same_id", same_id)
+    patch.setattr(put, "_same_id", same_id)
 
 
 @bugs.caught_by(IdentityCases.test_an_id_with_another_payload_is_a_conflict)
-def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
-    real = putting._put_batch
+def a_conflict_enters_the_jobs_before_it(patch: pytest.MonkeyPatch) -> None:
+    real = put._put_batch
 
     def put_batch(state: QueueState, now: int, batch: Any) -> Any:
         reply = real(state, now, batch)
@@ -65,12 +57,12 @@ def a_conflict_enters_what_stands_before_it(patch: pytest.MonkeyPatch) -> None:
             real(state, now, [spec for spec in batch if spec.id != reply.id])
         return reply
 
-    patch.setattr(putting, "_put_batch", put_batch)
+    patch.setattr(put, "_put_batch", put_batch)
 
 
 @bugs.caught_by(IdentityCases.test_a_requeue_against_a_unique_text_is_refused)
 def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
-    real = operating.requeue
+    real = operations.requeue
 
     def requeue(state: QueueState, id: str) -> Any:
         holder = state.uniques.pop(state.jobs[id].spec.unique or "", None)
@@ -79,7 +71,7 @@ def a_requeue_ignores_unique_texts(patch: pytest.MonkeyPatch) -> None:
             state.uniques[holder.spec.unique or ""] = holder
         return reply
 
-    patch.setattr(operating, "requeue", requeue)
+    patch.setattr(operations, "requeue", requeue)
 
 
 @bugs.caught_by(RetentionCases.test_a_halted_job_is_never_purged)
@@ -104,14 +96,14 @@ def a_job_is_kept_for_the_shorter_time(patch: pytest.MonkeyPatch) -> None:
 
 @bugs.caught_by(RetentionCases.test_a_skipped_job_is_kept_from_its_skip)
 def a_skipped_job_is_kept_from_its_failure(patch: pytest.MonkeyPatch) -> None:
-    real = operating.skip
-    patch.setattr(operating, "skip", lambda state, now, id: real(state, state.jobs[id].finished_at or now, id))
+    real = operations.skip
+    patch.setattr(operations, "skip", lambda state, now, id: real(state, state.jobs[id].finished_at or now, id))
 
 
 @bugs.caught_by(RetentionCases.test_a_requeued_job_is_not_purged_for_its_earlier_end)
 def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> None:
-    """arq, RQ: what expires is removed, whatever has become of it."""
-    real, real_remove = operating._come_back, QueueState.remove
+    """arq, RQ: a job is removed as its retention ends, in any state."""
+    real, real_remove = operations._reopen, QueueState.remove
 
     def come_back(state: QueueState, job: Job) -> None:
         end = state.purges.times.get(job.entry)
@@ -125,24 +117,24 @@ def a_requeued_job_is_purged_for_its_earlier_end(patch: pytest.MonkeyPatch) -> N
         else:
             del state.jobs[job.spec.id]
 
-    patch.setattr(operating, "_come_back", come_back)
+    patch.setattr(operations, "_reopen", come_back)
     patch.setattr(QueueState, "remove", remove)
 
 
 @bugs.caught_by(RetentionCases.test_accepted_is_the_sum_of_all_the_others_at_every_instant)
-def what_is_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+def a_job_removed_at_once_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     after(patch, QueueState, "leave", lambda state, job, _: setattr(state, "purged", state.purged - (job.retain == 0)))
 
 
 @bugs.caught_by(PageCases.test_pages_show_every_record_once_in_order_of_entry)
 def a_page_skips_the_record_at_its_edge(patch: pytest.MonkeyPatch) -> None:
-    real = looking.find
+    real = operations.find
 
     def find(state: QueueState, filter: Any, cursor: int, limit: int) -> Any:
         page = real(state, filter, cursor, limit)
         return page._replace(cursor=page.cursor + 1) if page.cursor else page
 
-    patch.setattr(looking, "find", find)
+    patch.setattr(operations, "find", find)
 
 
 @bugs.caught_by(
@@ -158,77 +150,12 @@ def time_goes_back_with_the_clock(patch: pytest.MonkeyPatch) -> None:
     ClockCases.test_set_back_it_runs_on_from_the_last_time_used,
     ClockCases.test_set_back_it_neither_ends_leases_early_nor_keeps_them,
 )
-def time_stands_still_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -> None:
+def time_stops_until_the_clock_has_caught_up(patch: pytest.MonkeyPatch) -> None:
     def tick(queue: MemoryQueue) -> int:
         queue._last = max(queue._last, queue._clock.now())
         return queue._last
 
     patch.setattr(MemoryQueue, "_tick", tick)
-
-
-@bugs.caught_by(PauseCases.test_a_pause_blocks_only_claims)
-def a_pause_stops_the_timers(patch: pytest.MonkeyPatch) -> None:
-    real = firing.fire
-    patch.setattr(claiming, "fire", lambda state, now: None if state.gate.paused else real(state, now))
-
-
-@bugs.caught_by(
-    PauseCases.test_a_key_may_be_paused_before_it_has_jobs,
-    PauseCases.test_a_retry_on_a_paused_key_waits_for_the_resume,
-)
-def a_pause_is_of_the_jobs_that_wait_now(patch: pytest.MonkeyPatch) -> None:
-    def offer(state: QueueState, job: Job) -> None:
-        if job.due_at is None and job.state is WAITING:
-            job.task.offer(job)
-
-    patch.setattr(QueueState, "offer", offer)
-
-
-@bugs.caught_by(PauseCases.test_a_pause_keeps_the_time_of_its_beginning)
-def pausing_again_begins_a_new_pause(patch: pytest.MonkeyPatch) -> None:
-    def then(state: QueueState, key: str, now: int) -> None:
-        state.lines[key].paused_since = now
-        state.update_blocked(state.lines[key])
-
-    after(patch, operating, "_pause", then)
-
-
-@bugs.caught_by(WaitCases.test_a_put_wakes_who_waits, WaitCases.test_a_raised_limit_wakes_who_waits)
-def nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(wait, "PATIENCE", 0.05)
-    patch.setattr(WakeUp, "notify", lambda _: None)
-
-
-@bugs.caught_by(WaitCases.test_each_put_wakes_who_waits_again)
-def who_waits_is_woken_once(patch: pytest.MonkeyPatch) -> None:
-    """Lost wake-ups: a marker that is set already, a future that is resolved already."""
-    patch.setattr(wait, "PATIENCE", 0.05)
-    woken: set[int] = set()
-    real = WakeUp.notify
-
-    def notify(wake_up: WakeUp) -> None:
-        if wake_up.waiters and id(wake_up) not in woken:
-            woken.add(id(wake_up))
-            real(wake_up)
-
-    patch.setattr(WakeUp, "notify", notify)
-
-
-@bugs.caught_by(WaitCases.test_the_end_of_a_lease_wakes_who_waits)
-def only_a_put_wakes_who_waits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(wait, "PATIENCE", 0.05)
-    after(patch, settling, "settle", lambda state, *_: setattr(state, "notify", False))
-
-
-@bugs.caught_by(FinishedCases.test_who_waits_gets_the_record_as_the_job_ends, FinishedCases.test_many_wait_for_many)
-def the_end_of_a_job_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(wait, "PATIENCE", 0.05)
-    after(patch, QueueState, "end", lambda state, *_: state.ended_records.clear())
-
-
-@bugs.caught_by(FinishedCases.test_a_retry_is_no_end)
-def any_end_of_a_lease_is_told_as_the_end_of_the_job(patch: pytest.MonkeyPatch) -> None:
-    after(patch, QueueState, "free", lambda state, job: state.ended_records.append(job.record()))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

@@ -1,5 +1,5 @@
-"""What goes wrong has a name, nothing acknowledged is lost, and work resumes when it is over."""
-# ruff: noqa: ASYNC240 -- a look at a file on this disk blocks nobody here
+"""Each fault raises its error of fifoq, loses nothing acknowledged, and work resumes when it is over."""
+# ruff: noqa: ASYNC240 -- the disk is local, and a test may block its loop
 
 import asyncio
 import os
@@ -24,14 +24,14 @@ from fifoq.errors import (
 from fifoq.record import Extension, Filter, Hold
 from fifoq.testing import spec
 from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite.errors import named
+from fifoq_sqlite.errors import translate
 
 LONG = 30.0
 
 
 @pytest.fixture
 def patience(request: pytest.FixtureRequest) -> float:
-    """Seconds until a call is busy: long, unless a test is about that, for a busy machine."""
+    """The timeout of the store in seconds: long, for a loaded machine, unless a test is about it."""
     return getattr(request, "param", LONG)
 
 
@@ -41,7 +41,7 @@ def url(path: Path, patience: float) -> str:
 
 
 async def ids(backend: SqliteBackend) -> list[str]:
-    """The ids of all jobs, by a second look at the file."""
+    """Return the ids of all jobs, read from the file."""
     names: list[str] = []
     cursor: int | None = 0
     while cursor is not None:
@@ -53,25 +53,25 @@ async def ids(backend: SqliteBackend) -> list[str]:
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
 @pytest.mark.parametrize("kind", ["sqlite", "turn", "lock"])
-async def test_a_lock_that_others_keep_makes_calls_busy_and_then_they_go_on(
-    path: Path, line: Any, start: Any, kind: str
+async def test_a_lock_that_another_process_keeps_makes_calls_busy_and_then_they_go_on(
+    path: Path, driver: Any, start: Any, kind: str
 ) -> None:
-    await line.put(spec(id="before"))
+    await driver.put(spec(id="before"))
     holder = start("hold.py", path, kind)
     assert holder.stdout.readline() == "held\n"
     async with asyncio.timeout(LONG):
         for _ in range(3):
             with pytest.raises(BackendBusy, match="locked by others"):
-                await line.put(spec(id="during"))
-    assert [record and record.spec.id for record in await line.queue.get(["before", "during"])] == ["before", None]
+                await driver.put(spec(id="during"))
+    assert [record and record.spec.id for record in await driver.queue.get(["before", "during"])] == ["before", None]
     holder.stdin.close()
     holder.wait(LONG)
-    await line.put(spec(id="after"))
-    assert len(await line.leases(5)) == 2
+    await driver.put(spec(id="after"))
+    assert len(await driver.leases(5)) == 2
 
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
-async def test_an_opening_while_the_lock_is_kept_is_busy_too(path: Path, url: str, line: Any, start: Any) -> None:
+async def test_an_opening_while_the_lock_is_kept_is_busy_too(path: Path, url: str, driver: Any, start: Any) -> None:
     holder = start("hold.py", path, "lock")
     assert holder.stdout.readline() == "held\n"
     other = SqliteBackend(url)
@@ -86,24 +86,24 @@ async def test_an_opening_while_the_lock_is_kept_is_busy_too(path: Path, url: st
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
 async def test_a_stopped_process_that_has_the_lock_makes_calls_busy_and_not_hang(
-    path: Path, line: Any, start: Any
+    path: Path, driver: Any, start: Any
 ) -> None:
     holder = start("hold.py", path, "lock")
     assert holder.stdout.readline() == "held\n"
     os.kill(holder.pid, signal.SIGSTOP)
     async with asyncio.timeout(LONG):
         with pytest.raises(BackendBusy):
-            await line.put(spec())
+            await driver.put(spec())
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait(LONG)
-    await line.put(spec())
+    await driver.put(spec())
 
 
 @pytest.mark.parametrize("patience", [0.5], indirect=True)
-async def test_closing_does_not_wait_forever_for_the_lock(path: Path, url: str, line_of: Any, start: Any) -> None:
+async def test_closing_does_not_wait_forever_for_the_lock(path: Path, url: str, driver_of: Any, start: Any) -> None:
     backend = SqliteBackend(url)
     await backend.open()
-    await line_of(backend).put(spec(id="one"))
+    await driver_of(backend).put(spec(id="one"))
     holder = start("hold.py", path, "lock")
     assert holder.stdout.readline() == "held\n"
     async with asyncio.timeout(LONG):
@@ -115,9 +115,9 @@ async def test_closing_does_not_wait_forever_for_the_lock(path: Path, url: str, 
     await backend.close()
 
 
-async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend: SqliteBackend, line: Any) -> None:
-    assert backend._opened is not None
-    writes = backend._opened._writes
+async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend: SqliteBackend, driver: Any) -> None:
+    assert backend._store is not None
+    writes = backend._store._write_connection
 
     def limit(pages: int) -> Callable[[sqlite3.Connection], Any]:
         return lambda raw: raw.execute(f"PRAGMA max_page_count = {pages}").fetchone()
@@ -128,18 +128,18 @@ async def test_a_full_store_takes_nothing_and_goes_on_when_there_is_room(backend
 
     async def fill() -> None:
         for number in range(1_000):
-            await line.put(spec(id=f"{number}", payload=bytes(2_000)))
+            await driver.put(spec(id=f"{number}", payload=bytes(2_000)))
             taken.append(f"{number}")
 
     with pytest.raises(BackendFull, match="Make room"):
         await fill()
     assert await ids(backend) == taken
-    (lease,) = await line.leases()
-    assert await line.succeed(lease) == "succeeded"
+    (lease,) = await driver.leases()
+    assert await driver.succeed(lease) == "succeeded"
     await writes.run(limit(1_000_000))
-    await line.put(spec(id="last"))
+    await driver.put(spec(id="last"))
     assert await ids(backend) == [*taken[1:], "last"]
-    assert (await line.queue.audit()).differences == ()
+    assert (await driver.queue.audit()).differences == ()
 
 
 async def test_a_file_size_limit_is_a_full_store(url: str, backend: SqliteBackend, start: Any) -> None:
@@ -178,7 +178,7 @@ async def test_a_log_that_lost_its_end_is_corrupt_and_stays_as_it_is(
     for _ in range(2):
         with pytest.raises(BackendCorrupt, match="acknowledged are missing"):
             await backend.open()
-    # The operator decides.
+    # The operator removes the mark, and so accepts the loss.
     path.with_name("jobs.db-fifoq").joinpath("mark").unlink()
     await backend.open()
     assert len(await ids(backend)) < 50
@@ -187,16 +187,16 @@ async def test_a_log_that_lost_its_end_is_corrupt_and_stays_as_it_is(
 
 
 async def test_a_log_that_is_cut_under_a_running_process_is_noticed(
-    path: Path, backend: SqliteBackend, line: Any
+    path: Path, backend: SqliteBackend, driver: Any
 ) -> None:
     for _ in range(50):
-        await line.put(spec(payload=bytes(1_000)))
+        await driver.put(spec(payload=bytes(1_000)))
     os.truncate(f"{path}-wal", 8_000)
-    assert backend._opened is not None
-    for connection in (backend._opened._writes, backend._opened._reads):
+    assert backend._store is not None
+    for connection in (backend._store._write_connection, backend._store._read_connection):
         await connection.run(lambda raw: raw.execute("PRAGMA shrink_memory"))
     with pytest.raises(BackendCorrupt):
-        await line.leases(50)
+        await driver.leases(50)
 
 
 async def test_a_corrupted_page_is_named_and_not_repaired(path: Path, url: str, start: Any) -> None:
@@ -233,12 +233,12 @@ async def test_an_emptied_file_is_not_started_anew(path: Path, url: str, start: 
     assert path.read_bytes() == b"" or b"fifoq_jobs" not in path.read_bytes()
 
 
-async def test_a_store_that_takes_no_writes_says_so_and_can_be_read(backend: SqliteBackend, line: Any) -> None:
-    await line.put(spec(id="one"))
-    assert backend._opened is not None
-    await backend._opened._writes.run(lambda raw: raw.execute("PRAGMA query_only = 1"))
+async def test_a_store_that_takes_no_writes_is_read_only_and_can_be_read(backend: SqliteBackend, driver: Any) -> None:
+    await driver.put(spec(id="one"))
+    assert backend._store is not None
+    await backend._store._write_connection.run(lambda raw: raw.execute("PRAGMA query_only = 1"))
     with pytest.raises(BackendReadOnly, match="permissions"):
-        await line.put(spec())
+        await driver.put(spec())
     assert await ids(backend) == ["one"]
 
 
@@ -254,10 +254,10 @@ except BackendReadOnly as error:
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without rights")
-@pytest.mark.parametrize("what", ["file", "folder"])
-async def test_somebody_without_rights_is_told_so(url: str, path: Path, start: Any, what: str) -> None:
-    if what == "file":
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without rights")
+@pytest.mark.parametrize("denied", ["file", "folder"])
+async def test_a_user_without_rights_gets_backend_read_only(url: str, path: Path, start: Any, denied: str) -> None:
+    if denied == "file":
         start("put.py", url, 1, "close").wait(LONG)
     for folder in (path.parent, *path.parent.parents):
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
@@ -284,7 +284,7 @@ async def test_a_child_after_fork_uses_nothing_of_its_parents(url: str, start: A
     process = start("put.py", url, 3, "fork")
     lines = process.communicate(timeout=LONG)[0].splitlines()
     assert process.returncode == 0
-    # A child that opened it anew would hold no locks, and others would remove the log under it.
+    # If the child opened the file again, it would hold no locks, and other processes would remove its log.
     assert lines[3:6] == ["refused", "refused again", "child 0"]
     assert await ids(backend) == [*lines[:3], lines[6]]
     assert (await backend.queue("queue").audit()).differences == ()
@@ -299,24 +299,24 @@ async def test_a_child_may_open_what_its_parent_has_closed(url: str, start: Any,
 
 
 async def test_a_child_keeps_no_lock_when_its_parent_is_killed_in_a_transaction(
-    url: str, start: Any, line: Any
+    url: str, start: Any, driver: Any
 ) -> None:
     process = start("put.py", url, 0, "orphan")
     process.wait(LONG)
     assert process.returncode == -signal.SIGKILL
-    await line.put(spec())
-    assert (await line.queue.stats()).accepted == 1
+    await driver.put(spec())
+    assert (await driver.queue.stats()).accepted == 1
 
 
-async def test_a_stale_token_settles_and_extends_nothing(line: Any) -> None:
-    await line.put(spec("k", id="one"))
-    (lease,) = await line.leases(lease=1_000)
+async def test_a_stale_token_settles_and_extends_nothing(driver: Any) -> None:
+    await driver.put(spec("k", id="one"))
+    (lease,) = await driver.leases(lease=1_000)
     async with asyncio.timeout(LONG):
-        while not (again := await line.leases()):
-            await line.queue.wait(0.005)
-    assert await line.succeed(lease) is None
-    assert await line.queue.extend([Extension("one", lease.token, 10**6)]) == (Hold.LOST,)
-    assert await line.succeed_all(*again) == ("succeeded",)
+        while not (again := await driver.leases()):
+            await driver.queue.wait(0.005)
+    assert await driver.succeed(lease) is None
+    assert await driver.queue.extend([Extension("one", lease.token, 10**6)]) == (Hold.LOST,)
+    assert await driver.succeed_all(*again) == ("succeeded",)
 
 
 @pytest.mark.parametrize(
@@ -336,13 +336,13 @@ async def test_a_stale_token_settles_and_extends_nothing(line: Any) -> None:
         ("SQLITE_CANTOPEN", False, BackendUnavailable),
     ],
 )
-def test_an_error_of_sqlite_has_a_name(name: str, committing: bool, kind: type[BackendError]) -> None:
-    error = sqlite3.OperationalError("what SQLite says")
+def test_an_error_of_sqlite_is_translated(name: str, committing: bool, kind: type[BackendError]) -> None:
+    error = sqlite3.OperationalError("the text of SQLite")
     error.sqlite_errorname = name
-    found = named(error, Path("/jobs.db"), 5.0, committing=committing)
+    found = translate(error, Path("/jobs.db"), 5.0, committing=committing)
     assert type(found) is kind
     assert "/jobs.db" in str(found)
 
 
-def test_a_fault_of_the_code_is_no_error_of_the_store() -> None:
-    assert named(TypeError("a bug"), Path("/jobs.db"), 5.0) is None
+def test_a_bug_in_the_code_is_no_error_of_the_store() -> None:
+    assert translate(TypeError("a bug"), Path("/jobs.db"), 5.0) is None

@@ -1,8 +1,7 @@
 """
-Replies that are lost between a queue and its caller: the call takes effect, and nobody hears of it.
+A backend that loses replies between a queue and its caller: the call takes effect, its caller gets OutcomeUnknown.
 
-A worker, a `Fifoq` or a case of the kit is given the faulty one in place of the
-real one, and must not tell the difference.
+A worker, a `Fifoq` or a case of the kit uses it in place of the real backend, and must keep its promises with it.
 """
 
 from collections.abc import Collection
@@ -20,9 +19,9 @@ class LostReplies(WrappedBackend):
     """
     A backend whose queues lose replies.
 
-    `lose("claim")` lets the next claim take effect and raises OutcomeUnknown instead of giving its reply;
+    `lose("claim")` lets the next claim take effect and raises OutcomeUnknown instead of returning its reply;
     `lose("put", times=3)` the next three puts, repeats counted. `every=n` loses each n-th reply of all `verbs`. All
-    else goes through untouched.
+    other calls go through unchanged.
 
         backend = LostReplies(memory)
         backend.lose("settle")
@@ -35,7 +34,7 @@ class LostReplies(WrappedBackend):
         self._pending: dict[str, int] = {}
         self._calls = 0
         self.lost = 0
-        """How many replies were lost so far."""
+        """How many replies were lost."""
 
     def lose(self, verb: str, times: int = 1) -> None:
         """Lose the replies of the next `times` calls of `put`, `claim` or `settle`."""
@@ -47,7 +46,7 @@ class LostReplies(WrappedBackend):
         return LostReplies(self._backend.twin(), every=self._every, verbs=self._verbs)
 
     def loses(self, verb: str) -> bool:
-        """Whether the reply that is now on its way gets lost."""
+        """Count a reply, and return whether it is lost."""
         self._calls += 1
         due = bool(self._every) and verb in self._verbs and self._calls % self._every == 0
         if self._pending.get(verb, 0) > 0:

@@ -1,4 +1,4 @@
-"""The URL says where the store is, and nothing else is understood."""
+"""The URL of a store is a path and two options, and every other URL is refused."""
 
 from pathlib import Path
 

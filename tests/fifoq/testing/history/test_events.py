@@ -1,7 +1,6 @@
-"""The files of a history: what a killed process leaves behind can be read."""
+"""The logs of a history: the file of a killed process can be read."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,20 +9,13 @@ from fifoq.testing.history import (
     Doubted,
     Effect,
     FileLog,
-    Report,
     Requeued,
-    Rule,
     read_logs,
 )
-
-Q = "q"
-
-
-def assert_only(report: Report, *rules: Rule) -> None:
-    assert report.rules == set(rules), str(report)
+from tests.fifoq.testing.history.conftest import Q, Story
 
 
-def test_a_history_survives_its_files(tmp_path: Path, story: Any) -> None:
+def test_a_history_survives_its_files(tmp_path: Path, story: Story) -> None:
     story.put("a", "b")
     story.run("a", 1, value="x", seq=1, claimed_at=1)
     story.settle("a", 1, State.SUCCEEDED)

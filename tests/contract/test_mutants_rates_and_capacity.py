@@ -1,6 +1,6 @@
 """
-The ways in which other queues break rates and capacities, or scan, planted in the in-memory backend one at a time. Each
-is caught by the named cases of the kit.
+The bugs by which other queues break rates and capacities, or scan, planted in the memory backend one at a time. Each is
+caught by the named cases of the kit.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,7 @@ from fifoq.testing.contract.cost import CostCases
 from fifoq.testing.contract.identity import IdentityCases
 from fifoq.testing.contract.rate import RateCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as operating
-from fifoq_memory import put as putting
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, put, settle
 from fifoq_memory.jobs import Gate, Job
 from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 
@@ -32,7 +29,7 @@ def a_release_gives_its_token_back(patch: pytest.MonkeyPatch) -> None:
         if isinstance(outcome, Release):
             state.gate.tat -= state.gate.interval or 0
 
-    after(patch, settling, "_settle_otherwise", then)
+    after(patch, settle, "_settle_otherwise", then)
 
 
 @bugs.caught_by(RateCases.test_an_idle_bucket_saves_no_more_than_its_burst)
@@ -77,7 +74,7 @@ def a_claim_that_is_refused_spends_a_token(patch: pytest.MonkeyPatch) -> None:
         shut = any(task.ready.first() is not None and not task.room(terms.now, 1) for task in state.tasks.values())
         state.gate.tat = max(state.gate.tat, terms.now) + shut * (state.gate.interval or 0)
 
-    after(patch, claiming, "claim", then)
+    after(patch, claim, "claim", then)
 
 
 @bugs.caught_by(RateCases.test_an_empty_queue_spends_no_token)
@@ -105,7 +102,7 @@ def a_token_is_no_timer(patch: pytest.MonkeyPatch) -> None:
     CapacityCases.test_a_repeat_is_welcome_where_a_lowered_capacity_is_exceeded,
 )
 def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
-    real = putting._put_batch
+    real = put._put_batch
 
     def put_batch(state: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
         capacity = state.gate.settings.capacity
@@ -113,12 +110,12 @@ def repeats_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
             return Full(None, capacity, state.live, len(batch))
         return real(state, now, batch)
 
-    patch.setattr(putting, "_put_batch", put_batch)
+    patch.setattr(put, "_put_batch", put_batch)
 
 
 @bugs.caught_by(CapacityCases.test_a_batch_fits_as_a_whole_or_not_at_all)
 def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
-    real = putting._put_batch
+    real = put._put_batch
 
     def put_batch(state: QueueState, now: int, batch: Sequence[JobSpec]) -> Any:
         reply = real(state, now, batch)
@@ -126,7 +123,7 @@ def a_batch_enters_as_far_as_it_fits(patch: pytest.MonkeyPatch) -> None:
             real(state, now, batch[: reply.capacity - reply.live])
         return reply
 
-    patch.setattr(putting, "_put_batch", put_batch)
+    patch.setattr(put, "_put_batch", put_batch)
 
 
 @bugs.caught_by(CapacityCases.test_scheduled_waiting_and_running_jobs_count)
@@ -141,9 +138,9 @@ def ended_jobs_count_against_the_capacity(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(QueueState, "live", property(lambda state: len(state.jobs)))
 
 
-@bugs.caught_by(CapacityCases.test_what_expires_makes_room_in_the_same_put)
+@bugs.caught_by(CapacityCases.test_a_job_that_expires_makes_room_in_the_same_put)
 def a_put_fires_no_timers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(putting, "fire", lambda *_: None)
+    patch.setattr(put, "fire", lambda *_: None)
 
 
 @bugs.caught_by(
@@ -151,13 +148,13 @@ def a_put_fires_no_timers(patch: pytest.MonkeyPatch) -> None:
     CapacityCases.test_a_full_task_refuses_and_others_do_not,
 )
 def a_task_has_no_capacity(patch: pytest.MonkeyPatch) -> None:
-    real = putting._full
+    real = put._full
 
     def full(state: QueueState, fresh: Any) -> Full | None:
         reply = real(state, fresh)
         return reply if reply and reply.task is None else None
 
-    patch.setattr(putting, "_full", full)
+    patch.setattr(put, "_full", full)
 
 
 @bugs.caught_by(IdentityCases.test_a_conflict_comes_before_a_full_queue)
@@ -173,7 +170,7 @@ def a_claim_reads_all_that_waits(patch: pytest.MonkeyPatch) -> None:
         for job in state.jobs.values():
             assert job.state is not WAITING or job.score
 
-    after(patch, claiming, "claim", then)
+    after(patch, claim, "claim", then)
 
 
 @bugs.caught_by(CostCases.test_no_call_costs_more_for_what_else_there_is)
@@ -184,7 +181,7 @@ def a_cancel_reads_the_line(patch: pytest.MonkeyPatch) -> None:
         for job in state.lines.get("deep", ()):
             assert job.spec.id != id or job.state is RUNNING
 
-    after(patch, operating, "cancel", then)
+    after(patch, operations, "cancel", then)
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)

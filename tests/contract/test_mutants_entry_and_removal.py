@@ -1,6 +1,6 @@
 """
-The ways in which jobs come into the line at a wrong place or time, or leave it wrongly, planted in the in-memory
-backend one at a time. Each is caught by the named cases of the kit.
+Bugs by which jobs enter the line at a wrong place or time, or leave it wrongly, planted in the memory backend one at a
+time. Each is caught by the named cases of the kit.
 """
 
 from typing import Any
@@ -12,10 +12,7 @@ from fifoq.testing.contract.delay import DelayCases
 from fifoq.testing.contract.entry import EntryCases
 from fifoq.testing.contract.removal import RemovalCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as operating
-from fifoq_memory import settle as firing
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, settle
 from fifoq_memory.indexes import TimerIndex
 from fifoq_memory.jobs import Job, Line
 from fifoq_memory.queue_state import QueueState
@@ -24,7 +21,7 @@ bugs = Mutants()
 
 
 def entering(patch: pytest.MonkeyPatch, change: Any) -> None:
-    """Let jobs enter as if their specs were changed so, though their records do not show it."""
+    """Let jobs enter with changed specs, which their records do not show."""
     real = QueueState.enter
 
     def enter(state: QueueState, spec: JobSpec, now: int) -> None:
@@ -54,15 +51,15 @@ def a_delayed_head_goes_in_the_order_of_due_times(patch: pytest.MonkeyPatch) -> 
 @bugs.caught_by(DelayCases.test_delayed_jobs_enter_by_due_time_and_then_by_entry)
 def delayed_jobs_enter_in_the_order_of_their_puts(patch: pytest.MonkeyPatch) -> None:
     real = TimerIndex.due
-    patch.setattr(TimerIndex, "due", lambda agenda, now, limit: sorted(real(agenda, now, limit)))
+    patch.setattr(TimerIndex, "due", lambda index, now, limit: sorted(real(index, now, limit)))
 
 
 @bugs.caught_by(DelayCases.test_of_too_many_timers_the_earliest_fire_first)
 def of_too_many_timers_those_of_the_oldest_jobs_fire_first(patch: pytest.MonkeyPatch) -> None:
-    def due(agenda: TimerIndex, now: int, limit: int) -> list[int]:
-        entries = sorted(entry for entry, at in agenda.times.items() if at <= now)[:limit]
+    def due(index: TimerIndex, now: int, limit: int) -> list[int]:
+        entries = sorted(entry for entry, at in index.times.items() if at <= now)[:limit]
         for entry in entries:
-            agenda.clear(entry)
+            index.clear(entry)
         return entries
 
     patch.setattr(TimerIndex, "due", due)
@@ -76,14 +73,14 @@ def a_delayed_job_enters_at_the_place_of_its_put(patch: pytest.MonkeyPatch) -> N
 @bugs.caught_by(DelayCases.test_one_call_fires_so_many_timers_and_the_next_goes_on)
 def a_claim_fires_all_timers(patch: pytest.MonkeyPatch) -> None:
     """199,000 jobs due at once stop the store for three seconds."""
-    patch.setattr(firing, "MAX_TIMERS", 10**9)
+    patch.setattr(settle, "MAX_TIMERS", 10**9)
 
 
 @bugs.caught_by(
-    DelayCases.test_the_next_timer_is_told_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
+    DelayCases.test_the_next_timer_is_returned_and_never_too_late, DelayCases.test_the_end_of_a_lease_is_a_timer
 )
-def a_claim_tells_no_timer(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(claiming, "_next_timer", lambda *_: None)
+def a_claim_returns_no_timer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(claim, "_next_timer", lambda *_: None)
 
 
 @bugs.caught_by(DelayCases.test_a_claimed_job_no_longer_expires)
@@ -106,12 +103,12 @@ def a_job_due_and_expired_at_once_runs(patch: pytest.MonkeyPatch) -> None:
             job = state.numbers.get(entry)
             assert job is not None
             if job.due_at is not None:
-                firing._fall_due(state, job)
+                settle._fall_due(state, job)
             else:
                 job.reason = "expired"
                 state.end(job, State.CANCELLED, now, 0)
 
-    patch.setattr(claiming, "fire", fire)
+    patch.setattr(claim, "fire", fire)
 
 
 @bugs.caught_by(
@@ -136,7 +133,7 @@ def cancelling_a_running_job_frees_its_key(patch: pytest.MonkeyPatch) -> None:
         if job is not None and job.cancel_requested and job.line is not None:
             state.depart(job, job.line)
 
-    after(patch, operating, "cancel", then)
+    after(patch, operations, "cancel", then)
 
 
 @bugs.caught_by(
@@ -159,13 +156,13 @@ def a_cancelled_head_keeps_its_key(patch: pytest.MonkeyPatch) -> None:
     RemovalCases.test_a_retry_of_a_job_asked_to_cancel_ends_it_cancelled,
     RemovalCases.test_a_release_of_a_job_asked_to_cancel_ends_it_cancelled,
 )
-def a_retry_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settling, "_put_back", lambda state, now, job, wait, _: state.put_back(job, now, wait))
+def a_retry_forgets_a_requested_cancellation(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settle, "_put_back", lambda state, now, job, wait, _: state.put_back(job, now, wait))
 
 
 @bugs.caught_by(RemovalCases.test_the_end_of_the_lease_of_a_job_asked_to_cancel_ends_it)
-def a_crash_forgets_that_somebody_asked_to_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(firing, "_end_lease", lambda state, job, now: state.put_back(job, now, 0))
+def a_crash_forgets_a_requested_cancellation(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settle, "_end_lease", lambda state, job, now: state.put_back(job, now, 0))
 
 
 @pytest.mark.parametrize("mutant", bugs.all, ids=repr)
