@@ -5,12 +5,12 @@
 --
 -- A job is one packed field of JOBS. Its spec, error and progress have hashes of their own, and are not read with it.
 
--- By id, as far as read: false for a job that does not exist. And the ids of those to write.
+-- The jobs that this call has read, by id, with false for a job that does not exist; and the ids of the jobs to write.
 local jobs, changed_jobs
 
 at_call_start(function() jobs, changed_jobs = {}, {} end)
 
--- Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
+-- Decode a job. Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
 local function decode_job(id, packed)
   local job_state, priority, entry, seq, attempt, created_at, started_at, lease_end, spec_retain, task, key, value,
         token, worker, is_plain, crashes, due_at, held_since, expires_at, finished_at, kept_until, retain,

@@ -2,8 +2,8 @@
 
 -- ---- a lease ----
 
--- Of the claim that is being made: the leases as msgpack, and the ids of their jobs; the part that its tokens share,
--- the worker, and the duration of each lease.
+-- The claim that is being made: its leases as msgpack, the ids of their jobs, the part that its tokens share, its
+-- worker, and the duration of its leases.
 local leases, leased_ids, token_prefix, lease_worker, lease_duration
 
 local function lease(job)

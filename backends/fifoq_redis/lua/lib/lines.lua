@@ -6,7 +6,7 @@
 -- Jobs that are blocked, that back off, or that are over the limit of their value are absent; those of a task whose
 -- gate is shut are not read. So they cost a claim nothing.
 
--- The gates of values, by task and value, as far as read; and those of them that changed.
+-- The gates of values that this call has read, by task and value; and those of them that changed.
 local value_gates, changed_value_gates
 
 -- How many waiters to notify, by task: one for each job that has become claimable; by '', one of any task for each

@@ -111,7 +111,8 @@ local KEEP_REPLY = 3600000000
 -- longer by as much.
 local REPLY_SLACK = 300000000
 
--- Last replies with their heads, false for none, and the scores in CALLERS: both by field of STATE, as far as read.
+-- The last replies that this call has read, with their heads, false for none; and their callers' scores in CALLERS.
+-- Both are by field of STATE.
 local last_replies, caller_scores
 
 at_call_start(function() last_replies, caller_scores = {}, {} end)
@@ -164,7 +165,7 @@ end
 
 local NO_SETTINGS = {}
 
--- By task, as far as read.
+-- The gates that this call has read, by task.
 local gates
 
 at_call_start(function() gates = {} end)

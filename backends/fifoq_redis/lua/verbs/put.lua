@@ -121,8 +121,8 @@ local function put_batch(new_jobs, first, last)
   return pack(receipts)
 end
 
--- Return the new jobs of all batches, by index in BLOBS. Existing jobs with their ids are read with one command, since
--- a hundred puts that a client sends together are as many batches.
+-- Return the new jobs of all batches, by index in BLOBS. Existing jobs with the same ids are read with one command: a
+-- client coalesces many puts into one call, and each of them is a batch of its own.
 local function decode_new_jobs()
   local new_jobs, ids = {}, {}
   for at = FIRST, #BLOBS do
