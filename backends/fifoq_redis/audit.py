@@ -15,8 +15,8 @@ from fifoq.queue import Audit
 SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
 _HALF = 1 << 48
 _COUNTERS = (
-    *("schema", "last", "offset", "number", "fence", "version", "accepted", "purged"),
-    *("scheduled", "succeeded", "failed", "cancelled", "awaited", "first"),
+    *("schema", "last_time", "offset", "number", "fence", "version", "accepted", "purged"),
+    *("scheduled", "succeeded", "failed", "cancelled", "awaited", "first_timer"),
 )
 """The counters of lua/lib/state.lua, in their order."""
 _COUNTED = b"\0"
@@ -31,10 +31,10 @@ class Job(NamedTuple):
     entry: int
     seq: int | None
     attempt: int
-    created: int
-    started: int | None
-    lease: int | None
-    asked: int
+    created_at: int
+    started_at: int | None
+    lease_end: int | None
+    spec_retain: int
     task: bytes
     key: bytes | None
     value: bytes | None
@@ -42,13 +42,13 @@ class Job(NamedTuple):
     worker: bytes | None
     is_plain: bool
     crashes: int = 0
-    due: int | None = None
-    held: int | None = None
-    expires: int | None = None
-    finished: int | None = None
-    kept: int | None = None
+    due_at: int | None = None
+    held_since: int | None = None
+    expires_at: int | None = None
+    finished_at: int | None = None
+    kept_until: int | None = None
     retain: int | None = None
-    cancel: bool | None = False
+    cancel_requested: bool | None = False
     halted: bool | None = False
     result: bytes | None = None
     has_error: bool | None = False
@@ -69,14 +69,16 @@ class Job(NamedTuple):
     @property
     def may_be_hidden(self) -> bool:
         """Whether it may be missing from READY while it waits."""
-        return self.key is not None or self.value is not None or self.due is not None
+        return self.key is not None or self.value is not None or self.due_at is not None
 
     @property
     def timer(self) -> int | None:
         """The time at which it next changes by itself."""
         if self.state == RUNNING:
-            return self.lease
-        return None if self.ended else min([at for at in (self.due, self.expires) if at is not None], default=None)
+            return self.lease_end
+        return (
+            None if self.ended else min([at for at in (self.due_at, self.expires_at) if at is not None], default=None)
+        )
 
     @property
     def place(self) -> bytes:
@@ -147,10 +149,10 @@ def _numbers(dump: Dump) -> Iterator[str]:
     if last > dump.count("number"):
         yield f"The last number given out is {dump.count('number')}, and a job has {last}."
     for id, job in jobs:
-        if (job.token is not None, job.lease is not None) != (job.state == RUNNING, job.state == RUNNING):
-            yield f"Job {id.decode()} is in state {job.state}; its token is {job.token} and its lease {job.lease}."
-        if (job.kept is not None) != (job.ended and not job.halted):
-            yield f"Job {id.decode()} is in state {job.state}, and kept until {job.kept}."
+        if (job.token is not None, job.lease_end is not None) != (job.state == RUNNING, job.state == RUNNING):
+            yield f"Job {id.decode()} is in state {job.state}; its token is {job.token} and its lease {job.lease_end}."
+        if (job.kept_until is not None) != (job.ended and not job.halted):
+            yield f"Job {id.decode()} is in state {job.state}, and kept until {job.kept_until}."
 
 
 def _counts(dump: Dump) -> Iterator[str]:
@@ -187,7 +189,7 @@ def _uniques(dump: Dump) -> Iterator[str]:
 def _times(dump: Dump) -> Iterator[str]:
     timers = {_slip(id, job.entry): job.timer for id, job in dump.jobs.items() if job.timer is not None}
     yield from _scores("the timer of", dump.timers, timers)
-    if dump.count("first") != min(timers.values(), default=False):
+    if dump.count("first_timer") != min(timers.values(), default=False):
         yield f"The first timer is noted at {dump.count('first')}, and is at {min(timers.values(), default=False)}."
     yield from _retention(dump)
 
@@ -203,7 +205,7 @@ def _retention(dump: Dump) -> Iterator[str]:
             if job is not None and job.state == FAILED and len(slips) > 2:
                 yield f"Job {id.decode()} failed, and is not a single member among the ended jobs."
             stored[_slip(id, entry)] = int(float(score))
-    ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
+    ends = {_slip(id, job.entry): job.kept_until for id, job in dump.jobs.items() if job.kept_until is not None}
     yield from _differ("the end of the retention of", stored, ends)
 
 
@@ -221,10 +223,10 @@ def _since(dump: Dump, key: bytes) -> int | None:
     """Return since when a key is blocked; None if it is not."""
     head = next((job for _, job in dump.line(key)), None)
     if head is not None and head.halted:
-        return head.finished
+        return head.finished_at
     if key in dump.paused:
         return int(dump.paused[key])
-    return head.held if head is not None and head.due is not None else None
+    return head.held_since if head is not None and head.due_at is not None else None
 
 
 def _offered(dump: Dump) -> Iterator[tuple[bytes, Job]]:
@@ -234,7 +236,7 @@ def _offered(dump: Dump) -> Iterator[tuple[bytes, Job]]:
             heads[job.key] = min(heads.get(job.key, _HALF), job.seq or 0)
     for id, job in dump.jobs.items():
         is_head = job.key is None or (heads.get(job.key) == job.seq and job.key not in dump.paused)
-        if job.state == WAITING and job.due is None and is_head:
+        if job.state == WAITING and job.due_at is None and is_head:
             yield id, job
 
 

@@ -106,7 +106,7 @@ def test_nothing_makes_up_a_key() -> None:
     text = library().text.decode()
     called = set(re.findall(r"\bcall\('[A-Z]+', ([^),]+)", text))
     declared = set(re.findall(r"^(?:local|     ) +([A-Z]+),? +-- (?:string|hash|sorted set):", text, re.MULTILINE))
-    assert declared >= {"STATE", "JOBS", "WATCHED"}
+    assert declared >= {"STATE", "JOBS", "AWAITED"}
     through_values = {"key", "unpack(KEYS", "channel", "channels[index]", "'NUMSUB'"}
     assert called - declared <= through_values
 

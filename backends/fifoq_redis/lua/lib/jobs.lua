@@ -5,12 +5,12 @@
 --
 -- A job is one packed field of JOBS. Its spec, error and progress have hashes of their own, and are not read with it.
 
--- By id, as far as read: false for a job that does not exist. And the ids of those to write.
+-- The jobs that this call has read, by id, with false for a job that does not exist; and the ids of the jobs to write.
 local jobs, changed_jobs
 
 at_call_start(function() jobs, changed_jobs = {}, {} end)
 
--- Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
+-- Decode a job. Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
 local function decode_job(id, packed)
   local job_state, priority, entry, seq, attempt, created_at, started_at, lease_end, spec_retain, task, key, value,
         token, worker, is_plain, crashes, due_at, held_since, expires_at, finished_at, kept_until, retain,
@@ -46,7 +46,7 @@ local function encode_job(job)
   )
 end
 
--- The job with an id, changes included; false if there is none.
+-- Return the job with an id, changes included; false if there is none.
 local function find_job(id)
   local job = jobs[id]
   if job ~= nil then return job end
@@ -56,9 +56,9 @@ local function find_job(id)
   return false
 end
 
--- The job with an id that a line or an index contains. Raises CORRUPT if there is none.
+-- Return the job with an id that a line or an index contains. Raises CORRUPT if there is none.
 local function get_job(id)
-  return find_job(id) or error({err = 'CORRUPT job ' .. id .. ' is not stored, but is due or in line'})
+  return find_job(id) or error({err = 'CORRUPT job ' .. id .. ' is due or in line, and has no record'})
 end
 
 -- Read many jobs with one command.
@@ -92,18 +92,18 @@ end
 -- The distance of two priorities in a score.
 local LEVEL = 281474976710656
 
--- The score of a job, in 7 bytes that compare as numbers: of all offered jobs, the one with the smallest is claimed
--- first.
+-- Return the score of a job, in 7 bytes that compare as numbers: of all offered jobs, the one with the smallest is
+-- claimed first.
 local function score_of(job)
   return struct.pack('>I7', (9 - job.priority) * LEVEL + job.seq)
 end
 
--- The score in a member of READY or OFFERS, as a number. `start`: its position.
+-- Return the score in a member of READY or OFFERS, as a number. `start`: its position.
 local function unpack_score(member, start)
   return (struct.unpack('>I7', member, start))
 end
 
--- Whether READY may lack the job while it waits.
+-- Return whether READY may lack the job while it waits.
 local function may_be_hidden(job)
   return job.key or job.value or job.due_at
 end
@@ -121,10 +121,10 @@ local function drop_extra(job, flag, extras)
   end
 end
 
--- The record of a job, as msgpack: an array of the fields of fifoq.record.Record, the spec being the first.
+-- Return the record of a job, as msgpack: an array of the fields of fifoq.record.Record, the spec being the first.
 local function record_of(job)
   local spec = field_of(SPECS, job.id)
-  if not spec then error({err = 'CORRUPT the spec of job ' .. job.id .. ' is not stored'}) end
+  if not spec then error({err = 'CORRUPT job ' .. job.id .. ' has no spec'}) end
   local function extra(flag, extras)
     return job[flag] and field_of(extras, job.id) or NIL
   end
@@ -237,7 +237,7 @@ do
     ended = {}
   end
 
-  -- The jobs in some members, by entry.
+  -- Return the jobs in some members, by entry.
   local function jobs_in(members)
     local found = {}
     for _, member in ipairs(members) do

@@ -2,8 +2,8 @@
 
 -- ---- a lease ----
 
--- Of the claim that is being made: the leases as msgpack, and the ids of their jobs; the part that its tokens share,
--- the worker, and the duration of each lease.
+-- The claim that is being made: its leases as msgpack, the ids of their jobs, the part that its tokens share, its
+-- worker, and the duration of its leases.
 local leases, leased_ids, token_prefix, lease_worker, lease_duration
 
 local function lease(job)
@@ -13,7 +13,7 @@ local function lease(job)
   drop_extra(job, 'has_progress', PROGRESS)
   if job.expires_at then move_timer(job, job.lease_end) else add_timer(job, job.lease_end) end
   job.expires_at = nil
-  if may_be_hidden(job) then take_back(HIDDEN, job.id) end
+  if may_be_hidden(job) then unset_score(HIDDEN, job.id) end
   touch(job)
   leases[#leases + 1] = pack(state.fence, job.entry, job.seq, job.attempt, job.crashes, job.created_at)
   leased_ids[#leased_ids + 1] = job.id
@@ -26,7 +26,7 @@ local function show_leases()
   local parts, head = {array_head(#leases)}, array_head(7)
   for index, spec in ipairs(fields_of(SPECS, leased_ids)) do
     parts[3 * index - 1] = head
-    parts[3 * index] = spec or error({err = 'CORRUPT the spec of job ' .. leased_ids[index] .. ' is not stored'})
+    parts[3 * index] = spec or error({err = 'CORRUPT job ' .. leased_ids[index] .. ' has no spec'})
     parts[3 * index + 1] = leases[index]
   end
   return table.concat(parts)
@@ -49,8 +49,8 @@ do
     return shown and unpack_score(shown, 1)
   end
 
-  -- The candidate of a task; nil if its gate is shut or nothing is behind it. `page`: how many members to read at most,
-  -- nil for as many as the gate lets through.
+  -- Return the candidate of a task; nil if its gate is shut or nothing is behind it. `page`: how many members to read
+  -- at most, nil for as many as the gate lets through.
   local function candidate_of(task, n, page)
     local gate = gate_of(task)
     local most = room(gate, n)
@@ -81,7 +81,7 @@ do
     return taken
   end
 
-  -- The candidate with the smallest score, and the smallest score of all others.
+  -- Return the candidate with the smallest score, and the smallest score of all others.
   local function best_of(candidates)
     local best, bound = nil, math.huge
     for _, candidate in pairs(candidates) do
@@ -108,8 +108,8 @@ do
     end
   end
 
-  -- The time until a timer or a token may make a job of these tasks claimable; nil if none will. Early at times, never
-  -- late.
+  -- Return the time until a timer or a token may make a job of these tasks claimable; nil if none will. Early at times,
+  -- never late.
   function next_timer(tasks)
     local at = state.first_timer
     for index = 0, #tasks do
@@ -137,16 +137,16 @@ local function take_jobs(tasks, n, caller, number, worker, duration)
   return #leases, show_leases()
 end
 
--- The reply to a claim. It contains the time until the next timer, so it is made after update_first_timer.
+-- Return the reply to a claim. It contains the time until the next timer, so it is made after update_first_timer.
 local function claimed_reply(leases_shown, tasks)
   return array_head(4) .. leases_shown .. pack(now, next_timer(tasks), state.version)
 end
 
 -- ---- settlements ----
 
--- Whether the result of a job is needed after its end: it is kept, or a backend is notified of it.
+-- Return whether the result of a job is needed after its end: it is kept, or a backend is notified of it.
 local function keeps_result(job, retain)
-  return job.spec_retain > 0 or retain > 0 or state.watched > 0
+  return job.spec_retain > 0 or retain > 0 or state.awaited > 0
 end
 
 -- Return a job to its place; cancel one that is asked to cancel.

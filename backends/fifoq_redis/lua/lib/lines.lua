@@ -1,5 +1,4 @@
--- The ready set and the lines of keys: which jobs may be claimed; and the transitions of jobs from which every verb is
--- made, with those that time alone causes.
+-- The ready set, the lines of keys, and the transitions of jobs of which every verb consists, those by timers included.
 
 -- ---- the ready set ----
 --
@@ -7,7 +6,7 @@
 -- Jobs that are blocked, that back off, or that are over the limit of their value are absent; those of a task whose
 -- gate is shut are not read. So they cost a claim nothing.
 
--- The gates of values, by task and value, as far as read; and those of them that changed.
+-- The gates of values that this call has read, by task and value; and those of them that changed.
 local value_gates, changed_value_gates
 
 -- How many waiters to notify, by task: one for each job that has become claimable; by '', one of any task for each
@@ -21,7 +20,7 @@ local function notify_any()
   to_notify[''] = (to_notify[''] or 0) + 1
 end
 
--- The gate of a value of a task, which is about to change.
+-- Return the gate of a value of a task, which is about to change.
 local function value_gate(task, value)
   local name = task .. '\0' .. value
   local gate = value_gates[name]
@@ -103,7 +102,7 @@ local function line_member(job)
   return job.key .. '\0' .. struct.pack('>I6', job.seq) .. job.id
 end
 
--- The id of the head of the line of a key; nil if the line is empty.
+-- Return the id of the head of the line of a key; nil if the line is empty.
 local function head_of(key)
   local first = first_members(LINES, key, 1)[1]
   return first and string.sub(first, #key + 8)
@@ -115,13 +114,13 @@ local function line_changed(key, departed)
   changed_lines[key] = changed_lines[key] or departed or false
 end
 
--- When a key was paused; nil if it is not.
+-- Return when a key was paused; nil if it is not.
 local function paused_since(key)
   if any_paused == nil then any_paused = call('HLEN', PAUSED) > 0 end
   return any_paused and tonumber(field_of(PAUSED, key)) or nil
 end
 
--- Why a key is blocked, and since when; nil if its head may be claimed, or only a lease or a gate is in its way.
+-- Return why a key is blocked, and since when; nil if its head may be claimed, or only a lease or a gate is in its way.
 local function why_blocked(key, head)
   if head and head.halted then return 'halted', head.finished_at end
   local since = paused_since(key)
@@ -129,7 +128,7 @@ local function why_blocked(key, head)
   if head and head.due_at then return 'backing off', head.held_since end
 end
 
--- Whether a job may be offered, if it is the head of its line or has no key.
+-- Return whether a job may be offered, if it is the head of its line or has no key.
 local function may_run(job)
   return job.state == WAITING and not job.due_at and not (job.key and paused_since(job.key))
 end
@@ -146,7 +145,7 @@ local function update_blocked(key, head)
   end
 end
 
--- The ids of the heads of changed lines, by key; false for an empty line.
+-- Return the ids of the heads of changed lines, by key; false for an empty line.
 local function changed_heads()
   local heads, unread = {}, {}
   for key, departed in pairs(changed_lines) do
@@ -251,10 +250,10 @@ end
 -- Notify the backends that wait for the end of a job. The message contains the record: the job may be removed before
 -- they could read it.
 local function notify_end(job)
-  local channels = state.watched > 0 and call('HGET', WATCHED, job.id)
+  local channels = state.awaited > 0 and call('HGET', AWAITED, job.id)
   if not channels then return end
-  call('HDEL', WATCHED, job.id)
-  state.watched = state.watched - 1
+  call('HDEL', AWAITED, job.id)
+  state.awaited = state.awaited - 1
   local message = 'e' .. STATE .. '\0' .. job.id .. '\0' .. record_of(job)
   for channel in string.gmatch(channels, '%S+') do call('PUBLISH', channel, message) end
 end

@@ -36,17 +36,18 @@ end
 --
 -- All lie in one slot of a cluster, and every call declares all of them, in this order. No key is built from the data
 -- of a job: a task, an ordering key or a value is part of a member or a field. In the store the key of STATE is named
--- `book`, and that of HIDDEN `waiting`.
+-- `book`, that of HIDDEN `waiting`, and that of AWAITED `watched`.
 --
--- "a b by c" is a sorted set whose members consist of a and b, with c as score. In members and fields, a zero byte ends
--- each task, value, ordering key and verb; a job's score takes 7 bytes, and an entry or a seq 6.
+-- "a, b by c" is a sorted set with members that consist of a and b, and c as score. In members and fields, a zero byte
+-- separates a task, a value or an ordering key from the part behind it, and a space a verb; a job's score has 7 bytes,
+-- an entry or a seq has 6.
 
 local STATE,    -- hash: COUNTERS -> the counters of the queue, packed; task ('' for the queue) -> its gate, packed;
                 -- zero byte, verb, caller -> number of the caller's last call, its score in CALLERS, and the reply
-      JOBS,     -- hash: id -> the job, packed (jobs.lua); its result is in there as it was sent
-      SPECS,    -- hash: id -> the job's spec, as its put sent it
-      ERRORS,   -- hash: id -> the error of the job's last failed attempt
-      PROGRESS, -- hash: id -> the job's progress
+      JOBS,     -- hash: id -> the job, packed (jobs.lua), with its result as it was sent
+      SPECS,    -- hash: id -> the job's spec, as it was sent
+      ERRORS,   -- hash: id -> the error of the job's last failed attempt, as it was sent
+      PROGRESS, -- hash: id -> the job's progress, as it was sent
       ENTRIES,  -- sorted set: id by entry
       HIDDEN,   -- sorted set: id of each waiting job that may be absent from READY, by seq
       READY,    -- sorted set: task, score, id of each offered job without a value, and of the first of each open value
@@ -59,12 +60,12 @@ local STATE,    -- hash: COUNTERS -> the counters of the queue, packed; task (''
       PAUSED,   -- hash: ordering key -> when it was paused
       BLOCKED,  -- sorted set: ordering key by the time since which it is blocked
       CALLERS,  -- sorted set: zero byte, verb, caller by the time of the last call, up to REPLY_SLACK too early
-      WAITERS,  -- hash: channel of a waiter for claimable jobs -> its tasks, and its claim to make ahead (waiters.lua)
-      WATCHED   -- hash: id -> the channels to notify when the job ends, each after a space
+      WAITERS,  -- hash: channel of a waiter for claimable jobs -> its tasks, and the claim to make ahead (waiters.lua)
+      AWAITED   -- hash: id -> the channels to notify when the job ends, each after a space
 
 at_call_start(function()
   STATE, JOBS, SPECS, ERRORS, PROGRESS, ENTRIES, HIDDEN, READY, OFFERS, VALUES, LINES, TIMERS,
-  ENDS, UNIQUES, PAUSED, BLOCKED, CALLERS, WAITERS, WATCHED
+  ENDS, UNIQUES, PAUSED, BLOCKED, CALLERS, WAITERS, AWAITED
     = unpack(KEYS)
 end)
 
@@ -91,7 +92,7 @@ local function remove_member(key, member)
 end
 
 -- Remove a member that is not in the store if this call has set its score: then only that change is dropped.
-local function take_back(key, member)
+local function unset_score(key, member)
   local own = new_scores[key]
   if not (own and own[member]) then return remove_member(key, member) end
   own[member] = nil
@@ -171,14 +172,14 @@ end
 
 -- ---- reads ----
 
--- The value of a field of a hash, changes included; false if there is none.
+-- Return the value of a field of a hash, changes included; false if there is none.
 local function field_of(key, name)
   local value = new_fields[key] and new_fields[key][name]
   if value == nil then return call('HGET', key, name) end
   return value
 end
 
--- The stored values of fields of a hash, changes not included.
+-- Return the stored values of fields of a hash, changes not included.
 local function read_fields(key, names)
   local count = #names
   if count <= CHUNK then return call('HMGET', key, unpack(names)) end
@@ -196,7 +197,7 @@ local function any_changed(own, names)
   end
 end
 
--- The values of fields of a hash, changes included.
+-- Return the values of fields of a hash, changes included.
 local function fields_of(key, names)
   local own = new_fields[key]
   if not own or not any_changed(own, names) then return read_fields(key, names) end
@@ -205,7 +206,7 @@ local function fields_of(key, names)
   return values
 end
 
--- Whether `a` comes before `b`, by bytes. Lua's own comparison depends on the server's locale.
+-- Return whether `a` comes before `b`, by bytes. Lua's own comparison depends on the server's locale.
 local function is_less(a, b)
   for index = 1, math.min(#a, #b) do
     local x, y = string.byte(a, index), string.byte(b, index)
@@ -236,9 +237,9 @@ do
     return call('ZRANGEBYLEX', key, '[' .. start, '(' .. stop, 'LIMIT', 0, count)
   end
 
-  -- The first `count` members of a sorted set that begin with `prefix` and a zero byte, changes included. A few changes
-  -- are merged into the members read, and not written for that: a job that is leased in the call that brings it is
-  -- never written to READY.
+  -- Return the first `count` members of a sorted set that begin with `prefix` and a zero byte, changes included. A few
+  -- changes are merged into the members read, and not written for that: a job that is leased in the call that brings it
+  -- is never written to READY.
   function first_members(key, prefix, count)
     local own, start, stop = new_scores[key], prefix .. '\0', prefix .. '\1'
     if not (own and is_few(own)) then
@@ -266,7 +267,8 @@ local SMALL_ARRAYS = {
   '\158', '\159',
 }
 
--- The head of a msgpack array of `count` values. The caller appends the values, encoded already: blobs are not decoded.
+-- Return the head of a msgpack array of `count` values. The caller appends the values, encoded already: blobs are not
+-- decoded.
 local function array_head(count)
   if count < 16 then return SMALL_ARRAYS[count] end
   if count < 65536 then return struct.pack('>BI2', 0xdc, count) end

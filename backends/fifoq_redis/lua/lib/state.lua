@@ -15,19 +15,19 @@ local COUNTERS = '\0'
 -- `now` is the time of the call. All times are microseconds.
 local state, now
 
--- The counters are one packed field: that costs every call less than a field for each of them.
+-- Read the counters. They are one packed field: that costs every call less than a field for each of them.
 local function read_state(packed)
   local schema, last_time, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
-        watched, first_timer
+        awaited, first_timer
   if packed then
     schema, last_time, offset, number, fence, version, accepted, purged, scheduled, succeeded, failed, cancelled,
-      watched, first_timer = unpack_all(packed)
+      awaited, first_timer = unpack_all(packed)
   end
   now = nil
   state = {
     schema = schema or 0, last_time = last_time or 0, offset = offset or 0, number = number or 0, fence = fence or 0,
     version = version or 0, accepted = accepted or 0, purged = purged or 0, scheduled = scheduled or 0,
-    succeeded = succeeded or 0, failed = failed or 0, cancelled = cancelled or 0, watched = watched or 0,
+    succeeded = succeeded or 0, failed = failed or 0, cancelled = cancelled or 0, awaited = awaited or 0,
     first_timer = first_timer or false,
   }
 end
@@ -35,7 +35,7 @@ end
 local function write_state()
   set_field(STATE, COUNTERS, pack(
     state.schema, state.last_time, state.offset, state.number, state.fence, state.version, state.accepted,
-    state.purged, state.scheduled, state.succeeded, state.failed, state.cancelled, state.watched, state.first_timer
+    state.purged, state.scheduled, state.succeeded, state.failed, state.cancelled, state.awaited, state.first_timer
   ))
 end
 
@@ -53,7 +53,7 @@ local function set_now(test_clock)
   end
 end
 
--- The names of all gates. The other fields of STATE begin with a zero byte.
+-- Return the names of all gates. The other fields of STATE begin with a zero byte.
 local function gate_names()
   local names = {}
   for _, name in ipairs(call('HKEYS', STATE)) do
@@ -62,8 +62,8 @@ local function gate_names()
   return names
 end
 
--- Whether there are data of a queue whose counters are lost, or data that are not fifoq's. CALLERS, WAITERS and WATCHED
--- are not examined: a caller or a waiter may have come before the first job.
+-- Return whether there are data of a queue whose counters are lost, or data that are not fifoq's. CALLERS, WAITERS and
+-- AWAITED are not examined: a caller or a waiter may have come before the first job.
 local function is_foreign()
   return #gate_names() > 0 or call('EXISTS', unpack(KEYS, 2, 16)) > 0
 end
@@ -80,7 +80,7 @@ local function begin_change(test_clock, make)
   return true
 end
 
--- The next number of the queue, for an entry or a seq.
+-- Return the next number of the queue, for an entry or a seq.
 local function next_number()
   state.number = state.number + 1
   return state.number
@@ -111,17 +111,19 @@ local KEEP_REPLY = 3600000000
 -- longer by as much.
 local REPLY_SLACK = 300000000
 
--- Last replies with their heads, false for none, and the scores in CALLERS: both by field of STATE, as far as read.
+-- The last replies that this call has read, with their heads, false for none; and their callers' scores in CALLERS.
+-- Both are by field of STATE.
 local last_replies, caller_scores
 
 at_call_start(function() last_replies, caller_scores = {}, {} end)
 
--- The field of STATE with the last reply of a verb to a caller. No task's name begins with a zero byte.
+-- Return the field of STATE with the last reply of a verb to a caller. No task's name begins with a zero byte.
 local function reply_field(verb, caller)
   return '\0' .. verb .. ' ' .. caller
 end
 
--- The stored reply to a repeated call, nil to a new one, an error to a call that a later one of its caller overtook.
+-- Return the stored reply to a repeated call, nil to a new one, an error to a call that a later one of its caller
+-- overtook.
 local function recall(verb, caller, number)
   local field = reply_field(verb, caller)
   if last_replies[field] == nil then last_replies[field] = call('HGET', STATE, field) end
@@ -133,7 +135,7 @@ local function recall(verb, caller, number)
   return nil
 end
 
--- The stored reply to a claim that was made before, by a call or ahead.
+-- Return the stored reply to a claim that was made before, by a call or ahead.
 local function recall_claim(caller, number)
   return recall('claim', caller, number) or recall('ahead', caller, number)
 end
@@ -163,7 +165,7 @@ end
 
 local NO_SETTINGS = {}
 
--- By task, as far as read.
+-- The gates that this call has read, by task.
 local gates
 
 at_call_start(function() gates = {} end)
@@ -176,7 +178,7 @@ local function put_in_force(gate)
   gate.interval, gate.burst = settings[4] or nil, settings[5] or 1
 end
 
--- `tat`: when the rate's token bucket is full again, the theoretical arrival time of GCRA.
+-- Decode a gate. `tat`: when the rate's token bucket is full again, the theoretical arrival time of GCRA.
 local function read_gate(task, packed)
   local live, running, tat, paused, declared, override
   if packed then live, running, tat, paused, declared, override = unpack_all(packed) end
@@ -203,7 +205,7 @@ local function write_gates()
   end
 end
 
--- How many of `n` more jobs the gate lets through now.
+-- Return how many of `n` more jobs the gate lets through now.
 local function room(gate, n)
   if gate.paused then return 0 end
   if gate.limit then n = math.min(n, gate.limit - gate.running) end
@@ -219,7 +221,7 @@ local function take(gate, n)
   if gate.interval then gate.tat = math.max(gate.tat, now) + n * gate.interval end
 end
 
--- When the gate's next token comes; nil unless the gate is shut for want of a token alone.
+-- Return when the gate's next token comes; nil unless the gate is shut for want of a token alone.
 local function opens_at(gate)
   if not gate.interval or gate.paused or (gate.limit and gate.running >= gate.limit) then return nil end
   local at = gate.tat - (gate.burst - 1) * gate.interval

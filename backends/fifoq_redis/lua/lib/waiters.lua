@@ -7,7 +7,7 @@
 
 -- ---- registration ----
 
--- How long a claim may be made ahead after it was left. Its worker may hang by then: after this it is only woken.
+-- How long a claim may be made ahead after it was left. After this time its worker may hang, and is only woken.
 local AHEAD_WITHIN = 1000000
 
 -- Register a waiter. The claim `caller.number` may be made ahead for up to `most` jobs; for none if that is 0.
@@ -34,7 +34,7 @@ local claiming_caller
 
 at_call_start(function() claiming_caller = nil end)
 
--- The task for which to notify a waiter: one that it knows and that has claimable jobs, or ''; nil for none.
+-- Return the task for which to notify a waiter: one that it knows and that has claimable jobs, or ''; nil for none.
 local function task_to_notify(known_tasks)
   for task in pairs(to_notify) do
     local is_known = task == '' or known_tasks == '' or string.find(known_tasks, '\0' .. task .. '\0', 1, true)

@@ -17,7 +17,7 @@ do
 local DECODED = 11
 local FIRST = 2
 
--- A new job, with no entry yet.
+-- Return a new job, with no entry yet.
 local function new_job(blob)
   local _, id, task, key, value, priority, delay, in_line, expires, unique, retain, owner =
     cmsgpack.unpack_limit(blob, DECODED, 1)
@@ -29,7 +29,7 @@ local function new_job(blob)
   }
 end
 
--- The payload of a job, still encoded.
+-- Return the payload of a job, still encoded.
 local function payload_of(blob)
   local start = cmsgpack.unpack_limit(blob, DECODED, 1) + 1
   local kind, length, width = string.byte(blob, start), nil, nil
@@ -50,7 +50,7 @@ local function enter(job, blob)
   if job.state == SCHEDULED then count_jobs(SCHEDULED, 1) else arrive(job, job.entry) end
 end
 
--- The reply 'full' if the capacity of a task ('' for the queue) does not hold so many more jobs; else nil.
+-- Return the reply 'full' if the capacity of a task ('' for the queue) does not hold `asked` more jobs; else nil.
 local function refusal(task, asked)
   local gate = gate_of(task)
   if gate.capacity and gate.live + asked > gate.capacity then
@@ -58,7 +58,8 @@ local function refusal(task, asked)
   end
 end
 
--- The same for a batch: of the first capacity exceeded, the queue's, then the tasks' by name.
+-- Return the reply 'full' for a batch, with the first capacity that it exceeds: the queue's, then the tasks' by name;
+-- else nil.
 local function batch_refusal(asked, total)
   if total == 0 then return nil end
   local found, first = refusal('', total), nil
@@ -120,8 +121,8 @@ local function put_batch(new_jobs, first, last)
   return pack(receipts)
 end
 
--- The new jobs of all batches, by index in BLOBS. Jobs with the same ids are read at once: a hundred calls that are
--- coalesced are as many batches.
+-- Return the new jobs of all batches, by index in BLOBS. Existing jobs with the same ids are read with one command: a
+-- client coalesces many puts into one call, and each of them is a batch of its own.
 local function decode_new_jobs()
   local new_jobs, ids = {}, {}
   for at = FIRST, #BLOBS do
@@ -133,7 +134,7 @@ local function decode_new_jobs()
 end
 
 -- Note the caller's channel for the ends of those jobs that this put created.
-local function watch_created(new_jobs)
+local function note_awaited(new_jobs)
   local is_created = {}
   for at = FIRST, #BLOBS do
     local id = new_jobs[at].id
@@ -141,8 +142,8 @@ local function watch_created(new_jobs)
   end
   for _, id in ipairs(ARGV[7]) do
     if is_created[id] then
-      set_field(WATCHED, id, ' ' .. ARGV[6])
-      state.watched = state.watched + 1
+      set_field(AWAITED, id, ' ' .. ARGV[6])
+      state.awaited = state.awaited + 1
     end
   end
 end
@@ -158,7 +159,7 @@ verb('put', nil, 4, function()
     replies[index] = put_batch(new_jobs, first, first + size - 1)
     first = first + size
   end
-  if ARGV[6] ~= '' then watch_created(new_jobs) end
+  if ARGV[6] ~= '' then note_awaited(new_jobs) end
   -- The reply is stored before end_change, so that it is written in one command with that to a claim made ahead.
   local reply = array_head(2) .. pack(made) .. array_head(#replies) .. table.concat(replies)
   keep_reply('put', ARGV[2], ARGV[3], reply)

@@ -92,7 +92,7 @@ local function examine_ready(task)
   end
 end
 
--- When the waiting job with the smallest seq was created; nil if no job waits.
+-- Return when the waiting job with the smallest seq was created; nil if no job waits.
 local function oldest_created_at()
   oldest_seq, oldest_id = nil, nil
   local hidden = call('ZRANGE', HIDDEN, 0, 0, 'WITHSCORES')
@@ -127,7 +127,7 @@ end
 -- returns  msgpack: {key, id of its head or nil, reason, since}, …; and whether there are more
 do
 
--- The number of blocked keys up to (since, key), whether or not that key is still blocked.
+-- Return the number of blocked keys up to (since, key), whether or not that key is still blocked.
 local function rank_behind(since, key)
   local first, last = call('ZCOUNT', BLOCKED, '-inf', '(' .. since), call('ZCOUNT', BLOCKED, '-inf', since)
   local rank = call('ZRANK', BLOCKED, key)

@@ -47,21 +47,21 @@ end
 do
 
 local function add_channel(id)
-  local channels = call('HGET', WATCHED, id) or ''
+  local channels = call('HGET', AWAITED, id) or ''
   if not string.find(' ' .. channels .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then
-    state.watched = state.watched + call('HSET', WATCHED, id, channels .. ' ' .. ARGV[2])
+    state.awaited = state.awaited + call('HSET', AWAITED, id, channels .. ' ' .. ARGV[2])
   end
   return pack(false)
 end
 
 verb('watch', 'allow-oom', nil, function()
-  local ids, replies, before = ARGV[1], {}, state.watched
+  local ids, replies, before = ARGV[1], {}, state.awaited
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)
     replies[index] = not job and NIL or job.state >= SUCCEEDED and record_of(job) or add_channel(id)
   end
-  if state.watched > before then
+  if state.awaited > before then
     write_state()
     write_changes()
   end
