@@ -40,11 +40,11 @@ class Location(NamedTuple):
                 "A SQLite URL has no fragment, no empty query and no control characters; "
                 "in the path, write # as %23 and ? as %3F."
             )
-        options = read_query(parts.query, ("synchronous", "timeout"), "SQLite")
+        options = read_query(parts.query, ("synchronous", "timeout"), "SQLite", url)
         return cls(
             _path(parts.path[1:]),
             _synchronous(options.get("synchronous", "full")),
-            read_timeout(options.get("timeout", "5")),
+            read_timeout(options.get("timeout", "5"), url),
         )
 
 

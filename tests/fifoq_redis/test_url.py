@@ -1,7 +1,11 @@
 """URLs are read strictly, and show no password."""
 
+import traceback
+
 import pytest
 
+from fifoq import Fifoq
+from fifoq.backends import connect
 from fifoq.errors import ConfigurationError
 from fifoq_redis import RedisBackend
 from fifoq_redis.url import Account, Address, Location, Tls
@@ -108,3 +112,35 @@ def test_a_prefix_stands_before_every_key() -> None:
     first, second = (RedisBackend(f"redis://h?prefix={prefix}").queue("q") for prefix in ("a", "b"))
     assert all(key.startswith(b"a:{q}:") for key in first._keys.all)
     assert not {*first._keys.all} & {*second._keys.all}
+
+
+ACCOUNTS = [
+    "redis://user:{}@localhost:6379/0",
+    "rediss://{}@localhost",
+    "redis://:{}@localhost:6379/x",
+    "redis://user:{}@localhost:port",
+    "redis://user:{}@localhost?timeout=x",
+    "redis://user:{}@localhost?unknown=1",
+    "redis://user:{}@localhost?tls=x",
+    "unix://user:{}@/run/redis.sock?db=x",
+    "redis+cluster://user:{}@a:1,b:2",
+    "redis+sentinel://user:{}@a:1,b:2/service/x",
+    "redis+sentinel://a:1/service?sentinel_username=me&sentinel_password={}&timeout=x",
+    "user:{}@localhost",
+]
+SEPARATORS = ["", *"@/:#?[]%&=\\ +;,^|<>\"'`{}~\t\n\u2100\udce9"]
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("separator", SEPARATORS, ids=ascii)
+def test_no_error_and_no_repr_shows_a_part_of_a_password_also_one_that_was_not_escaped(
+    account: str, separator: str
+) -> None:
+    for password in (f"first{separator}SECRET", f"SECRET{separator}last", f"x{separator}SECRET{separator}y"):
+        url = account.replace("{}", password)
+        shown = [repr(Fifoq(url))]
+        try:
+            shown.append(repr(connect(url)))
+        except ConfigurationError as error:
+            shown += [*traceback.format_exception(error), repr(error.__context__), repr(error.__cause__)]
+        assert "SECRET" not in "".join(shown)
