@@ -94,6 +94,7 @@ class RedisBackend:
         """Reach the store and write to it; return advice on its servers."""
         store = self._open_store()
         await store.check_schema()
+        await store.check_writable()
         return await store.check_servers()
 
     # ---- notifications ----

@@ -1,5 +1,6 @@
 """Translation of errors of redis-py and the server into FifoqErrors: what happened, where, and what to do next."""
 
+import re
 from collections.abc import Callable
 
 from redis import exceptions as driver
@@ -21,6 +22,8 @@ SCHEMA = 1
 UNKNOWN = "NOFUNCTION"
 """Our code for the server's error that it does not know a function."""
 _NO_FUNCTION = "Function not found"
+# The server repeats the beginning of what was sent, which may be the data of a job: only the name is shown.
+_UNKNOWN_COMMAND = re.compile(r"(?:ERR )?unknown (?:sub)?command '?`?(?P<name>[\w|.-]{1,40})", re.IGNORECASE)
 
 _CODES: dict[type[Exception], str] = {
     driver.ReadOnlyError: "READONLY",
@@ -91,10 +94,13 @@ def unreachable(where: str, what: object) -> BackendUnavailable:
 
 def refused(where: str, error: Exception) -> FifoqError:
     """Return the FifoqError for an error reply of the server."""
+    unknown = _UNKNOWN_COMMAND.match(str(error))
+    if unknown is not None:
+        return _no_command(where, unknown["name"])
     code, rest = words(error)
     make = _ANSWERS.get(code)
     if make is None and "user_function" in str(error):
-        make = _foreign  # a function could not read a stored value
+        make = foreign  # a function could not read a stored value
     if make is None:
         return BackendUnavailable(f"{where} refused a call: {code} {rest}")
     return make(where, rest.partition(" script: ")[0])
@@ -143,7 +149,15 @@ def _denied(where: str, what: str) -> FifoqError:
     )
 
 
-def _foreign(where: str, what: str) -> FifoqError:
+def _no_command(where: str, name: str) -> FifoqError:
+    return ConfigurationError(
+        f"{where} has no command {name.upper()}, which fifoq needs: it runs on Redis from 7.0 on and on "
+        "Valkey, without renamed commands, and without a proxy that lacks some. Waiting does not help."
+    )
+
+
+def foreign(where: str, what: str) -> FifoqError:
+    """Return the error for stored data that is not fifoq's, or is damaged."""
     return BackendCorrupt(
         f"{where} holds data that cannot be read as a queue of fifoq: {what} Nothing was repaired. If another "
         "application uses these keys, choose another prefix with ?prefix=."
@@ -182,9 +196,9 @@ _ANSWERS: dict[str, Callable[[str, str], FifoqError]] = {
     "WRONGPASS": _denied,
     "NOPERM": _denied,
     UNKNOWN: _unknown,
-    "WRONGTYPE": _foreign,
-    "FOREIGN": lambda where, _: _foreign(where, "the queue has keys, but no counters."),
-    "CORRUPT": _foreign,
+    "WRONGTYPE": foreign,
+    "FOREIGN": lambda where, _: foreign(where, "the queue has keys, but no counters."),
+    "CORRUPT": foreign,
     "NEWERSCHEMA": _newer,
     "OVERTAKEN": _overtaken,
 }

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError, FifoqError
-from fifoq_redis.errors import SCHEMA, Unsent, newer
+from fifoq_redis.errors import SCHEMA, Unsent, foreign, newer
 from fifoq_redis.functions import FunctionCaller
 from fifoq_redis.keys import names_key, schema_key
 from fifoq_redis.pubsub import Subscription
@@ -110,12 +110,27 @@ class OpenStore:
         return "" if self._clock is None else self._clock.now()
 
     async def check_schema(self) -> None:
-        """Store this version's schema if there is none. Raises ConfigurationError if there is a newer one."""
+        """
+        Store this version's schema if there is none.
+
+        A server at its maxmemory refuses every command that may need memory, so nothing is written where the schema is
+        stored: workers must open on a full store in order to drain it. Raises ConfigurationError for a newer schema,
+        BackendCorrupt if the stored one is no number.
+        """
+        key = schema_key(self.location.prefix)
+        stored = await self.caller.command(key, "GET", key, reads=True)
+        if stored is None:
+            await self.check_writable()
+            stored = await self.caller.command(key, "GET", key, reads=True)
+        if stored is not None and not stored.isdigit():
+            raise foreign(str(self.location), f"the key {key.decode()} holds no number.")
+        if stored is not None and int(stored) > SCHEMA:
+            raise newer(str(self.location), int(stored))
+
+    async def check_writable(self) -> None:
+        """Write this version's schema if there is none. Raises BackendReadOnly or BackendFull if it cannot."""
         key = schema_key(self.location.prefix)
         await self.caller.command(key, "SETNX", key, SCHEMA)
-        found = int(await self.caller.command(key, "GET", key, reads=True) or SCHEMA)
-        if found > SCHEMA:
-            raise newer(str(self.location), found)
 
     async def check_servers(self) -> tuple[str, ...]:
         """Return advice on the servers. Raises ConfigurationError if jobs would not be safe there."""
@@ -133,9 +148,10 @@ class OpenStore:
         return tuple(notes)
 
     async def register(self, name: str) -> None:
-        """Add a queue's name to those of the store."""
+        """Add a queue's name to those of the store. It writes only a new name: a full server refuses to write."""
         key = names_key(self.location.prefix)
-        await self.caller.command(key, "SADD", key, name)
+        if not await self.caller.command(key, "SISMEMBER", key, name, reads=True):
+            await self.caller.command(key, "SADD", key, name)
 
     async def subscribe(self, key: bytes, timeout: float) -> bool:
         """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fifoq.errors import BackendUnavailable, ConfigurationError
+from fifoq import Fifoq
+from fifoq.errors import BackendCorrupt, BackendFull, BackendUnavailable, ConfigurationError, FifoqError
 from fifoq.queue import Queue
 from fifoq.testing import AsyncDriver
 from fifoq_redis import RedisBackend, pubsub
@@ -16,7 +17,8 @@ from tests.fifoq_redis.conftest import LONG, job, use_everything
 from tests.servers import Server, Servers, Vendor
 
 COMMANDS = (
-    *("+fcall", "+function|load", "+time", "+info", "+get", "+set", "+setnx", "+sadd", "+smembers", "+exists", "+type"),
+    *("+fcall", "+function|load", "+time", "+info", "+get", "+set", "+setnx"),
+    *("+sadd", "+smembers", "+sismember", "+exists", "+type"),
     *("+hget", "+hset", "+hdel", "+hmget", "+hgetall", "+hkeys", "+hlen", "+hrandfield"),
     *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zrangebylex", "+zrank", "+zscore", "+zcount"),
     *("+publish", "+subscribe", "+pubsub|numsub", "+ping"),
@@ -201,3 +203,60 @@ async def _next_change(queue: Queue, timeout: float = 0.2) -> bool:
 def test_the_documentation_lists_the_commands_that_are_needed() -> None:
     text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
     assert " ".join(COMMANDS) in " ".join(text.split())
+
+
+async def test_a_full_server_is_drained_by_a_process_that_opens_it_then(vendor: Vendor, servers: Servers) -> None:
+    """Opening, declaring, claiming, extending and settling write nothing that a server at its maxmemory refuses."""
+    server = servers.standalone(vendor)
+    ran: list[int] = []
+
+    def app() -> Fifoq:
+        tasks = Fifoq(server.url, lease=1.0)
+
+        @tasks.task(key="key", limit=3, retain=0)
+        async def work(key: str, number: int) -> None:
+            await asyncio.sleep(0.4 if number == 0 else 0)  # long enough for an extension
+            ran.append(number)
+
+        return tasks
+
+    async with app() as producer:
+        for number in range(20):
+            await producer.tasks["work"].enqueue(f"k{number % 4}", number)
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+    full = app()
+    async with full, full.worker() as worker:
+        with pytest.raises(BackendFull):
+            await full.tasks["work"].enqueue("k", 20)
+        while len(ran) < 20:  # noqa: ASYNC110 -- the jobs are many, and none of them is awaited
+            await asyncio.sleep(0.01)
+        assert worker.ready
+    assert sorted(ran) == list(range(20))
+
+
+@pytest.mark.parametrize("command", ["GET", "SETNX", "SISMEMBER", "SADD", "FCALL", "FUNCTION"])
+async def test_a_server_without_a_needed_command_is_a_configuration_error_that_names_it(
+    vendor: Vendor, servers: Servers, command: str
+) -> None:
+    backend = RedisBackend(servers.standalone(vendor, rename_command=f'{command} ""').url)
+
+    async def use() -> None:
+        await backend.open()
+        await AsyncDriver(backend.queue("queue")).put(job("a", payload=b"secret"))
+
+    with pytest.raises(ConfigurationError, match=f"has no command {command}, which fifoq needs") as caught:
+        await use()
+    assert "secret" not in str(caught.value)
+    await backend.close()
+
+
+@pytest.mark.parametrize("stored", [b"one", b"", b"-1", b"\xff", b"1.5", b"9" * 400])
+async def test_a_schema_that_cannot_be_read_is_an_error_of_fifoq(any_redis_server: Server, stored: bytes) -> None:
+    with any_redis_server.client() as client:
+        client.set("fifoq:schema", stored)
+    backend = RedisBackend(any_redis_server.url)
+    with pytest.raises(FifoqError) as caught:
+        await backend.open()
+    assert isinstance(caught.value, BackendCorrupt | ConfigurationError)
+    assert str(any_redis_server.port) in str(caught.value)
