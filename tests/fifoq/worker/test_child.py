@@ -144,7 +144,7 @@ async def test_a_timeout_ends_the_job_and_all_its_processes(
 ) -> None:
     if moment in STARTING:
         monkeypatch.setattr(processes, "SHORTEST_START", 1.0)
-    id = await shop.put(lasting(moment, timeout=0.5))
+    id = await shop.put(lasting(moment, timeout=0.5 if moment in STARTING else 2.0))
     async with shop.worker(processes=1):
         job = await shop.ended(id, timeout=30.0)
         assert (job.state, job.error.type) == (State.FAILED, "TimeoutError")
