@@ -1,11 +1,12 @@
 """
 From BackgroundTasks to fifoq: before and after.
 
-Every change of a profile is to reach a customer database of somebody else: slow at times, and out of order every third
-call. Before, each change runs as soon as its request is answered, whatever the others do, and one that fails is gone.
-After, those of one user run one after another, and one that fails is tried again before the next.
+Each change of a profile is sent to the customer database of another company, which is slow at times and fails at every
+third call. Before, a change runs as soon as its request is answered: changes of one user overtake each other, and a
+change that fails is lost. After, the changes of one user run one after another, and a change that fails is retried
+before the next one runs.
 
-What moving takes: `@tasks.task` above the function, `Jobs` for `BackgroundTasks`, and an `await`.
+The move takes three steps: put `@tasks.task` above the function, use `Jobs` instead of `BackgroundTasks`, and `await`.
 
     FIFOQ_URL=memory:// uvicorn examples.background_tasks:app
     curl -X POST localhost:8000/before/ada --json '{"version": 1, "email": "ada@example.org"}'
@@ -36,24 +37,24 @@ class Profile(BaseModel):
 
 
 class Customers:
-    """The database of somebody else: what it was told, in the order in which it was told."""
+    """The other company's database: the profiles that it received, in the order in which they arrived."""
 
     def __init__(self) -> None:
-        self.told: defaultdict[str, list[Profile]] = defaultdict(list)
+        self.received: defaultdict[str, list[Profile]] = defaultdict(list)
         self._calls = 0
 
     async def update(self, user: str, profile: Profile) -> None:
         self._calls += 1
         if self._calls % 3 == 0:
-            raise ConnectionError("out of order")
+            raise ConnectionError("unavailable")
         await asyncio.sleep(random.uniform(0, 0.05))
-        self.told[user].append(profile)
+        self.received[user].append(profile)
 
 
 customers = {"before": Customers(), "after": Customers()}
 
 
-# ---- before
+# ---- before: BackgroundTasks ----
 
 
 async def update_customer_before(user: str, profile: Profile) -> None:
@@ -68,7 +69,7 @@ async def change_before(user: str, profile: Profile, background: BackgroundTasks
     background.add_task(update_customer_before, user, profile)
 
 
-# ---- after
+# ---- after: fifoq ----
 
 
 @tasks.task(key="user", retry=Retry(attempts=20, backoff=0.02))
@@ -81,9 +82,9 @@ async def change_after(user: str, profile: Profile, jobs: Jobs) -> None:
     await jobs.add_task(update_customer, user, profile)
 
 
-# ---- what came of it
+# ---- the result ----
 
 
 @app.get("/customers/{way}/{user}")
 async def show_customer(way: str, user: str) -> list[Profile]:
-    return customers[way].told[user]
+    return customers[way].received[user]

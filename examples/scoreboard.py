@@ -1,8 +1,8 @@
 """
-The scoreboard: game servers push the statistics of their matches faster than the database takes them.
+The scoreboard: game servers send statistics of their matches faster than the database can store them.
 
-The route answers at once. The updates of one match are stored in the order in which they came, so that old numbers
-never overwrite newer ones; different matches do not wait for each other.
+The route answers at once. The statistics of one match are stored in the order of their requests, so that old ones never
+overwrite newer ones; different matches do not wait for each other.
 
     FIFOQ_URL=memory:// uvicorn examples.scoreboard:app
     curl -X POST localhost:8000/matches/m1/stats --json '{"tick": 1, "goals": 0}'
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from fifoq import Fifoq
 from fifoq_fastapi import install_errors, lifespan
 
-tasks = Fifoq()  # FIFOQ_URL, else memory://
+tasks = Fifoq()  # opens FIFOQ_URL, or memory:// if that is not set
 app = FastAPI(title="Scoreboard", lifespan=lifespan(tasks, worker=True))
 install_errors(app)
 
@@ -28,12 +28,12 @@ class Stats(BaseModel):
     goals: int
 
 
-scoreboard: dict[str, Stats] = {}  # your database
+scoreboard: dict[str, Stats] = {}  # stands for your database
 
 
 @tasks.task(key="match_id", retry=5)
 async def save_stats(match_id: str, stats: Stats) -> None:
-    await asyncio.sleep(random.uniform(0, 0.02))  # a database has good and bad moments
+    await asyncio.sleep(random.uniform(0, 0.02))  # a database is fast at times and slow at others
     scoreboard[match_id] = stats
 
 

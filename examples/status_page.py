@@ -1,7 +1,7 @@
 """
-The status page: reports are built strictly one after another, and a page shows how far each of them is.
+The status page: reports are built strictly one after another, and a page shows the status of each.
 
-Callers choose the id of their report, a UUID: sending the same order twice builds one report. The work is an ordinary
+Clients choose the id of their report, a UUID: the same order sent twice builds one report. The task is an ordinary
 blocking function; it runs in a thread of the worker.
 
     FIFOQ_URL=memory:// uvicorn examples.status_page:app
@@ -16,12 +16,11 @@ from uuid import UUID
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from fifoq import Fifoq
-from fifoq.job import Job
+from fifoq import Fifoq, Job
 from fifoq_fastapi import install_errors, lifespan
 
 tasks = Fifoq()
-tasks.queue("reports", ordered=True)  # one line: first in, first out, one at a time
+tasks.queue("reports", ordered=True)  # first in, first out, one job at a time
 app = FastAPI(title="Reports", lifespan=lifespan(tasks, worker=True))
 install_errors(app)
 
@@ -31,8 +30,8 @@ class Order(BaseModel):
     pages: int = Field(ge=1, le=1000)
 
 
-class Line(BaseModel):
-    """One line of the status page."""
+class Report(BaseModel):
+    """A report on the status page."""
 
     id: UUID
     title: str
@@ -47,17 +46,17 @@ def build_report(title: str, pages: int) -> str:
 
 
 @app.post("/reports/{id}", status_code=202)
-async def order_report(id: UUID, order: Order) -> Line:
+async def order_report(id: UUID, order: Order) -> Report:
     job = await build_report.options(id=id).enqueue(order.title, order.pages)
-    return line(await job.status())
+    return report_of(await job.status())
 
 
 @app.get("/status")
-async def show_status() -> list[Line]:
-    return [line(job) async for job in tasks.jobs(queue="reports")]
+async def show_status() -> list[Report]:
+    return [report_of(job) async for job in tasks.jobs(queue="reports")]
 
 
-def line(job: Job) -> Line:
+def report_of(job: Job) -> Report:
     status = {"scheduled": "in_queue", "waiting": "in_queue", "running": "in_progress"}.get(job.state, "complete")
     outcome = job.error.message if job.error else job.reason or job.result
-    return Line.model_validate({"id": job.id, "title": job.kwargs["title"], "status": status, "outcome": outcome})
+    return Report.model_validate({"id": job.id, "title": job.kwargs["title"], "status": status, "outcome": outcome})

@@ -7,14 +7,13 @@ from typing import cast
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
 from fifoq.queue import Backend, BackendFactory
+from fifoq.url import redacted
 
 GROUP = "fifoq.backends"
 
 _EXTRAS = {"sqlite": "sqlite", "redis": "redis", "rediss": "redis", "unix": "redis", "valkey": "redis"}
 """The extra that installs a backend of fifoq's own, by the first word of its scheme (`redis+cluster`)."""
-# Up to the last @: a password may contain one that was not escaped.
-_SECRETS = re.compile(r"(?P<before>://[^:@/?#]*:).*(?P<after>@)")
-_SECRET_PARAMETERS = re.compile(r"(?P<name>[?&;][^=&;#]*(?:pass|secret|token|key)[^=&;#]*=)[^&;#]*", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 
 
 def connect(url: str, clock: Clock | None = None) -> Backend:
@@ -24,18 +23,16 @@ def connect(url: str, clock: Clock | None = None) -> Backend:
     Raises ConfigurationError, which names the extra to install if the scheme is not known, and shows no password.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator:
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise ConfigurationError("A backend is given by a URL like memory://, sqlite:///jobs.db or redis://localhost.")
     factory = _load(_find(scheme.lower()), scheme)
+    refused = None
     try:
         return factory(url, clock=clock)
     except ValueError as error:
-        raise ConfigurationError(f"{redacted(url)} is no URL of the {scheme} backend.") from error
-
-
-def redacted(url: str) -> str:
-    """Return `url` without its password and without query parameters that may be secrets: for logs and errors."""
-    return _SECRET_PARAMETERS.sub(r"\g<name>***", _SECRETS.sub(r"\g<before>***\g<after>", url))
+        refused = type(error).__name__
+    # Raised outside the handler, so that the error, which may repeat a password, is no context of this one.
+    raise ConfigurationError(f"{redacted(url)} is no URL of the {scheme} backend ({refused}).")
 
 
 def _find(scheme: str) -> EntryPoint:

@@ -41,7 +41,7 @@ class QueueStats(NamedTuple):
 
 
 class BlockedKey(NamedTuple):
-    """A key whose next job may not begin, for another reason than that a job of it runs."""
+    """A key whose next job may not begin, for another reason than that a job of it runs. See `BlockedKeyRecord`."""
 
     queue: str
     key: str

@@ -181,7 +181,7 @@ class Stats(NamedTuple):
     """The queue's own first, then one for each task that was declared, paused, overridden or has live jobs, by name."""
 
 
-class BlockedKey(NamedTuple):
+class BlockedKeyRecord(NamedTuple):
     """A key whose head may not be claimed, for a reason other than running or a limit."""
 
     key: str
@@ -196,7 +196,7 @@ class BlockedKey(NamedTuple):
 class BlockedKeys(NamedTuple):
     """A page of blocked keys. `cursor` continues behind it; None: it is the last page."""
 
-    keys: tuple[BlockedKey, ...]
+    keys: tuple[BlockedKeyRecord, ...]
     cursor: str | None
 
 

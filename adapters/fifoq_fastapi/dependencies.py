@@ -7,9 +7,8 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends
 
+from fifoq import JobHandle, Task
 from fifoq.errors import ConfigurationError
-from fifoq.task.handle import JobHandle
-from fifoq.task.task import Task
 from fifoq_fastapi.problems import RateExceeded
 
 P = ParamSpec("P")
@@ -23,8 +22,8 @@ class JobAdder:
         """
         Enqueue a call of `task` and return its handle: `BackgroundTasks.add_task` with an `await`, and kept in order.
 
-        Raises what `task.enqueue` raises: InvalidArguments, QueueFull, …; ConfigurationError for a function that is no
-        task.
+        Raises the errors of `task.enqueue` (InvalidArguments, QueueFull, …), and ConfigurationError for a function that
+        is no task.
 
             @app.post("/signup", status_code=202)
             async def signup(email: str, jobs: Jobs) -> None:
@@ -45,12 +44,12 @@ def _not_a_task(function: object) -> str:
 
 
 async def job_adder() -> JobAdder:
-    """The dependency behind `Jobs`. A coroutine: FastAPI sends all others through its thread pool."""
+    """The dependency behind `Jobs`. It is a coroutine, because FastAPI runs functions in its thread pool."""
     return JobAdder()
 
 
 Jobs = Annotated[JobAdder, Depends(job_adder)]
-"""Ask for it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
+"""Declare it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
 
 
 class RateLimit:
@@ -60,7 +59,7 @@ class RateLimit:
         app = FastAPI(dependencies=[Depends(RateLimit(burst=5000, per_second=1000))])
 
     `burst` requests may come at once; `per_second` refill it. One instance is one bucket, shared by all routes that
-    depend on it. It costs a look at the clock (`clock` in nanoseconds), and no request waits.
+    depend on it. It costs one reading of the clock (`clock` returns nanoseconds), and no request waits.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class RateLimit:
         self._slack = (burst - 1) * self._interval
         self._clock = clock
         self._full_at = clock()
-        """When the bucket is full again: the further ahead, the emptier it is."""
+        """The time when the bucket will be full again: the further ahead, the emptier it is."""
 
     async def __call__(self) -> None:
         now = self._clock()

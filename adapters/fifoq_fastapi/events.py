@@ -1,4 +1,8 @@
-"""Server-sent events of a job's state and progress: each has an id to resume from; the job or the server ends them."""
+"""
+Server-sent events of a job's state and progress, each with an id to resume from.
+
+A stream ends with its job, or when the server shuts down.
+"""
 
 import asyncio
 import logging
@@ -11,41 +15,40 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Job
 from fifoq.errors import BackendError, FifoqError, JobNotFound
-from fifoq.job import Job
 from fifoq_fastapi.lifecycle import ServerShutdown
-from fifoq_fastapi.problems import Kind, ProblemResponse, respond
+from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
 from fifoq_fastapi.schemas import job_of, progress_of
 
 log = logging.getLogger("fifoq.fastapi")
 
-TICK = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two queries of the followed jobs."""
 KEEP_ALIVE = 15.0
 """Seconds without an event after which a comment is sent: proxies close connections that are idle for longer."""
-RECONNECT = 1000
-"""Milliseconds after which a client that lost its stream reconnects."""
-TOO_MANY = Kind(503, "too-many-streams", "Too many streams")
+RECONNECT_DELAY = 1000
+"""Milliseconds that a client waits before it reconnects a lost stream."""
+TOO_MANY_STREAMS = ProblemType(503, "too-many-streams", "Too many streams")
 
 
 # ---- following jobs ----
 
 
 class FollowedJob:
-    """A job that streams follow: its newest form, and a way to wait for another one."""
+    """A job that streams follow: its newest snapshot, and a way to wait for the next one."""
 
     def __init__(self, job: Job) -> None:
         self.followers = 0
         self.end_waiter: asyncio.Task[None] | None = None
-        """Waits for the job's end, so that streams send it at once."""
+        """Waits for the end of the job, so that streams send it at once and not after the next query."""
         self._job: Job | None = job
-        self._born = job.created_at
+        self._created_at = job.created_at
         self._changed = asyncio.Event()
 
-    def show(self, job: Job | None) -> None:
-        """Store a newer form of the job. A job that is gone stays so: another one under its id is not followed."""
-        if job is not None and job.created_at != self._born:
+    def update(self, job: Job | None) -> None:
+        """Store a newer snapshot. A job that is gone stays so: another job under its id is not followed."""
+        if job is not None and job.created_at != self._created_at:
             job = None
         if self._job is None or job == self._job:
             return
@@ -53,7 +56,7 @@ class FollowedJob:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def other_than(self, seen: Job | None) -> Job | None:
+    async def changed_from(self, seen: Job | None) -> Job | None:
         """Return the job once it differs from `seen`; None once it is gone."""
         while self._job is not None and self._job == seen:
             await self._changed.wait()
@@ -62,10 +65,10 @@ class FollowedJob:
 
 class JobFollower:
     """
-    Queries the followed jobs of one Fifoq.
+    The followed jobs of one Fifoq, queried regularly.
 
-    Each queue with followed jobs has one asyncio task that queries all of them at once. Only the newest form of a job
-    is kept: a client that reads slowly misses forms between, and costs no memory.
+    Each queue with followed jobs has one asyncio task that queries all of them at once. Only the newest snapshot of a
+    job is kept: a client that reads slowly misses some, and costs no memory.
     """
 
     def __init__(self, tasks: Fifoq) -> None:
@@ -75,12 +78,14 @@ class JobFollower:
 
     @contextmanager
     def follow(self, job: Job) -> Generator[FollowedJob]:
-        """Follow a job for a block."""
+        """Follow a job inside the `with` block."""
         jobs = self._followed.setdefault(job.queue, {})
         followed = jobs.setdefault(job.id, FollowedJob(job))
         followed.followers += 1
         if followed.end_waiter is None:
-            followed.end_waiter = asyncio.create_task(self._end(job, followed), name="fifoq: awaits a followed job")
+            followed.end_waiter = asyncio.create_task(
+                self._await_end(job, followed), name="fifoq: awaits a followed job"
+            )
         if job.queue not in self._pollers:
             self._pollers[job.queue] = asyncio.create_task(self._poll(job.queue), name="fifoq: queries followed jobs")
         try:
@@ -100,40 +105,40 @@ class JobFollower:
     async def _poll(self, queue: str) -> None:
         failing = False
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(POLL_INTERVAL)
             jobs = dict(self._followed[queue])
             try:
                 found = await self._tasks.get_many(list(jobs), queue=queue)
                 failing = False
             except BackendError as error:
                 if not failing:
-                    log.warning("Followed jobs of queue %r cannot be seen for now: %s", queue, error)
+                    log.warning("Followed jobs of queue %r cannot be read for now: %s", queue, error)
                 failing = True
                 continue
             except FifoqError as error:  # the Fifoq was closed under the streams
                 log.warning("Jobs of queue %r are no longer followed: %s", queue, error)
                 found = [None] * len(jobs)
             for followed, job in zip(jobs.values(), found, strict=True):
-                followed.show(job)
+                followed.update(job)
 
-    async def _end(self, job: Job, followed: FollowedJob) -> None:
+    async def _await_end(self, job: Job, followed: FollowedJob) -> None:
         try:
-            followed.show(await self._tasks.finished(job.id, queue=job.queue))
+            followed.update(await self._tasks.finished(job.id, queue=job.queue))
         except JobNotFound:
-            followed.show(None)
+            followed.update(None)
         except FifoqError:
-            return  # the queries go on, and log the fault
+            return  # the queries go on, and log the error
 
 
 # ---- streams ----
 
 
 class StreamTarget(NamedTuple):
-    """The job of one stream, as its client knows it."""
+    """The job of one stream, and its client's place in it."""
 
     job: Job
     shown_id: str
-    """The id that the client knows it by."""
+    """The job's id for this client."""
     last_event_id: str | None
     """The id of the last event that the client has received."""
     shutdown: ServerShutdown | None
@@ -149,7 +154,7 @@ class Streams:
 
     @contextmanager
     def slot(self) -> Generator[bool]:
-        """Take a slot for one stream for a block; False if all are taken."""
+        """Take a slot for one stream inside the `with` block; False if all are taken."""
         if self._open >= self.limit:
             yield False
             return
@@ -162,10 +167,9 @@ class Streams:
 
 class EventStream(StreamingResponse):
     """
-    The streaming answer. It takes its slot when it is sent, so an answer that is never sent leaves no slot taken.
+    The streaming response. It takes its slot when it is sent, so a response that is never sent leaves no slot taken.
 
-    It is not FastAPI's EventSourceResponse, whose endpoint has to be a generator, which could no longer answer 404 or
-    204.
+    It is not FastAPI's EventSourceResponse: an endpoint of that is a generator, which could not answer 404 or 204.
     """
 
     media_type = "text/event-stream"
@@ -191,7 +195,7 @@ class EventStream(StreamingResponse):
 
 def event_id(job: Job) -> str:
     """Return the id of the event that shows `job` as it is: the same in every process, another after any change."""
-    return blake2b(repr((*_stage(job), job.progress)).encode(), digest_size=12).hexdigest()
+    return blake2b(repr((*_state_fields(job), job.progress)).encode(), digest_size=12).hexdigest()
 
 
 async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator[bytes]:
@@ -199,7 +203,7 @@ async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator
     yield KEEPALIVE_COMMENT if event_id(job) == target.last_event_id else _event(job, None, target.shown_id)
     while not job.state.ended:
         try:
-            newer = await _newer(followed, job, shutdown)
+            newer = await _wait_for_change(followed, job, shutdown)
         except TimeoutError:
             if shutdown is not None and shutdown.begun:
                 return
@@ -213,28 +217,28 @@ async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator
         job = newer
 
 
-async def _newer(followed: FollowedJob, job: Job, shutdown: ServerShutdown | None) -> Job | None:
-    async with asyncio.timeout(KEEP_ALIVE) as limit:
-        with nullcontext() if shutdown is None else shutdown.cuts(limit):
-            return await followed.other_than(job)
+async def _wait_for_change(followed: FollowedJob, job: Job, shutdown: ServerShutdown | None) -> Job | None:
+    async with asyncio.timeout(KEEP_ALIVE) as timeout:
+        with nullcontext() if shutdown is None else shutdown.cuts(timeout):
+            return await followed.changed_from(job)
 
 
 def _event(job: Job, before: Job | None, shown_id: str) -> bytes:
     """Return the whole job, or its progress alone if only that has changed since `before`; None begins the stream."""
-    if before is not None and job.progress is not None and _stage(job) == _stage(before):
+    if before is not None and job.progress is not None and _state_fields(job) == _state_fields(before):
         data, name = progress_of(job.progress), "progress"
     else:
         data, name = job_of(job, shown_id), "state"
-    retry = RECONNECT if before is None else None
+    retry = RECONNECT_DELAY if before is None else None
     return format_sse_event(data_str=data.model_dump_json(), event=name, id=event_id(job), retry=retry)
 
 
-def _stage(job: Job) -> tuple[Any, ...]:
-    """Return all that changes in a job's life, but its progress."""
+def _state_fields(job: Job) -> tuple[Any, ...]:
+    """Return all fields that change in a job's life, except its progress."""
     times = (job.due_at, job.started_at, job.finished_at)
     return (job.created_at, job.state.value, job.attempt, job.crashes, job.cancel_requested, *map(str, times))
 
 
 def _refusal(limit: int) -> ProblemResponse:
     detail = f"This server has {limit:,} streams open. Poll the job instead, or come back later."
-    return respond(TOO_MANY, detail, headers={"Retry-After": "5"})
+    return problem_response(TOO_MANY_STREAMS, detail, headers={"Retry-After": "5"})

@@ -1,4 +1,8 @@
-"""The app's lifespan: opens the Fifoq, embeds a worker, composes with the app's own; and the server's shutdown."""
+"""
+The app's lifespan: opens the Fifoq, embeds a worker, and composes with the app's own lifespan.
+
+It also detects the server's shutdown, which ends streams and waiting requests.
+"""
 
 import asyncio
 import signal
@@ -13,8 +17,8 @@ from fastapi import FastAPI, Request
 from fifoq import Fifoq, Worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SERVER_POLL = 0.25
-"""Seconds between two looks at a server, which can stop without a signal."""
+SERVER_POLL_INTERVAL = 0.25
+"""Seconds between two checks of the server, which can stop without a signal."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 """A lifespan for `FastAPI(lifespan=…)`. It may yield a mapping, which becomes part of `request.state`."""
 
@@ -28,43 +32,43 @@ class ServerShutdown:
     """
     The beginning of the server's shutdown, by a signal or without.
 
-    A server ends the lifespan only after its last response. So streams, and requests that wait for a job, which would
-    go on for as long as their client listens, end when the shutdown begins.
+    A server ends the lifespan only after its last response. Streams, and requests that wait for a job, would go on for
+    as long as their client reads; so they end when the shutdown begins.
     """
 
     def __init__(self) -> None:
         self.begun = False
         self.hurry: Callable[[], None] = _nothing
         """Called at a second Ctrl-C."""
-        self._limits: set[asyncio.Timeout] = set()
+        self._timeouts: set[asyncio.Timeout] = set()
         self._server: Any = None
         """The uvicorn server that handles the signals, if there is one."""
 
     def begin(self) -> None:
-        """Note that the server stops, and end all waits inside `cuts`. On the loop only."""
+        """Note that the server stops, and end all waits inside `cuts`. Call it on the loop."""
         self.begun = True
-        for limit in tuple(self._limits):
-            _end(limit)
+        for timeout in tuple(self._timeouts):
+            _expire(timeout)
 
     @contextmanager
-    def cuts(self, limit: asyncio.Timeout) -> Generator[None]:
-        """While inside, `limit` is over as soon as the shutdown begins."""
+    def cuts(self, timeout: asyncio.Timeout) -> Generator[None]:
+        """Let `timeout` expire as soon as the shutdown begins, while inside the `with` block."""
         if self.begun:
-            _end(limit)
-        self._limits.add(limit)
+            _expire(timeout)
+        self._timeouts.add(timeout)
         try:
             yield
         finally:
-            self._limits.discard(limit)
+            self._timeouts.discard(timeout)
 
     @contextmanager
-    def listening(self) -> Generator[Self]:
+    def handling_signals(self) -> Generator[Self]:
         """
         Handle SIGINT and SIGTERM before the server's own handlers, which are called all the same.
 
-        A second SIGINT means that the user does not want to wait. A second SIGTERM does not: Ctrl-C in front of a
-        server of several processes sends each of them both. Without a server that handles signals (tests, threads)
-        no handler is touched.
+        A second SIGINT ends the grace period. A second SIGTERM does not: Ctrl-C in front of a server of several
+        processes sends each of them both signals. Without a server that handles signals (tests, threads) no handler is
+        replaced.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -72,13 +76,13 @@ class ServerShutdown:
         loop = asyncio.get_running_loop()
         before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         chained = {number: handler for number, handler in before.items() if callable(handler)}
-        self._server = _server_of(chained)
+        self._server = _server_behind(chained)
         watcher = None
         if self._server is not None:
-            watcher = asyncio.create_task(_until_it_stops(self._server, self), name="fifoq: watches the server")
+            watcher = asyncio.create_task(_watch_server(self._server, self), name="fifoq: watches the server")
         signalled = False
 
-        def received(number: int, frame: FrameType | None) -> Any:
+        def on_signal(number: int, frame: FrameType | None) -> Any:
             nonlocal signalled
             # Python runs a handler between any two bytecodes of the main thread, so it only wakes the loop.
             with suppress(RuntimeError):  # the loop is closed
@@ -87,37 +91,37 @@ class ServerShutdown:
             return chained[number](number, frame)
 
         for number in chained:
-            signal.signal(number, received)
+            signal.signal(number, on_signal)
         try:
             yield self
         finally:
             if watcher is not None:
                 watcher.cancel()
             for number, handler in chained.items():
-                if signal.getsignal(number) is received:
+                if signal.getsignal(number) is on_signal:
                     signal.signal(number, handler)
 
     def _begin_by_signal(self, impatient: bool) -> None:
         if impatient:
             self.hurry()
-            _drop_clients(self._server)
+            _abort_connections(self._server)
         self.begin()
 
 
 def _nothing() -> None: ...
 
 
-def _end(limit: asyncio.Timeout) -> None:
-    limit.reschedule(asyncio.get_running_loop().time())
+def _expire(timeout: asyncio.Timeout) -> None:
+    timeout.reschedule(asyncio.get_running_loop().time())
 
 
-def _server_of(handlers: dict[int, Any]) -> Any:
+def _server_behind(handlers: dict[int, Any]) -> Any:
     """Return the uvicorn server that has these handlers, or None."""
     server = next((each.__self__ for each in handlers.values() if hasattr(each, "__self__")), None)
     return server if hasattr(server, "should_exit") else None
 
 
-def _drop_clients(server: Any) -> None:
+def _abort_connections(server: Any) -> None:
     """
     Cut the open connections of a server that is to stop at once.
 
@@ -129,14 +133,14 @@ def _drop_clients(server: Any) -> None:
             connection.transport.abort()
 
 
-async def _until_it_stops(server: Any, shutdown: ServerShutdown) -> None:
+async def _watch_server(server: Any, shutdown: ServerShutdown) -> None:
     """Begin the shutdown when the server stops without a signal: by its flag, or after its last request."""
-    while not (server.should_exit or _closed(server)):  # noqa: ASYNC110 (a server has no event for it)
-        await asyncio.sleep(SERVER_POLL)
+    while not (server.should_exit or _stopped_listening(server)):  # noqa: ASYNC110 (a server has no event for it)
+        await asyncio.sleep(SERVER_POLL_INTERVAL)
     shutdown.begin()
 
 
-def _closed(server: Any) -> bool:
+def _stopped_listening(server: Any) -> bool:
     """Whether the server no longer listens. False before it has begun to."""
     listeners = getattr(server, "servers", [])
     return bool(listeners) and not any(each.is_serving() for each in listeners)
@@ -146,7 +150,7 @@ def _closed(server: Any) -> bool:
 
 
 class OpenApp(NamedTuple):
-    """The worker and the shutdown of one Fifoq in one app."""
+    """The open resources of one Fifoq in one app."""
 
     worker: Worker | None
     shutdown: ServerShutdown
@@ -157,7 +161,7 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
     Return a lifespan for `FastAPI(lifespan=…)` that opens `tasks`, and with `worker=True` runs its jobs here.
 
     `then` is the app's own lifespan, or that of another Fifoq. It starts when `tasks` is open and before the worker
-    claims anything, and ends after the worker: jobs find what it set up, and it may enqueue. At shutdown the server
+    claims anything, and ends after the worker: jobs can use its resources, and it may enqueue. At shutdown the server
     first ends its requests; the worker goes on claiming until then, so that requests which await results can finish,
     and has its grace period after that. Streams, and requests that wait for a job by `?wait=`, end at the server's
     signal.
@@ -170,7 +174,7 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tasks)
             state = dict(await stack.enter_async_context(then(app)) or {}) if then else {}
-            shutdown = stack.enter_context(ServerShutdown().listening())
+            shutdown = stack.enter_context(ServerShutdown().handling_signals())
             embedded = await stack.enter_async_context(tasks.worker()) if worker else None
             if embedded is not None:
                 shutdown.hurry = embedded.hurry

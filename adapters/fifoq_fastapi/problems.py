@@ -1,5 +1,5 @@
 """
-Errors as HTTP answers: RFC 9457 problem details, one kind for each FifoqError; and the route class that sends them.
+Problem details (RFC 9457): the answer to each FifoqError, and the route class that sends it.
 
 Details of the store (addresses, paths, versions) go to the log, never to the caller.
 """
@@ -39,10 +39,13 @@ from fifoq.errors import (
 log = logging.getLogger("fifoq.fastapi")
 
 MEDIA_TYPE = "application/problem+json"
-SOON = 1.0
-"""Seconds of a `Retry-After` when the error has no better number."""
-_EXPANSION = 8
+DEFAULT_RETRY_AFTER = 1.0
+"""Seconds in `Retry-After` when the error has no number of its own."""
+_JSON_EXPANSION = 8
 """How much longer arguments may be as JSON than encoded: an escaped control character takes six bytes, not one."""
+
+
+# ---- errors of the adapter ----
 
 
 class RateExceeded(FifoqError, HTTPException):
@@ -69,75 +72,87 @@ class UnknownQueue(FifoqError):
         super().__init__(f"There is no queue {name!r} here.")
 
 
+# ---- types of problems ----
+
+
 class ProblemResponse(JSONResponse):
     """An answer with problem details."""
 
     media_type = MEDIA_TYPE
 
 
-class Kind(NamedTuple):
-    """The part that all problems of one kind share."""
+class ProblemType(NamedTuple):
+    """A type of problem: the status and the texts of all its problems."""
 
     status: int
     type: str
-    """The last part of the type's URI, by which programs tell kinds apart."""
+    """The last part of the type's URI, by which programs distinguish types."""
     title: str
     detail: str | None = None
     """Sent instead of the error's own text, where that is for the log only."""
 
 
-INVALID_REQUEST = Kind(422, "invalid-request", "The request is not valid")
-NOT_ALLOWED = Kind(405, "method-not-allowed", "Method not allowed")
-TOO_LARGE = Kind(413, "body-too-large", "The request's body is too large")
-_INTERNAL = Kind(500, "internal-error", "Internal error", "Something is wrong on the server. It was logged there.")
-_KINDS: dict[type[BaseException], Kind] = {
-    QueueFull: Kind(503, "queue-full", "The queue is full"),
-    UnknownQueue: Kind(404, "unknown-queue", "No such queue"),
-    RateExceeded: Kind(429, "rate-exceeded", "Too many requests"),
-    PayloadTooLarge: Kind(413, "payload-too-large", "The arguments are too large"),
-    InvalidArguments: Kind(422, "invalid-arguments", "The arguments do not fit"),
-    IdConflict: Kind(422, "id-conflict", "The id is taken by another job"),
-    JobNotFound: Kind(404, "job-not-found", "No such job"),
-    JobFailed: Kind(502, "job-failed", "The job failed"),
-    JobCancelled: Kind(409, "job-cancelled", "The job was cancelled"),
-    ResultTimeout: Kind(504, "result-timeout", "The job did not end in time"),
-    BackendUnavailable: Kind(
+INVALID_REQUEST = ProblemType(422, "invalid-request", "The request is not valid")
+NOT_ALLOWED = ProblemType(405, "method-not-allowed", "Method not allowed")
+TOO_LARGE = ProblemType(413, "body-too-large", "The request's body is too large")
+_INTERNAL = ProblemType(
+    500, "internal-error", "Internal error", "Something is wrong on the server. It was logged there."
+)
+_PROBLEM_TYPES: dict[type[BaseException], ProblemType] = {
+    QueueFull: ProblemType(503, "queue-full", "The queue is full"),
+    UnknownQueue: ProblemType(404, "unknown-queue", "No such queue"),
+    RateExceeded: ProblemType(429, "rate-exceeded", "Too many requests"),
+    PayloadTooLarge: ProblemType(413, "payload-too-large", "The arguments are too large"),
+    InvalidArguments: ProblemType(422, "invalid-arguments", "The arguments do not fit"),
+    IdConflict: ProblemType(422, "id-conflict", "The id is taken by another job"),
+    JobNotFound: ProblemType(404, "job-not-found", "No such job"),
+    JobFailed: ProblemType(502, "job-failed", "The job failed"),
+    JobCancelled: ProblemType(409, "job-cancelled", "The job was cancelled"),
+    ResultTimeout: ProblemType(504, "result-timeout", "The job did not end in time"),
+    BackendUnavailable: ProblemType(
         503, "backend-unavailable", "The queue cannot be reached", "Nothing took effect. Try again later."
     ),
-    OutcomeUnknown: Kind(
+    OutcomeUnknown: ProblemType(
         503,
         "outcome-unknown",
         "The queue did not answer",
         "The request may have taken effect. Repeat it with the same Idempotency-Key: that is safe.",
     ),
-    BackendBusy: Kind(503, "backend-busy", "The queue is busy", "Nothing took effect. Try again later."),
-    BackendFull: Kind(507, "backend-full", "The queue has no room left", "Nothing took effect."),
-    BackendReadOnly: Kind(507, "backend-read-only", "The queue takes no writes", "Nothing took effect."),
+    BackendBusy: ProblemType(503, "backend-busy", "The queue is busy", "Nothing took effect. Try again later."),
+    BackendFull: ProblemType(507, "backend-full", "The queue has no room left", "Nothing took effect."),
+    BackendReadOnly: ProblemType(507, "backend-read-only", "The queue takes no writes", "Nothing took effect."),
     FifoqError: _INTERNAL,
 }
 
 
-def problem(error: FifoqError) -> ProblemResponse:
+# ---- from an error to its answer ----
+
+
+def error_response(error: FifoqError) -> ProblemResponse:
     """Return the answer for `error`. A text that the caller does not get is logged."""
-    kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
-    if kind.detail is not None:
-        log.error("%s: %s", type(error).__name__, error, exc_info=error if kind is _INTERNAL else None)
-    detail = _detail(error) if kind.detail is None else kind.detail
-    return respond(kind, detail, headers=_headers(kind, error), members=_members(error))
+    problem = next(_PROBLEM_TYPES[cls] for cls in type(error).__mro__ if cls in _PROBLEM_TYPES)
+    if problem.detail is not None:
+        log.error("%s: %s", type(error).__name__, error, exc_info=error if problem is _INTERNAL else None)
+    detail = _detail(error) if problem.detail is None else problem.detail
+    return problem_response(problem, detail, headers=_headers(problem, error), members=_members(error))
 
 
-def respond(
-    kind: Kind, detail: str, *, headers: Mapping[str, str] | None = None, members: Mapping[str, Any] | None = None
+def problem_response(
+    problem: ProblemType,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
-    """Return an answer of `kind`; `members` are its own, beside those that every problem has."""
+    """Return the answer for a problem; `members` are its own, besides those that every problem has."""
     content = {
-        "type": f"urn:fifoq:{kind.type}",
-        "title": kind.title,
-        "status": kind.status,
+        "type": f"urn:fifoq:{problem.type}",
+        "title": problem.title,
+        "status": problem.status,
         "detail": detail,
         **(members or {}),
     }
-    return ProblemResponse(content, kind.status, dict(headers or {}))
+    return ProblemResponse(content, problem.status, dict(headers or {}))
 
 
 def install_errors(app: FastAPI) -> None:
@@ -153,11 +168,11 @@ def install_errors(app: FastAPI) -> None:
 
 async def _handle(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, FifoqError)
-    return problem(error)
+    return error_response(error)
 
 
 def _detail(error: FifoqError) -> str:
-    """The text for the caller. For a failed job the class of its error without its message, which may hold secrets."""
+    """Return the text for the caller. The error of a failed job may hold secrets, so only its class is sent."""
     match error:
         case JobFailed():
             return f"Job {error.id} of task {error.task!r} failed with {error.type}."
@@ -179,18 +194,18 @@ def _members(error: FifoqError) -> dict[str, Any]:
             return {}
 
 
-def _headers(kind: Kind, error: FifoqError) -> dict[str, str]:
+def _headers(problem: ProblemType, error: FifoqError) -> dict[str, str]:
     if isinstance(error, QueueFull | RateExceeded):
         # A batch larger than the capacity never fits, so there is no `Retry-After`.
         return {} if error.retry_after is None else {"Retry-After": _whole_seconds(error.retry_after)}
-    return {"Retry-After": _whole_seconds(SOON)} if kind.status == 503 else {}
+    return {"Retry-After": _whole_seconds(DEFAULT_RETRY_AFTER)} if problem.status == 503 else {}
 
 
 def _whole_seconds(seconds: float) -> str:
     return str(max(1, math.ceil(seconds)))
 
 
-# ---- the route ----
+# ---- the route class ----
 
 
 class BodyTooLarge(HTTPException):
@@ -214,16 +229,16 @@ class ProblemRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                return await handle(_BoundedRequest(request, self.max_payload() * _EXPANSION))
+                return await handle(_BoundedRequest(request, self.max_payload() * _JSON_EXPANSION))
             except RequestValidationError as error:
                 return _invalid(error)
             except HTTPException as error:
                 # This includes the app's own limit of a body, if it has one.
                 if error.status_code != TOO_LARGE.status:
                     raise
-                return respond(TOO_LARGE, error.detail)
+                return problem_response(TOO_LARGE, error.detail)
             except FifoqError as error:
-                return problem(error)
+                return error_response(error)
 
         return answer
 
@@ -233,12 +248,12 @@ class ProblemRoute(APIRoute):
             await super().handle(scope, receive, send)
             return
         allowed = ", ".join(sorted(self.allowed | methods))
-        response = respond(NOT_ALLOWED, f"{scope['method']} is not allowed here.", headers={"Allow": allowed})
+        response = problem_response(NOT_ALLOWED, f"{scope['method']} is not allowed here.", headers={"Allow": allowed})
         await response(scope, receive, send)
 
 
 class _BoundedRequest(Request):
-    """A request whose body is refused as soon as it is known to be too long, before it is read whole."""
+    """A request that refuses a body as soon as it turns out to be too long, before it is read whole."""
 
     def __init__(self, request: Request, limit: int) -> None:
         super().__init__(request.scope, request.receive)
@@ -264,9 +279,11 @@ class _BoundedRequest(Request):
 
 
 def _invalid(error: RequestValidationError) -> ProblemResponse:
-    """The answer to a request that does not fit the route. The caller's own input is not echoed."""
+    """Return the answer to a request that does not fit the route. The caller's own input is not echoed."""
     findings = cast("list[dict[str, Any]]", list(error.errors()))
     errors = [{"where": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in findings]
     first = findings[0]["loc"]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:5])
-    return respond(INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors})
+    return problem_response(
+        INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors}
+    )

@@ -1,4 +1,4 @@
-"""The endpoints of all routes: enqueue; show, follow and steer jobs; queues and keys; health."""
+"""The endpoints of the routes: for enqueueing, for jobs, for queues and keys, and for health checks."""
 
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature
@@ -9,31 +9,28 @@ from fastapi import Body, Header, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Job, State, Task
 from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, JobFailed
-from fifoq.job import Job
 from fifoq.names import MAX_NAME, check_name
 from fifoq.operations import JobFilter
-from fifoq.record import State
-from fifoq.task.task import Task
 from fifoq_fastapi import schemas
-from fifoq_fastapi.access import Access, Scope, shown_id
+from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
-from fifoq_fastapi.problems import Kind, respond
+from fifoq_fastapi.problems import ProblemType, problem_response
 from fifoq_fastapi.schemas import blocked_key_of, job_of
 from fifoq_fastapi.service import JobService, WaitLimit
 
 LONGEST_WAIT = 30.0
-"""Seconds for which a request waits at most, also with a larger `?wait=`."""
+"""Seconds that a request waits at most, also with a larger `?wait=`."""
 LONGEST_PAGE = 100
-"""Jobs on a page at most: each may have arguments and a result of 256 KiB each by default."""
+"""The largest page of jobs: arguments and result of each may take 256 KiB by default."""
 EVENTS = "/events"
-"""The end of the path of a job's stream, behind the id: an id that a caller chooses must not end so."""
+"""The end of the path of a job's stream, after the id. Ids that callers choose must not end with it."""
 
-UNKNOWN_TASK = Kind(404, "unknown-task", "No such task")
-NOT_FAILED = Kind(409, "not-failed", "The job is not failed")
-HOLDS_NO_KEY = Kind(409, "holds-no-key", "The job holds no key")
+UNKNOWN_TASK = ProblemType(404, "unknown-task", "No such task")
+NOT_FAILED = ProblemType(409, "not-failed", "The job is not failed")
+HOLDS_NO_KEY = ProblemType(409, "holds-no-key", "The job holds no key")
 
 Endpoint = Callable[..., Awaitable[Response]]
 Declaration = tuple[Any, Any]
@@ -80,12 +77,12 @@ def name_filter(description: str) -> Declaration:
     return Annotated[str | None, Query(min_length=1, max_length=MAX_NAME, description=description)], None
 
 
-def owner_of(access: Access, scope: Scope) -> Declaration:
-    """Return the parameter that is the caller's owner. It guards the route: its dependency refuses other callers."""
+def owner_of(access: AccessRules, scope: Scope) -> Declaration:
+    """Return the parameter with the caller's owner. Its dependency guards the route: it refuses other callers."""
     return Annotated[str | None, access.caller(scope)], Parameter.empty
 
 
-def idempotency_key(access: Access) -> Declaration:
+def idempotency_key(access: AccessRules) -> Declaration:
     """Return the header with the id that the caller chooses for the job."""
     header = Header(
         alias="Idempotency-Key",
@@ -96,8 +93,12 @@ def idempotency_key(access: Access) -> Declaration:
     return Annotated[str | None, header], None
 
 
-def declared(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
-    """Give `endpoint` the parameters that FastAPI reads: they depend on the task and on the router's access."""
+def with_parameters(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
+    """
+    Give `endpoint` the parameters that FastAPI reads, and return it.
+
+    They cannot be its annotations, as they depend on the task and on the router's access rules.
+    """
     vars(endpoint)["__signature__"] = Signature(
         [
             Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
@@ -111,25 +112,25 @@ def declared(endpoint: Endpoint, **parameters: Declaration) -> Endpoint:
 
 
 class JobRoutes:
-    """The endpoints of jobs; each shows a caller the jobs of its owner only."""
+    """The endpoints of jobs. A caller sees the jobs of its owner only."""
 
-    def __init__(self, service: JobService, access: Access, streams: Streams) -> None:
+    def __init__(self, service: JobService, access: AccessRules, streams: Streams) -> None:
         self._service = service
         self._tasks = service.tasks
         self._streams = streams
         self._reads = owner_of(access, "fifoq:read")
         self._writes = owner_of(access, "fifoq:write")
 
-    def page(self) -> Endpoint:
+    def list_jobs(self) -> Endpoint:
         """Return the endpoint of a page of jobs in order of entry, by filters."""
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
             owner = filter.get("owner")
-            page = await self._service.page(cursor, limit, filter)
+            page = await self._service.find(cursor, limit, filter)
             jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
-            return as_json(schemas.JobPage(jobs=jobs, cursor=page.cursor))
+            return json_response(schemas.JobPage(jobs=jobs, cursor=page.cursor))
 
-        return declared(
+        return with_parameters(
             list_jobs,
             owner=self._reads,
             state=STATE,
@@ -140,82 +141,84 @@ class JobRoutes:
             limit=LIMIT,
         )
 
-    def one(self) -> Endpoint:
+    def get_job(self) -> Endpoint:
         """Return the endpoint of one job, at once or when it has ended."""
 
         async def get_job(request: Request, id: str, owner: str | None, wait: float) -> Response:
-            job = await self._service.find(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
-            return answer(job, owner)
+            job = await self._service.get(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
+            return job_response(job, owner)
 
-        return declared(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
+        return with_parameters(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
 
-    def events(self) -> Endpoint:
+    def follow_job(self) -> Endpoint:
         """Return the endpoint of the stream of a job's state and progress."""
 
         async def follow_job(request: Request, id: str, owner: str | None, last_event_id: str | None) -> Response:
-            job = await self._service.find(id, owner=owner)
+            job = await self._service.get(id, owner=owner)
             if job.state.ended and last_event_id == event_id(job):
                 return Response(status_code=204)  # an EventSource then does not reconnect
             app = open_app(request, self._tasks)
             shutdown = None if app is None else app.shutdown
             return EventStream(self._streams, StreamTarget(job, shown_id(owner, job.id), last_event_id, shutdown))
 
-        return declared(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
+        return with_parameters(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
 
-    def cancel(self) -> Endpoint:
-        """Return the endpoint that cancels a job, or requests it of a running one."""
+    def cancel_job(self) -> Endpoint:
+        """Return the endpoint that cancels a job; a running job is requested to stop."""
 
         async def cancel_job(id: str, owner: str | None) -> Response:
             job = await self._service.cancel(id, owner=owner)
             if job is None:
                 return Response(status_code=204)
-            return answer(job, owner, 202 if job.state is State.RUNNING else 200)
+            return job_response(job, owner, 202 if job.state is State.RUNNING else 200)
 
-        return declared(cancel_job, id=ID, owner=self._writes)
+        return with_parameters(cancel_job, id=ID, owner=self._writes)
 
-    def requeue(self) -> Endpoint:
+    def requeue_job(self) -> Endpoint:
         """Return the endpoint that requeues a failed job."""
 
         async def requeue_job(id: str, owner: str | None) -> Response:
             job, changed = await self._service.requeue(id, owner=owner)
             if not changed:
-                return respond(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
-            return answer(job, owner)
+                return problem_response(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
+            return job_response(job, owner)
 
-        return declared(requeue_job, id=ID, owner=self._writes)
+        return with_parameters(requeue_job, id=ID, owner=self._writes)
 
-    def skip(self) -> Endpoint:
+    def skip_job(self) -> Endpoint:
         """Return the endpoint that lets the key of a halted job go on without it."""
 
         async def skip_job(id: str, owner: str | None) -> Response:
             job, changed = await self._service.skip(id, owner=owner)
             if not changed:
-                return respond(HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip.")
-            return answer(job, owner)
+                return problem_response(
+                    HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip."
+                )
+            return job_response(job, owner)
 
-        return declared(skip_job, id=ID, owner=self._writes)
+        return with_parameters(skip_job, id=ID, owner=self._writes)
 
 
 def wait_limit(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
-    """Return how long a request with `?wait=` waits."""
+    """Return the limit of a request with `?wait=`."""
     app = open_app(request, tasks) if wait else None
     return WaitLimit(min(wait, LONGEST_WAIT), None if app is None else app.shutdown)
 
 
-def answer(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a job as `owner` sees it."""
-    return as_json(job_of(job, shown_id(owner, job.id)), status, headers)
+def job_response(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response that shows a job to `owner`."""
+    return json_response(job_of(job, shown_id(owner, job.id)), status, headers)
 
 
-def as_json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a model as the answer, made by pydantic; FastAPI does not check it again."""
+def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response with a model. Pydantic encodes it, so that FastAPI does not validate it again."""
     return Response(model.model_dump_json(), status, headers, "application/json")
 
 
 # ---- enqueueing ----
 
 
-def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Access) -> Endpoint:
+def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: AccessRules) -> Endpoint:
     """Return the endpoint that enqueues `task`; its body has the parameters of `task`."""
     signature = task.signature
     model = signature.arguments_model()
@@ -224,35 +227,35 @@ def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Acc
         request: Request, body: BaseModel, owner: str | None, idempotency_key: str | None, wait: float
     ) -> Response:
         limit = wait_limit(request, service.tasks, wait)
-        id = None if idempotency_key is None else _checked(idempotency_key)
+        id = None if idempotency_key is None else _checked_key(idempotency_key)
         job, created = await service.enqueue(task, signature.call_of(body), owner=owner, id=id, wait=limit)
         shown = shown_id(owner, job.id)
         ended_in_time = limit.seconds > 0 and job.state.ended
         if ended_in_time:
             _raise_unless_succeeded(job, shown)
         status = 202 if created and not ended_in_time else 200
-        return answer(job, owner, status, {"Location": _location(request, f"/tasks/{task.name}", shown)})
+        return job_response(job, owner, status, {"Location": _location(request, f"/tasks/{task.name}", shown)})
 
-    return declared(
+    return with_parameters(
         enqueue,
         request=REQUEST,
-        body=(Annotated[model, Body()], _empty(model)),
+        body=(Annotated[model, Body()], _default_body(model)),
         owner=owner_of(access, "fifoq:write"),
         idempotency_key=idempotency_key(access),
         wait=WAIT,
     )
 
 
-def unknown_task_endpoint(access: Access) -> Endpoint:
-    """Return the endpoint behind those of all tasks: it answers 404."""
+def unknown_task_endpoint(access: AccessRules) -> Endpoint:
+    """Return the endpoint for names without a task, which answers 404. Its route comes after those of all tasks."""
 
     async def unknown_task(name: str, owner: str | None) -> Response:
-        return respond(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
+        return problem_response(UNKNOWN_TASK, f"There is no task {name!r} here, or it may not be enqueued over HTTP.")
 
-    return declared(unknown_task, name=(str, Parameter.empty), owner=owner_of(access, "fifoq:write"))
+    return with_parameters(unknown_task, name=(str, Parameter.empty), owner=owner_of(access, "fifoq:write"))
 
 
-def _checked(key: str) -> str:
+def _checked_key(key: str) -> str:
     if key.endswith(EVENTS):
         raise InvalidArguments(
             f"An Idempotency-Key does not end in {EVENTS!r}: the job's path could not be told from its stream's.",
@@ -261,8 +264,8 @@ def _checked(key: str) -> str:
     return check_name("Idempotency-Key", key)
 
 
-def _empty(model: type[BaseModel]) -> Any:
-    """Return the default of the body: an empty model if every argument has a default, else none."""
+def _default_body(model: type[BaseModel]) -> Any:
+    """Return the default of the body: an empty model if every parameter of the task has a default, else none."""
     required = any(field.is_required() for field in model.model_fields.values())
     return Parameter.empty if required else model()
 
@@ -275,11 +278,11 @@ def _raise_unless_succeeded(job: Job, id: str) -> None:
         raise JobCancelled(id, job.task, reason=job.reason or "no reason given")
 
 
-def _location(request: Request, path: str, id: str) -> str:
-    """Return the job's path, found from the request's: a router may be included, and its app mounted, anywhere."""
-    asked, root = request.scope["path"], request.scope.get("root_path", "").rstrip("/")
-    # A mounted app gets the whole path; behind a proxy that strips a prefix, only `root_path` has that prefix.
-    prefix = (asked if asked.startswith(f"{root}/") else root + asked).removesuffix(path)
+def _location(request: Request, task_path: str, id: str) -> str:
+    """Return the job's path, derived from the request's: a router may be included, and its app mounted, anywhere."""
+    path, root = request.scope["path"], request.scope.get("root_path", "").rstrip("/")
+    # A mounted app receives the whole path; behind a proxy that strips a prefix, only `root_path` has that prefix.
+    prefix = (path if path.startswith(f"{root}/") else root + path).removesuffix(task_path)
     return f"{quote(prefix)}/jobs/{quote(id, safe='')}"
 
 
@@ -289,53 +292,53 @@ def _location(request: Request, path: str, id: str) -> str:
 class QueueRoutes:
     """The endpoints of queues and keys. Queues belong to no owner: a router with owners has `blocked_keys` only."""
 
-    def __init__(self, service: JobService, access: Access) -> None:
+    def __init__(self, service: JobService, access: AccessRules) -> None:
         self._service = service
         self._tasks = service.tasks
         self._reads = owner_of(access, "fifoq:read")
         self._writes = owner_of(access, "fifoq:write")
 
-    def all(self) -> Endpoint:
+    def list_queues(self) -> Endpoint:
         """Return the endpoint of all queues, with the counts of their jobs."""
 
         async def list_queues(owner: str | None) -> Response:
             stats = await self._tasks.stats()
             queues = [schemas.Queue(name=name, **counts._asdict()) for name, counts in stats.items()]
-            return as_json(schemas.Queues(queues=queues))
+            return json_response(schemas.Queues(queues=queues))
 
-        return declared(list_queues, owner=self._reads)
+        return with_parameters(list_queues, owner=self._reads)
 
-    def pause(self) -> Endpoint:
+    def pause_queue(self) -> Endpoint:
         """Return the endpoint that pauses a queue, a task or a key."""
-        return self._switch(self._tasks.pause)
+        return self._pause_or_resume(self._tasks.pause)
 
-    def resume(self) -> Endpoint:
+    def resume_queue(self) -> Endpoint:
         """Return the endpoint that lifts a pause."""
-        return self._switch(self._tasks.resume)
+        return self._pause_or_resume(self._tasks.resume)
 
-    def _switch(self, switch: Callable[..., Awaitable[None]]) -> Endpoint:
-        async def switch_queue(name: str, owner: str | None, **part: Any) -> Response:
+    def _pause_or_resume(self, pause_or_resume: Callable[..., Awaitable[None]]) -> Endpoint:
+        async def pause_or_resume_queue(name: str, owner: str | None, **part: Any) -> Response:
             self._service.check_queue(name)
-            await switch(name, **part)
+            await pause_or_resume(name, **part)
             return Response(status_code=204)
 
-        return declared(
-            switch_queue,
+        return with_parameters(
+            pause_or_resume_queue,
             name=QUEUE_NAME,
             owner=self._writes,
             task=name_filter("Only this task of the queue."),
             key=name_filter("Only this ordering key of the queue."),
         )
 
-    def blocked_keys(self) -> Endpoint:
+    def list_blocked_keys(self) -> Endpoint:
         """Return the endpoint of the keys that are halted, paused or backing off."""
 
         async def list_blocked_keys(owner: str | None, queue: str | None, cursor: str | None, limit: int) -> Response:
             page = await self._service.blocked_keys(queue, cursor, limit, owner)
             keys = [blocked_key_of(key, key.job_id and shown_id(owner, key.job_id)) for key in page.keys]
-            return as_json(schemas.KeyPage(keys=keys, cursor=page.cursor))
+            return json_response(schemas.KeyPage(keys=keys, cursor=page.cursor))
 
-        return declared(
+        return with_parameters(
             list_blocked_keys, owner=self._reads, queue=name_filter("Only of this queue."), cursor=CURSOR, limit=LIMIT
         )
 

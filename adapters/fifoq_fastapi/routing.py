@@ -1,7 +1,7 @@
 """
-The router of a Fifoq: which route is at which path.
+The router of a Fifoq: the path of each route.
 
-Their endpoints are in routes.py, their documentation in openapi.py.
+The endpoints are in routes.py, their documentation in openapi.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,9 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from fifoq import Fifoq
+from fifoq import Fifoq, Task
 from fifoq.errors import ConfigurationError
-from fifoq.task.task import Task
-from fifoq_fastapi.access import Access, Authenticate, OwnerOf
+from fifoq_fastapi.access import AccessRules, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
 from fifoq_fastapi.openapi import RouteDocs
 from fifoq_fastapi.problems import ProblemRoute
@@ -33,7 +32,7 @@ from fifoq_fastapi.service import JobService
 
 
 class _NameConvertor(Convertor[str]):
-    # Starlette's own `path` stops at a line break: then no route would match, and the app would answer.
+    # Starlette's own `path` stops at a line break: then no route would match, and the app would answer instead.
     regex = r"[\s\S]*"
 
     def convert(self, value: str) -> str:
@@ -66,16 +65,16 @@ def router(
     Return routes for `app.include_router(…, prefix="/queue")`.
 
     `expose` lists the tasks that may be enqueued over HTTP; `"all"` includes those registered later. `auth` is a
-    dependency, called with the scope `fifoq:read` or `fifoq:write`; `owner` takes its value and returns the text that
-    is stored with the caller's jobs: no other owner sees them. Queues belong to all owners, so such a router does not
-    count, pause or resume them; make another one, for operators. A router for all callers says `public=True`.
+    dependency, called with the scope `fifoq:read` or `fifoq:write`; `owner` takes its value and returns the owner's
+    name, which is stored with the caller's jobs: no other owner sees them. Queues belong to all owners, so a router
+    with `owner` does not count, pause or resume them; make another one for operators. `public=True` admits all callers.
 
     `name` begins the operation ids and the names of the routes (`fifoq_get_job`, `fifoq:get_job`), for apps with
     several routers. At most `streams` streams of events are open at a time.
 
     Raises ConfigurationError without `auth` or `public=True`, or if a task of another Fifoq is exposed.
     """
-    return TaskRouter(tasks, expose, Access.of(auth, public, owner), name, streams)
+    return TaskRouter(tasks, expose, AccessRules.of(auth, public, owner), name, streams)
 
 
 class TaskRouter(APIRouter):
@@ -83,17 +82,18 @@ class TaskRouter(APIRouter):
     A router with one route per exposed task, made when FastAPI first reads the routes.
 
     By then the annotations of the tasks can be resolved. Tasks registered later get their routes as well: FastAPI keeps
-    the routers that it includes, and reads their routes again when they have changed.
+    the routers that it includes, and reads their routes again when their version has changed.
     """
 
     def __init__(
-        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: Access, name: str, streams: int
+        self, tasks: Fifoq, expose: Sequence[AnyTask] | Literal["all"], access: AccessRules, name: str, streams: int
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
-        self._tasks, self._access = tasks, access
+        self._access = access
         self._service = JobService(tasks)
         self._docs = RouteDocs(name, access.auth is not None)
-        self._exposed = None if expose == "all" else _own(tasks, expose)
+        self._exposed = tasks.tasks.values() if expose == "all" else _checked(tasks, expose)
+        """The exposed tasks. With `"all"` a view, in which tasks that are registered later appear."""
         self._routed = set[str]()
         self._add_jobs(JobRoutes(self._service, access, Streams(JobFollower(tasks), streams)))
         self._add_queues(QueueRoutes(self._service, access))
@@ -104,42 +104,41 @@ class TaskRouter(APIRouter):
         _share_methods(self.routes)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        self._add_new_tasks()
+        if len(self._exposed) > len(self._routed):
+            self._add_new_tasks()
         return super().matches(scope)
 
     def _get_routes_version(self, seen: set[int] | None = None) -> int:
-        # FastAPI calls this before it makes the OpenAPI document. Should the name change, then a task that was
-        # registered late is documented from the first request on, and a test fails.
-        self._add_new_tasks()
+        # FastAPI calls this twice a request, and before it makes the OpenAPI document or finds a route by its name.
+        # If FastAPI renames it, a task registered late is documented from the first request on, and a test fails.
+        if len(self._exposed) > len(self._routed):
+            self._add_new_tasks()
         return super()._get_routes_version(seen)
 
     def _add_jobs(self, jobs: JobRoutes) -> None:
-        # The longer paths first: an id may hold slashes.
+        # The longer paths come first, because an id may contain slashes.
         docs = self._docs
-        self.add_api_route("/jobs", jobs.page(), **docs.jobs())
-        self.add_api_route(f"{JOB}{EVENTS}", jobs.events(), **docs.events())
-        self.add_api_route(f"{JOB}/requeue", jobs.requeue(), **docs.requeue())
-        self.add_api_route(f"{JOB}/skip", jobs.skip(), **docs.skip())
-        self.add_api_route(JOB, jobs.one(), **docs.job())
-        self.add_api_route(JOB, jobs.cancel(), **docs.cancel())
+        self.add_api_route("/jobs", jobs.list_jobs(), **docs.list_jobs())
+        self.add_api_route(f"{JOB}{EVENTS}", jobs.follow_job(), **docs.follow_job())
+        self.add_api_route(f"{JOB}/requeue", jobs.requeue_job(), **docs.requeue_job())
+        self.add_api_route(f"{JOB}/skip", jobs.skip_job(), **docs.skip_job())
+        self.add_api_route(JOB, jobs.get_job(), **docs.get_job())
+        self.add_api_route(JOB, jobs.cancel_job(), **docs.cancel_job())
 
     def _add_queues(self, queues: QueueRoutes) -> None:
         docs = self._docs
-        self.add_api_route("/keys/blocked", queues.blocked_keys(), **docs.blocked_keys())
+        self.add_api_route("/keys/blocked", queues.list_blocked_keys(), **docs.list_blocked_keys())
         if self._access.owner is None:
-            self.add_api_route("/queues", queues.all(), **docs.queues())
-            self.add_api_route(f"{QUEUE}/pause", queues.pause(), **docs.switch("pause"))
-            self.add_api_route(f"{QUEUE}/resume", queues.resume(), **docs.switch("resume"))
+            self.add_api_route("/queues", queues.list_queues(), **docs.list_queues())
+            self.add_api_route(f"{QUEUE}/pause", queues.pause_queue(), **docs.pause_or_resume("pause"))
+            self.add_api_route(f"{QUEUE}/resume", queues.resume_queue(), **docs.pause_or_resume("resume"))
 
     def _add_new_tasks(self) -> None:
-        """Add the routes of tasks that have none yet, before the route of unknown tasks."""
-        exposed = self._tasks.tasks.values() if self._exposed is None else self._exposed
-        if len(exposed) == len(self._routed):
-            return
-        for task in [each for each in exposed if each.name not in self._routed]:
+        """Add the routes of tasks that have none yet, before the route of names without a task."""
+        for task in [each for each in self._exposed if each.name not in self._routed]:
             self._routed.add(task.name)
             endpoint = enqueue_endpoint(self._service, task, self._access)
-            self.add_api_route(f"/tasks/{_path(task)}", endpoint, **self._docs.enqueue(task))
+            self.add_api_route(f"/tasks/{_task_path(task)}", endpoint, **self._docs.enqueue(task))
             route = self.routes.pop()
             assert isinstance(route, ProblemRoute)
             route.max_payload = partial(getattr, task.signature, "limit")
@@ -155,7 +154,7 @@ def _share_methods(routes: Iterable[BaseRoute]) -> None:
         route.allowed |= route.methods or set()
 
 
-def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
+def _checked(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
     exposed = tuple(dict.fromkeys(expose))
     for task in exposed:
         name = str(getattr(task, "name", task))
@@ -164,7 +163,7 @@ def _own(tasks: Fifoq, expose: Iterable[AnyTask]) -> tuple[AnyTask, ...]:
     return exposed
 
 
-def _path(task: AnyTask) -> str:
+def _task_path(task: AnyTask) -> str:
     if "{" in task.name:
         raise ConfigurationError(
             f"Task {task.name!r} cannot have a route: braces in a path mean a parameter. Rename it."

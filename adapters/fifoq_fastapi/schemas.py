@@ -1,13 +1,15 @@
-"""The models of the routes' answers: they make the OpenAPI document, and turn jobs into JSON."""
+"""
+The models of the responses: FastAPI documents them, and pydantic encodes them as JSON.
+
+The docstrings and descriptions of the models are part of the OpenAPI document.
+"""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from fifoq import job
-from fifoq import operations as pages
-from fifoq.record import State
+import fifoq
 
 _JOB: JsonValue = {
     "id": "018f6c1e-6f4b-7c3a-9d59-1c4b8f0a7e21",
@@ -78,7 +80,7 @@ class Job(BaseModel):
     queue: str
     task: str
     key: str | None = Field(description="Jobs that share a key run one at a time, in the order they came.")
-    state: State
+    state: fifoq.State
     args: list[Any]
     kwargs: dict[str, Any]
     priority: int
@@ -97,8 +99,8 @@ class Job(BaseModel):
     owner: str | None
 
 
-def job_of(found: job.Job, id: str) -> Job:
-    """Return `found` as the routes show it, under the `id` that its owner knows it by."""
+def job_of(found: fifoq.Job, id: str) -> Job:
+    """Return the model of a job; `id` is its id for its owner."""
     return Job(
         id=id,
         queue=found.queue,
@@ -124,12 +126,12 @@ def job_of(found: job.Job, id: str) -> Job:
     )
 
 
-def _error(error: job.JobError | None) -> JobError | None:
+def _error(error: fifoq.JobError | None) -> JobError | None:
     return None if error is None else JobError(type=error.type, message=error.message)
 
 
-def progress_of(progress: job.Progress) -> Progress:
-    """Return a progress as the routes show it."""
+def progress_of(progress: fifoq.Progress) -> Progress:
+    """Return the model of a progress."""
     return Progress(done=progress.done, total=progress.total, note=progress.note)
 
 
@@ -171,8 +173,8 @@ class BlockedKey(BaseModel):
     since: datetime
 
 
-def blocked_key_of(found: pages.BlockedKey, job_id: str | None) -> BlockedKey:
-    """Return a blocked key as the routes show it; `job_id` is the id that its owner knows its job by."""
+def blocked_key_of(found: fifoq.BlockedKey, job_id: str | None) -> BlockedKey:
+    """Return the model of a blocked key; `job_id` is the job's id for its owner."""
     return BlockedKey(queue=found.queue, key=found.key, job_id=job_id, reason=found.reason, since=found.since)
 
 

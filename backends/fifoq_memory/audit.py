@@ -1,7 +1,7 @@
 """
-Recompute all that a book derives from its jobs, and say what differs.
+The audit: it recomputes each structure that a QueueState derives from its jobs, and returns the differences.
 
-Each check takes the jobs' own words (state, times, spec, score) and never another structure's.
+Each check starts from the fields of the jobs (state, times, spec, score), never from another structure.
 """
 
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ def audit(state: QueueState) -> Audit:
     return Audit(tuple(differences), len(state.jobs))
 
 
-# ---- what the jobs say
+# ---- recomputed from the jobs ----
 
 
 def _lines(state: QueueState) -> Lines:
@@ -56,7 +56,7 @@ def _offers(state: QueueState, lines: Lines) -> Offers:
     return offers
 
 
-# ---- what differs from it
+# ---- differences: jobs, numbers, counts, timers ----
 
 
 def _jobs(state: QueueState) -> Iterator[str]:
@@ -77,15 +77,15 @@ def _jobs(state: QueueState) -> Iterator[str]:
 def _numbers(state: QueueState) -> Iterator[str]:
     expected = {number: job for job in state.jobs.values() for number in (job.entry, job.seq) if number is not None}
     stored = dict(state.numbers.after(0))
-    yield from _differ("The register", stored, expected)
+    yield from _differ("The job of number", stored, expected)
     if list(stored) != sorted(stored):
-        yield "The register is not in order."
+        yield "The index of numbers is not in order."
     if expected and max(expected) > state.number:
         yield f"The last number given out is {state.number}, and a job has {max(expected)}."
     oldest = state.oldest
     for job in state.jobs.values():
         if job.state is WAITING and job.seq is not None and job.seq <= oldest.passed and job.seq not in oldest.seqs:
-            yield f"Job {job.spec.id} waits at {job.seq}, behind where the search for the oldest goes on."
+            yield f"Job {job.spec.id} waits at {job.seq}, behind the place at which the search for the oldest goes on."
     if set(oldest.returned) != oldest.seqs or not _is_heap(oldest.returned):
         yield "The heap of jobs that came back to wait is broken."
 
@@ -97,7 +97,7 @@ def _counts(state: QueueState) -> Iterator[str]:
         "The count of the queue",
         {"scheduled": state.scheduled, "live": state.live, "running": state.gate.running, **state.ended},
         {"scheduled": states[SCHEDULED], "live": live, "running": states[RUNNING]}
-        | {state: states[state] for state in State if state.ended},
+        | {ended: states[ended] for ended in State if ended.ended},
     )
     if state.accepted != len(state.jobs) + state.purged:
         yield f"{state.accepted} jobs were accepted; {len(state.jobs)} are kept and {state.purged} purged."
@@ -113,20 +113,23 @@ def _timers(state: QueueState) -> Iterator[str]:
     jobs = state.jobs.values()
     timers = {job.entry: job.timer for job in jobs if job.timer is not None and not job.state.ended}
     ends = {job.entry: job.kept_until for job in jobs if job.kept_until is not None}
-    yield from _agenda("The timer", state.timers, timers)
-    yield from _agenda("The purge", state.purges, ends)
+    yield from _timer_index("The timer", state.timers, timers)
+    yield from _timer_index("The purge", state.purges, ends)
 
 
-def _agenda(name: str, agenda: TimerIndex, expected: Mapping[int, int]) -> Iterator[str]:
-    yield from _differ(f"{name} of entry", agenda.times, expected)
-    slips: dict[int, int] = {}
-    for at, entry in [*agenda.run, *agenda.rest]:
-        slips[entry] = min(at, slips.get(entry, at))
-    for entry, at in agenda.times.items():
-        if slips.get(entry, at + 1) > at:
-            yield f"{name} of entry {entry} is at {at}, and its slip at {slips.get(entry)}."
-    if list(agenda.run) != sorted(agenda.run) or not _is_heap(agenda.rest):
+def _timer_index(name: str, index: TimerIndex, expected: Mapping[int, int]) -> Iterator[str]:
+    yield from _differ(f"{name} of entry", index.times, expected)
+    marks: dict[int, int] = {}
+    for at, entry in [*index.run, *index.rest]:
+        marks[entry] = min(at, marks.get(entry, at))
+    for entry, at in index.times.items():
+        if marks.get(entry, at + 1) > at:
+            yield f"{name} of entry {entry} is at {at}, and its mark at {marks.get(entry)}."
+    if list(index.run) != sorted(index.run) or not _is_heap(index.rest):
         yield f"{name}s are out of order."
+
+
+# ---- differences: lines and gates ----
 
 
 def _lines_differ(state: QueueState, lines: Lines) -> Iterator[str]:
@@ -148,7 +151,7 @@ def _lines_differ(state: QueueState, lines: Lines) -> Iterator[str]:
         yield f"The blocked keys are {list(state.blocked.after(None))}, and should be {expected_blocked}."
     for key, line in state.lines.items():
         if line.blocked_since != (since := (line.blocked() or (None, None))[1]):
-            yield f"The key {key!r} is noted as blocked since {line.blocked_since}, and should be since {since}."
+            yield f"The key {key!r} is stored as blocked since {line.blocked_since}, and should be since {since}."
 
 
 def _is_linked_back(line: Line, expected: list[Job]) -> bool:
@@ -173,7 +176,7 @@ def _gates_differ(state: QueueState, offers: Offers) -> Iterator[str]:
         yield from _task_differs(gate, offers.get(name, {}), taken)
     for job in state.jobs.values():
         if job.task is not state.tasks.get(job.spec.task):
-            yield f"Job {job.spec.id} stands at another gate than that of task {job.spec.task!r}."
+            yield f"Job {job.spec.id} refers to another gate than that of task {job.spec.task!r}."
 
 
 def _task_differs(
@@ -208,13 +211,13 @@ def _ready_differs(where: str, ready: ReadySet, expected: dict[int, Job]) -> Ite
         yield f"The order of the ready set {where} is broken."
 
 
-def _differ(what: str, stored: Mapping[Any, Any], expected: Mapping[Any, Any]) -> Iterator[str]:
+def _differ(subject: str, stored: Mapping[Any, Any], expected: Mapping[Any, Any]) -> Iterator[str]:
     for name in stored.keys() | expected.keys():
         if stored.get(name) != expected.get(name):
-            yield f"{what} {name} is {_say(stored.get(name))}, and should be {_say(expected.get(name))}."
+            yield f"{subject} {name} is {_text(stored.get(name))}, and should be {_text(expected.get(name))}."
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"job {value.spec.id}" if isinstance(value, Job) else str(value)
 
 

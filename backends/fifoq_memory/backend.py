@@ -22,6 +22,9 @@ _PRIVATE = (
 _log = logging.getLogger("fifoq.memory")
 
 
+# ---- stores ----
+
+
 class Store:
     """Queues by name, on one clock."""
 
@@ -110,10 +113,10 @@ def read_url(url: str) -> str:
         raise ConfigurationError("A URL of the memory backend is memory:// or memory://name.")
     if "@" in name:
         raise ConfigurationError("A memory:// URL has no user and no password. Write memory:// or memory://name.")
-    for mark, what in (("#", "fragment"), ("?", "query parameters"), ("/", "path")):
-        if mark in name:
+    for sign, part in (("#", "fragment"), ("?", "query parameters"), ("/", "path")):
+        if sign in name:
             raise ConfigurationError(
-                f"A memory:// URL has no {what}, unlike {url!r}. Write memory:// or memory://name."
+                f"A memory:// URL has no {part}, unlike {url!r}. Write memory:// or memory://name."
             )
     if name and not _NAME.fullmatch(name):
         raise ConfigurationError(

@@ -8,9 +8,17 @@ from heapq import heapify, heappop, heappush
 from fifoq.limits import GateSettings
 from fifoq.record import JobSpec, Record, State
 
-_WAITING = State.WAITING
 SEQ_BITS = 48
 SEQ_MASK = (1 << SEQ_BITS) - 1
+END = 1 << 62
+"""Above every score."""
+SLACK = 64
+"""Garbage up to this size is never compacted."""
+_WAITING = State.WAITING
+_OPEN = GateSettings()
+
+
+# ---- jobs and lines ----
 
 
 def score_of(priority: int, seq: int) -> int:
@@ -191,10 +199,7 @@ class Line:
             job = job.behind
 
 
-END = 1 << 62
-"""Above every score."""
-SLACK = 64
-"""Garbage up to this size is never compacted."""
+# ---- gates ----
 
 
 class ReadySet:
@@ -223,12 +228,12 @@ class ReadySet:
             heappush(self.rest, score)
 
     def discard(self, score: int) -> None:
-        """Take it out, if it is in."""
+        """Remove a score, if it is a member."""
         if self.members.pop(score, None) is not None and self.size() > 2 * len(self.members) + SLACK:
             self._compact()
 
     def first(self) -> int | None:
-        """The smallest score."""
+        """Return the smallest score."""
         members, run, rest = self.members, self.run, self.rest
         if not members:
             return None
@@ -260,7 +265,7 @@ class ReadySet:
         return None
 
     def size(self) -> int:
-        """The number of its scores, garbage included."""
+        """Return the number of scores, garbage included."""
         return len(self.run) - self.start + len(self.rest)
 
     def _step(self) -> None:
@@ -276,9 +281,6 @@ class ReadySet:
         self.start = 0
         self.rest = list({score for score in self.rest if score in members}.difference(self.run))
         heapify(self.rest)
-
-
-_OPEN = GateSettings()
 
 
 class Gate:
@@ -307,7 +309,7 @@ class Gate:
         self.paused = False
         self.running = 0
         self.tat = 0
-        """When the rate's bucket will be full again: the theoretical arrival time of GCRA."""
+        """When the rate's bucket is full again: the theoretical arrival time of GCRA."""
         self.read_settings()
 
     def read_settings(self) -> None:
@@ -328,7 +330,7 @@ class Gate:
         return n if n > 0 else 0
 
     def take(self, n: int, now: int) -> None:
-        """Let `n` through: a slot and a token each."""
+        """Take a slot and a token for each of `n` jobs."""
         self.running += n
         if self.interval is not None and n:
             self.tat = max(self.tat, now) + n * self.interval

@@ -1,11 +1,11 @@
-"""Looking and steering: find, stats, blocked keys; cancel, requeue, skip, configure, purge."""
+"""Reading and operators' verbs: find, stats, blocked keys; cancel, requeue, skip, purge, configure."""
 
 from collections.abc import Sequence
 
 from fifoq.errors import InvalidArguments
 from fifoq.queue import (
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -25,7 +25,7 @@ from fifoq_memory.queue_state import RUNNING, WAITING, QueueState
 _GONE = Changed(None, False)
 
 
-# ---- looking ----
+# ---- reading ----
 
 
 def find(state: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
@@ -71,7 +71,7 @@ def _shown_gate(task: str | None, gate: jobs.Gate, live: int) -> Gate:
 
 def blocked_keys(state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """Return a page of blocked keys, oldest first."""
-    keys: list[BlockedKey] = []
+    keys: list[BlockedKeyRecord] = []
     last: Since | None = _read_cursor(cursor)
     for since, key in state.blocked.after(last):
         if len(keys) == min(limit, MAX_PAGE):
@@ -93,17 +93,17 @@ def _read_cursor(cursor: str | None) -> Since | None:
     return int(since), key
 
 
-def _blocked_key(line: Line) -> BlockedKey:
+def _blocked_key(line: Line) -> BlockedKeyRecord:
     blocked = line.blocked()
     assert blocked is not None, f"the key {line.key!r} is in the index of blocked keys and is not blocked"
-    return BlockedKey(line.key, None if line.head is None else line.head.spec.id, *blocked)
+    return BlockedKeyRecord(line.key, None if line.head is None else line.head.spec.id, *blocked)
 
 
-# ---- steering ----
+# ---- operators ----
 
 
 def cancel(state: QueueState, now: int, id: str, reason: str) -> Changed:
-    """Cancel a job that waits; request it of one that runs."""
+    """Cancel a job that is scheduled or waits; request the cancellation of one that runs."""
     job = state.jobs.get(id)
     if job is None:
         return _GONE
@@ -129,11 +129,11 @@ def requeue(state: QueueState, id: str) -> Changed:
         holder = state.uniques.setdefault(unique, job)
         if holder is not job:
             return Changed(job.state, False, holder.spec.id)
-    _come_back(state, job)
+    _reopen(state, job)
     return Changed(job.state, True)
 
 
-def _come_back(state: QueueState, job: Job) -> None:
+def _reopen(state: QueueState, job: Job) -> None:
     halted = job.halted
     _forget_tries(job)
     state.ended[State.FAILED] -= 1
@@ -153,7 +153,7 @@ def _forget_tries(job: Job) -> None:
 
 
 def skip(state: QueueState, now: int, id: str) -> Changed:
-    """Let the key of a halted job go on without it."""
+    """Free the key of a halted job for its successors."""
     job = state.jobs.get(id)
     if job is None:
         return _GONE
@@ -230,7 +230,7 @@ def _pause(state: QueueState, key: str, now: int) -> None:
         line.paused_since = now
         if line.head is not None and line.head.state is WAITING:
             line.head.task.withdraw(line.head)
-        state.mark(line)
+        state.update_blocked(line)
 
 
 def _resume(state: QueueState, key: str) -> None:

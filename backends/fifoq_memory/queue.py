@@ -20,6 +20,11 @@ from fifoq_memory.audit import audit
 from fifoq_memory.queue_state import QueueState
 
 Waiter = asyncio.Future[Any]
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+# ---- waiters ----
 
 
 class WakeUp:
@@ -59,7 +64,7 @@ def resolve(waiter: Waiter, value: Any) -> None:
         waiter.set_result(value)
 
 
-async def within(waiter: Waiter, timeout: float) -> Any:
+async def value_within(waiter: Waiter, timeout: float) -> Any:
     """Return the value that the waiter gets within `timeout` seconds, or None."""
     timer = waiter.get_loop().call_later(timeout, resolve, waiter, None)
     try:
@@ -73,6 +78,9 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+# ---- replies ----
 
 
 class Replies:
@@ -111,8 +119,7 @@ class Replies:
             del self._last[caller]
 
 
-A = TypeVar("A")
-R = TypeVar("R")
+# ---- the queue ----
 
 
 class MemoryQueue:
@@ -133,7 +140,7 @@ class MemoryQueue:
         self._waiters: dict[str, list[Waiter]] = {}
         """The waiters for the end of a job, by its id."""
 
-    # ---- jobs in, out and through
+    # ---- put, claim, extend, settle ----
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
         self.made = True
@@ -154,7 +161,7 @@ class MemoryQueue:
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
         return self._once(self._settles, call, settle.settle, settlements)
 
-    # ---- waiting
+    # ---- waiting ----
 
     def wait(self, timeout: float) -> "CoroutineType[Any, Any, bool]":  # not subscriptable before 3.13
         # Not `async def`: the count is read when `wait` is called, not when a loop first runs the coroutine, so that no
@@ -168,7 +175,7 @@ class MemoryQueue:
                 return True
             self._wake_up.waiters.add(waiter)
         try:
-            return await within(waiter, timeout) is not None
+            return await value_within(waiter, timeout) is not None
         finally:
             with self._lock:
                 self._wake_up.waiters.discard(waiter)
@@ -187,12 +194,12 @@ class MemoryQueue:
             self._waiters.setdefault(id, []).append(waiter)
             self._state.awaited.add(id)
         try:
-            return await within(waiter, timeout)
+            return await value_within(waiter, timeout)
         finally:
             with self._lock:
-                self._unwatch(id, waiter)
+                self._drop_waiter(id, waiter)
 
-    def _unwatch(self, id: str, waiter: Waiter) -> None:
+    def _drop_waiter(self, id: str, waiter: Waiter) -> None:
         waiters = self._waiters.get(id, [])
         if waiter in waiters:
             waiters.remove(waiter)
@@ -200,7 +207,7 @@ class MemoryQueue:
                 del self._waiters[id]
                 self._state.awaited.discard(id)
 
-    # ---- looks
+    # ---- reading ----
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
         with self._lock:
@@ -224,7 +231,7 @@ class MemoryQueue:
         with self._lock:
             return audit(self._state)
 
-    # ---- operators
+    # ---- operators ----
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
         return self._change(lambda now: tuple([operations.cancel(self._state, now, id, reason) for id in ids]))
@@ -250,7 +257,7 @@ class MemoryQueue:
 
         return self._change(apply)
 
-    # ---- one call
+    # ---- one call ----
 
     def _change(self, apply: Callable[[int], R]) -> R:
         """Apply a change at the store's time, and wake waiters."""

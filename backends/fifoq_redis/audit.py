@@ -1,7 +1,7 @@
 """
-Recompute all that functions derive from the jobs, from one look at everything, and say what differs.
+The audit: all derived data are recomputed from the jobs, as read in one call, and differences reported.
 
-Each check takes the jobs' own words and never another structure's.
+Expected values come from the jobs, and from gates and paused keys, but never from another derived structure.
 """
 
 from collections import Counter, defaultdict
@@ -15,26 +15,26 @@ from fifoq.queue import Audit
 SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
 _HALF = 1 << 48
 _COUNTERS = (
-    *("schema", "last", "offset", "number", "fence", "version", "accepted", "purged"),
-    *("scheduled", "succeeded", "failed", "cancelled", "watched", "first"),
+    *("schema", "last_time", "offset", "number", "fence", "version", "accepted", "purged"),
+    *("scheduled", "succeeded", "failed", "cancelled", "awaited", "first_timer"),
 )
-"""What lua/book.lua keeps, in that order."""
+"""The counters of lua/lib/state.lua, in their order."""
 _COUNTED = b"\0"
-"""And where in the book."""
+"""The field of the state with the counters."""
 
 
 class Job(NamedTuple):
-    """A job as lua/jobs.lua packs it."""
+    """A job's record, as lua/lib/jobs.lua packs it."""
 
     state: int
     priority: int
     entry: int
     seq: int | None
     attempt: int
-    created: int
-    started: int | None
-    lease: int | None
-    asked: int
+    created_at: int
+    started_at: int | None
+    lease_end: int | None
+    spec_retain: int
     task: bytes
     key: bytes | None
     value: bytes | None
@@ -42,13 +42,13 @@ class Job(NamedTuple):
     worker: bytes | None
     is_plain: bool
     crashes: int = 0
-    due: int | None = None
-    held: int | None = None
-    expires: int | None = None
-    finished: int | None = None
-    kept: int | None = None
+    due_at: int | None = None
+    held_since: int | None = None
+    expires_at: int | None = None
+    finished_at: int | None = None
+    kept_until: int | None = None
     retain: int | None = None
-    cancel: bool | None = False
+    cancel_requested: bool | None = False
     halted: bool | None = False
     result: bytes | None = None
     has_error: bool | None = False
@@ -63,45 +63,47 @@ class Job(NamedTuple):
 
     @property
     def live(self) -> bool:
-        """Whether it stands in the line of its key, if it has one."""
+        """Whether it is in the line of its key, if it has one."""
         return self.state in (WAITING, RUNNING) or bool(self.halted)
 
     @property
     def may_be_hidden(self) -> bool:
-        """Whether what is ready may not show it while it waits."""
-        return self.key is not None or self.value is not None or self.due is not None
+        """Whether it may be missing from READY while it waits."""
+        return self.key is not None or self.value is not None or self.due_at is not None
 
     @property
     def timer(self) -> int | None:
-        """When time changes it next."""
+        """The time at which it next changes by itself."""
         if self.state == RUNNING:
-            return self.lease
-        return None if self.ended else min([at for at in (self.due, self.expires) if at is not None], default=None)
+            return self.lease_end
+        return (
+            None if self.ended else min([at for at in (self.due_at, self.expires_at) if at is not None], default=None)
+        )
 
     @property
     def place(self) -> bytes:
-        """Its score, as bytes that compare as numbers do."""
+        """Its score, as bytes that compare like numbers."""
         return (((9 - self.priority) << 48) + (self.seq or 0)).to_bytes(7, "big")
 
 
 class Dump:
-    """What audit.lua gives, by key."""
+    """The reply of the verb audit, by key."""
 
     def __init__(self, replies: list[list[bytes]]) -> None:
         pairs = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        book, self.packed, self.specs, self.errors, self.progress = pairs[:5]
-        self.book: dict[str, int] = dict(zip(_COUNTERS, _all(book[_COUNTED]), strict=True))
-        self.gates = {name: packed for name, packed in book.items() if not name.startswith(b"\0")}
+        state, self.packed, self.specs, self.errors, self.progress = pairs[:5]
+        self.counters: dict[str, int] = dict(zip(_COUNTERS, _all(state[_COUNTED]), strict=True))
+        self.gates = {name: packed for name, packed in state.items() if not name.startswith(b"\0")}
         self.entries, self.waiting, self.ready, self.offers, self.values = pairs[5:10]
         self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[10:16]
-        self.watched = pairs[-1]
+        self.awaited = pairs[-1]
         self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
 
     def count(self, name: str) -> int:
-        return self.book[name]
+        return self.counters[name]
 
     def gate(self, task: bytes) -> list[Any]:
-        """live, running, tat, paused, declared, override."""
+        """Return live, running, tat, paused, declared, override."""
         return _all(self.gates[task]) if task in self.gates else [0, 0, 0, False, False, False]
 
     def value_limit(self, task: bytes) -> int | None:
@@ -110,13 +112,13 @@ class Dump:
         return settings[1] or None if settings else None
 
     def line(self, key: bytes) -> list[tuple[bytes, Job]]:
-        """The live jobs of a key, by seq."""
+        """Return the live jobs of a key, by seq."""
         jobs = [(id, job) for id, job in self.jobs.items() if job.key == key and job.live]
         return sorted(jobs, key=lambda one: one[1].seq or 0)
 
 
 def audit(replies: list[list[bytes]]) -> Audit:
-    """Compare everything."""
+    """Compare all derived data with the jobs."""
     if _COUNTED not in replies[0][::2]:
         return Audit((), 0)
     dump = Dump(replies)
@@ -124,10 +126,10 @@ def audit(replies: list[list[bytes]]) -> Audit:
     return Audit(tuple(differences), len(dump.jobs))
 
 
-# ---- what differs
+# ---- differences ----
 
 
-def _kept(dump: Dump) -> Iterator[str]:
+def _extras(dump: Dump) -> Iterator[str]:
     flags: list[tuple[str, Mapping[bytes, bytes], Callable[[Job], bool]]] = [
         ("call", dump.specs, lambda job: True),
         ("error", dump.errors, lambda job: bool(job.has_error)),
@@ -147,10 +149,10 @@ def _numbers(dump: Dump) -> Iterator[str]:
     if last > dump.count("number"):
         yield f"The last number given out is {dump.count('number')}, and a job has {last}."
     for id, job in jobs:
-        if (job.token is not None, job.lease is not None) != (job.state == RUNNING, job.state == RUNNING):
-            yield f"Job {id.decode()} is in state {job.state}; its token is {job.token} and its lease {job.lease}."
-        if (job.kept is not None) != (job.ended and not job.halted):
-            yield f"Job {id.decode()} is in state {job.state}, and kept until {job.kept}."
+        if (job.token is not None, job.lease_end is not None) != (job.state == RUNNING, job.state == RUNNING):
+            yield f"Job {id.decode()} is in state {job.state}; its token is {job.token} and its lease {job.lease_end}."
+        if (job.kept_until is not None) != (job.ended and not job.halted):
+            yield f"Job {id.decode()} is in state {job.state}, and kept until {job.kept_until}."
 
 
 def _counts(dump: Dump) -> Iterator[str]:
@@ -158,7 +160,7 @@ def _counts(dump: Dump) -> Iterator[str]:
     names = {"scheduled": SCHEDULED, "succeeded": SUCCEEDED, "failed": FAILED, "cancelled": CANCELLED}
     expected = {name: states[state] for name, state in names.items()}
     expected["accepted"] = len(dump.jobs) + dump.count("purged")
-    expected["watched"] = len(dump.watched)
+    expected["awaited"] = len(dump.awaited)
     yield from _differ("the count of", {name: dump.count(name) for name in expected}, expected)
     live = Counter(job.task for job in dump.jobs.values() if not job.ended)
     running = Counter(job.task for job in dump.jobs.values() if job.state == RUNNING)
@@ -172,11 +174,11 @@ def _counts(dump: Dump) -> Iterator[str]:
             )
 
 
-def _watched(dump: Dump) -> Iterator[str]:
-    for id in dump.watched:
+def _awaited(dump: Dump) -> Iterator[str]:
+    for id in dump.awaited:
         job = dump.jobs.get(id)
         if job is None or job.ended:
-            yield f"Somebody waits for the end of job {id.decode()}, which {'has ended' if job else 'is not there'}."
+            yield f"The end of job {id.decode()} is awaited, and the job {'has ended' if job else 'is not there'}."
 
 
 def _uniques(dump: Dump) -> Iterator[str]:
@@ -187,7 +189,7 @@ def _uniques(dump: Dump) -> Iterator[str]:
 def _times(dump: Dump) -> Iterator[str]:
     timers = {_slip(id, job.entry): job.timer for id, job in dump.jobs.items() if job.timer is not None}
     yield from _scores("the timer of", dump.timers, timers)
-    if dump.count("first") != min(timers.values(), default=False):
+    if dump.count("first_timer") != min(timers.values(), default=False):
         yield f"The first timer is noted at {dump.count('first')}, and is at {min(timers.values(), default=False)}."
     yield from _retention(dump)
 
@@ -201,9 +203,9 @@ def _retention(dump: Dump) -> Iterator[str]:
             if _slip(id, entry) in stored:
                 yield f"Job {id.decode()} is twice among those whose retention ends."
             if job is not None and job.state == FAILED and len(slips) > 2:
-                yield f"Job {id.decode()} failed, and does not stand alone among those whose retention ends."
+                yield f"Job {id.decode()} failed, and is not a single member among the ended jobs."
             stored[_slip(id, entry)] = int(float(score))
-    ends = {_slip(id, job.entry): job.kept for id, job in dump.jobs.items() if job.kept is not None}
+    ends = {_slip(id, job.entry): job.kept_until for id, job in dump.jobs.items() if job.kept_until is not None}
     yield from _differ("the end of the retention of", stored, ends)
 
 
@@ -218,13 +220,13 @@ def _lines(dump: Dump) -> Iterator[str]:
 
 
 def _since(dump: Dump, key: bytes) -> int | None:
-    """Since when a key is blocked, if it is."""
+    """Return since when a key is blocked; None if it is not."""
     head = next((job for _, job in dump.line(key)), None)
     if head is not None and head.halted:
-        return head.finished
+        return head.finished_at
     if key in dump.paused:
         return int(dump.paused[key])
-    return head.held if head is not None and head.due is not None else None
+    return head.held_since if head is not None and head.due_at is not None else None
 
 
 def _offered(dump: Dump) -> Iterator[tuple[bytes, Job]]:
@@ -234,7 +236,7 @@ def _offered(dump: Dump) -> Iterator[tuple[bytes, Job]]:
             heads[job.key] = min(heads.get(job.key, _HALF), job.seq or 0)
     for id, job in dump.jobs.items():
         is_head = job.key is None or (heads.get(job.key) == job.seq and job.key not in dump.paused)
-        if job.state == WAITING and job.due is None and is_head:
+        if job.state == WAITING and job.due_at is None and is_head:
             yield id, job
 
 
@@ -261,14 +263,14 @@ def _ready(dump: Dump) -> Iterator[str]:
     yield from _scores("what is ready:", dump.ready, dict.fromkeys(ready, 0))
 
 
-_CHECKS = (_kept, _numbers, _counts, _watched, _uniques, _times, _lines, _ready)
+_CHECKS = (_extras, _numbers, _counts, _awaited, _uniques, _times, _lines, _ready)
 
 
-# ---- reading and comparing
+# ---- reading and comparing ----
 
 
 def _all(packed: bytes) -> list[Any]:
-    """The values that Lua packed one after another."""
+    """Return the values that Lua packed one after another."""
     unpacker = cast(Any, msgpack).Unpacker(raw=True)
     unpacker.feed(packed)
     return list(unpacker)

@@ -1,10 +1,8 @@
-"""Redis as a backend: `fifoq.queue.Backend`, on one server, a primary that sentinels watch, or a cluster."""
+"""The Redis backend, `fifoq.queue.Backend`: on one server, on the primary of a Sentinel group, or on a cluster."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Coroutine, Sequence
-from typing import Any
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
@@ -12,7 +10,7 @@ from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys, channel, names_key
-from fifoq_redis.opening import EVICTS, OpenStore
+from fifoq_redis.opening import EVICTS, OpenStore, not_open
 from fifoq_redis.queue import RedisQueue
 from fifoq_redis.url import Location
 
@@ -34,9 +32,8 @@ class RedisBackend:
         self._location = Location.parse(url)
         self._clock = clock
         self._queues: dict[str, RedisQueue] = {}
-        self._queues_by_book: dict[bytes, RedisQueue] = {}
-        self._opened: OpenStore | None = None
-        self._channel = b""
+        self._queue_of_state: dict[bytes, RedisQueue] = {}
+        self._store: OpenStore | None = None
         self._forked = False
 
     def __repr__(self) -> str:
@@ -49,28 +46,30 @@ class RedisBackend:
         Raises ConfigurationError if it is of a newer fifoq, or access is denied; BackendUnavailable and others if it
         cannot be used now.
         """
-        if self._opened is not None:
+        if self._store is not None:
             return
-        self._channel = channel(self._location.prefix, secrets.token_hex(8))
-        opened = OpenStore(self._location, self._channel, self._heard)
+        own_channel = channel(self._location.prefix, secrets.token_hex(8))
+        store = OpenStore(self._location, own_channel, self._clock, self._received)
         try:
-            await opened.check_schema()
-            for note in await opened.look():
+            await store.check_schema()
+            for note in await store.check_servers():
                 _log.log(logging.WARNING if EVICTS in note else logging.INFO, "%s", note)
         except BaseException:
-            await opened.close()
+            await store.close()
             raise
-        self._opened = opened
+        self._store = store
         self._forked = False
+        for queue in self._queues.values():
+            queue.opened(store)
         watch_forks(self)
 
     async def close(self) -> None:
-        opened, self._opened = self._opened, None
+        store, self._store = self._store, None
         unwatch_forks(self)
         for queue in self._queues.values():
             queue.closed()
-        if opened is not None:
-            await opened.close()
+        if store is not None:
+            await store.close()
 
     def twin(self) -> "RedisBackend":
         return RedisBackend(self._url, clock=self._clock)
@@ -79,85 +78,63 @@ class RedisBackend:
         queue = self._queues.get(name)
         if queue is None:
             keys = Keys.of(self._location.prefix, check_queue_name(name))
-            queue = self._queues[name] = self._queues_by_book[keys.book] = RedisQueue(self, keys, name)
+            queue = self._queues[name] = self._queue_of_state[keys.state] = RedisQueue(keys, name, self._open_store)
+            if self._store is not None:
+                queue.opened(self._store)
         return queue
 
     async def queues(self) -> tuple[str, ...]:
-        runner, key = self._opened_now().runner, names_key(self._location.prefix)
-        names = sorted(name.decode() for name in await runner.command(key, "SMEMBERS", key, looks=True))
-        books = [Keys.of(self._location.prefix, name).book for name in names]
-        there = await asyncio.gather(*[runner.command(book, "EXISTS", book, looks=True) for book in books])
-        return tuple([name for name, exists in zip(names, there, strict=True) if exists])
+        caller, key = self._open_store().caller, names_key(self._location.prefix)
+        names = sorted(name.decode() for name in await caller.command(key, "SMEMBERS", key, reads=True))
+        states = [Keys.of(self._location.prefix, name).state for name in names]
+        exist = await asyncio.gather(*[caller.command(key, "EXISTS", key, reads=True) for key in states])
+        return tuple([name for name, exists in zip(names, exist, strict=True) if exists])
 
     async def check(self) -> tuple[str, ...]:
-        """Reach the store and write to it; return what is worth knowing of its servers."""
-        opened = self._opened_now()
-        await opened.check_schema()
-        return await opened.look()
+        """Reach the store and write to it; return advice on its servers."""
+        store = self._open_store()
+        await store.check_schema()
+        return await store.check_servers()
 
-    # ---- for its queues
+    # ---- notifications ----
 
-    @property
-    def channel(self) -> bytes:
-        return self._channel
-
-    @property
-    def time(self) -> str | int:
-        return "" if self._clock is None else self._clock.now()
-
-    def run(
-        self, keys: Keys, verb: str, *values: Any, blobs: Sequence[bytes] = (), late: bool = False
-    ) -> Awaitable[Any]:
-        opened = self._opened or self._opened_now()
-        return opened.runner.verb(keys, verb, values, blobs, late=late)
-
-    async def register(self, name: str) -> None:
-        key = names_key(self._location.prefix)
-        await self._opened_now().runner.command(key, "SADD", key, name)
-
-    async def hear(self, keys: Keys, timeout: float) -> bool:
-        return await self._opened_now().hear(keys.book, timeout)
-
-    def hears(self, keys: Keys) -> bool:
-        opened = self._opened
-        return opened is not None and opened.hears(keys.book)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._opened_now().spawn(work)
-
-    def _heard(self, message: bytes) -> None:
+    def _received(self, message: bytes) -> None:
         """
-        Pass on what a function said to those who wait.
+        Pass a notification on to its queue. The fields of a message end in a zero byte, the last one excepted.
 
-        `w` and a queue's book: ask. `e`, that, an id and a record: it has ended. `c`, that, a caller, a number and a
-        reply: its claim was made.
+        `w`, the key of a queue's state: a job may be claimable. `e`, that key, an id and a record: the job has ended.
+        `c`, that key, a caller, a number and a reply: the server has made this caller's claim ahead.
         """
-        book, _, rest = message[1:].partition(b"\0")
-        queue = self._queues_by_book.get(book)
-        if queue is None:
+        key, _, rest = message[1:].partition(b"\0")
+        queue = self._queue_of_state.get(key)
+        store = self._store
+        if queue is None or store is None:
             return
         if message[:1] == b"e":
             id, _, record = rest.partition(b"\0")
-            queue.ends.ended(id.decode(), read_record(unpack(record)))
+            queue.finished_waiters.ended(id.decode(), read_record(unpack(record)))
         elif message[:1] == b"c":
             caller, number, reply = rest.split(b"\0", 2)
-            queue.granted(caller.decode(), int(number), reply)
-        elif not queue.watch.changed():
-            self.spawn(queue.pass_on())
+            queue.claimer.granted(caller.decode(), int(number), reply)
+        elif not queue.claimer.waiters.notify():
+            store.spawn(queue.claimer.pass_on())
 
-    def _opened_now(self) -> OpenStore:
-        if self._opened is not None:
-            return self._opened
+    def _open_store(self) -> OpenStore:
+        """Return the open store. Raises ConfigurationError if there is none."""
+        if self._store is not None:
+            return self._store
         if self._forked:
             raise ConfigurationError(
                 f"{self._location} was opened before this process was forked. Open it again here: a connection must "
                 "not be carried across a fork."
             )
-        raise ConfigurationError(f"{self._location} is not open. Open it first, as `async with` on a Fifoq does.")
+        raise not_open(self._location)
 
     def forked(self) -> None:
-        """This is a child: nothing of the parent's is used any more."""
-        opened, self._opened = self._opened, None
+        """Abandon the connections: this process is a forked child, and they are the parent's."""
+        store, self._store = self._store, None
         self._forked = True
-        if opened is not None:
-            opened.abandon()
+        for queue in self._queues.values():
+            queue.closed()
+        if store is not None:
+            store.abandon()

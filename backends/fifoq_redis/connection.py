@@ -1,8 +1,8 @@
 """
-One connection for all calls of a backend to one server, in the order in which they are made.
+One pipelined connection for all calls of a backend to one server, in the order in which they are made.
 
-While a reply is awaited, all that is called in one turn of the loop is sent together; replies come while more is sent.
-A call that is cancelled leaves its reply to be read and thrown away, so nothing gets out of step. It knows no verbs.
+While a reply is awaited, all calls of one turn of the loop are sent together; replies come while more are sent. The
+reply to a cancelled call is read and dropped, so replies stay in step with calls. redis-py connects and logs in.
 """
 
 import asyncio
@@ -25,13 +25,21 @@ from fifoq_redis.errors import Lost, Refused, Unsent, refused
 from fifoq_redis.url import Account, Address, Location, Tls
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
-"""Makes a new connection. Raises Unsent if there is none to be had, or a FifoqError that says more."""
+"""Makes a new connection. Raises Unsent if none can be made, or a FifoqError with the reason."""
+
+_ABANDONED: list[object] = []
+"""Connections of the parent process, kept for ever: closing one here would end it there."""
+_INCOMPLETE = object()
+"""Returned by the reader of replies until the next one is complete."""
+
+
+# ---- connecting, by redis-py ----
 
 
 async def connect(
     location: Location, address: Address, *, account: Account | None = None, db: int = 0
 ) -> AbstractConnection:
-    """Connect and log in within the location's timeout. Raises Unsent, or a FifoqError that says why not."""
+    """Connect and log in within the location's timeout. Raises Unsent, or a FifoqError with the reason."""
     connection = _make(address, account or location.account, location.tls, db)
     try:
         async with asyncio.timeout(location.timeout):
@@ -48,8 +56,8 @@ async def connect(
     return connection
 
 
-async def ask(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
-    """Send one command on a connection that nobody else uses, and return its reply. Raises Unsent, or redis-py's."""
+async def query(connection: AbstractConnection, timeout: float, *words: Word) -> Any:
+    """Send one command on a connection without other calls; return its reply. Raises Unsent, or redis-py's errors."""
     try:
         async with asyncio.timeout(timeout):
             await connection.send_packed_command(encode(*words), check_health=False)
@@ -74,7 +82,7 @@ def _make(address: Address, account: Account, tls: Tls | None, db: int) -> Abstr
     common |= {"host": address.host, "port": address.port}
     if tls is None:
         return Connection(**common)
-    tls.context()  # says which file is wrong, before a connection only says that something is
+    tls.context()  # its error names the wrong file; an error of the connection does not
     given: dict[str, Any] = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
     return SSLConnection(**common, **given, ssl_cert_reqs="required", ssl_check_hostname=True)
 
@@ -87,34 +95,32 @@ def _reason(address: Address, error: driver.RedisError) -> Exception:
 
 
 async def drop(connection: AbstractConnection) -> None:
-    """Let go of a connection, whatever state it is in."""
+    """Close a connection in any state."""
     with suppress(driver.RedisError, OSError):
         await connection.disconnect(nowait=True)
 
 
-_GRAVEYARD: list[object] = []
-"""Connections of a parent process. Closing one properly here would end it there."""
-_NOT_YET = object()
+# ---- one connection ----
 
 
 class RawConnection(asyncio.Protocol):
     """
-    A connection at work.
+    An asyncio protocol that has taken over a connection of redis-py.
 
-    `heard` is called with each reply, a Refused if that is an error; `ended` once, with the reason, when it is over.
+    `received` is called with each reply, a Refused if that is an error; `ended` once, with the reason, when it is over.
     """
 
     def __init__(
-        self, connection: AbstractConnection, heard: Callable[[Any], None], ended: Callable[[str], None]
+        self, connection: AbstractConnection, received: Callable[[Any], None], ended: Callable[[str], None]
     ) -> None:
         self.broken = False
         self.full = False
-        """The server does not keep up: nothing more is to be sent until `free` is called."""
+        """The server does not keep up: send nothing more until `free` is called."""
         self.free: Callable[[], None] = lambda: None
-        self._heard = heard
+        self._received = received
         self._ended = ended
-        self._reader: Any = cast(Any, hiredis).Reader(replyError=Refused, notEnoughData=_NOT_YET)
-        # redis-py must not close it when its object goes, and asyncio must not when the writer does.
+        self._reader: Any = cast(Any, hiredis).Reader(replyError=Refused, notEnoughData=_INCOMPLETE)
+        # Neither redis-py nor asyncio may close the transport when their objects are collected.
         streams: Any = connection
         self._writer = streams._writer
         streams._writer = streams._reader = None
@@ -124,34 +130,34 @@ class RawConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self.cut, "the connection was closed")
 
     def send(self, data: bytes) -> None:
-        """Send this, now or as soon as the server takes it."""
+        """Send data, now or as soon as the server takes it."""
         self._transport.write(data)
 
     def cut(self, why: str) -> None:
-        """End it at once. Idempotent."""
+        """End the connection at once. Idempotent."""
         if not self.broken:
             self.broken = True
             self._transport.abort()
             self._ended(why)
 
     def abandon(self) -> None:
-        """This is a forked child: nothing may be sent on the parent's connection, not even that it ends."""
+        """Close the socket without sending anything: this process is a forked child, the connection its parent's."""
         self.broken = True
-        _GRAVEYARD.append(self)
+        _ABANDONED.append(self)
         socket = self._transport.get_extra_info("socket")
         if socket is not None and socket.fileno() >= 0:
             os.close(socket.fileno())
 
-    # ---- what asyncio calls
+    # ---- called by asyncio ----
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not _NOT_YET:
-                self._heard(reply)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                self._received(reply)
         except hiredis.HiredisError as error:
-            self.cut(f"what came is no reply: {error}")
+            self.cut(f"the server sent something that is no reply: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.cut(str(exc) if exc else "the server closed the connection")
@@ -164,8 +170,11 @@ class RawConnection(asyncio.Protocol):
         self.free()
 
 
+# ---- a pipelined connection ----
+
+
 class PendingCommand:
-    """One command, or several that belong together: the reply to the last one counts."""
+    """One command, or several that belong together: the last reply is theirs."""
 
     __slots__ = ("command", "future", "replies", "since")
 
@@ -182,96 +191,96 @@ class PendingCommand:
 
 
 class PipelinedConnection:
-    """Connects when it is needed, and again when it has to."""
+    """Sends commands and matches replies. It connects at the first call, and again after a connection ended."""
 
     def __init__(self, connect: Connect, timeout: float) -> None:
         self._connect = connect
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._line: RawConnection | None = None
+        self._raw: RawConnection | None = None
         self._unsent: list[PendingCommand] = []
         self._sent: deque[PendingCommand] = deque()
         self._sending = False
-        """`_send` is called at the end of this turn."""
+        """Whether `_send` is called at the end of this turn."""
         self._connecting: asyncio.Task[None] | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
-        self.turns = 0
-        """How many times something was sent: the round trips."""
+        self.sends = 0
+        """The number of writes: round trips."""
 
     def call(self, command: bytes, replies: int = 1) -> asyncio.Future[Any]:
         """
         Send a command; the future brings its reply.
 
-        It raises Unsent if it was not sent, Lost if it was and no reply came in time, Refused if the server did.
+        It raises Unsent if the command was not sent, Lost if no reply came in time, Refused for an error reply.
         """
-        order = PendingCommand(command, replies, self._loop)
+        pending = PendingCommand(command, replies, self._loop)
         if self._closed:
-            order.fail(Unsent("the backend is closed"))
-            return order.future
-        line = self._line
-        if not self._sent and not self._unsent and line is not None and not line.full:
-            self._put_on(line, order)  # nothing is under way: to wait for others would only cost time
-            return order.future
-        self._unsent.append(order)
-        if line is None:
+            pending.fail(Unsent("the backend is closed"))
+            return pending.future
+        raw = self._raw
+        if not self._sent and not self._unsent and raw is not None and not raw.full:
+            self._write(raw, pending)  # nothing is under way, so waiting for more calls would only cost time
+            return pending.future
+        self._unsent.append(pending)
+        if raw is None:
             self._send()
         elif not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
-        return order.future
+        return pending.future
 
     def hang_up(self) -> None:
-        """Leave this connection; the next call makes another one."""
-        if self._line is not None:
-            self._line.cut("the connection was given up")
+        """End this connection; the next call makes another one."""
+        if self._raw is not None:
+            self._raw.cut("the connection was given up")
 
     async def close(self) -> None:
-        """Let go of the connection. Idempotent."""
+        """Close the connection. Idempotent."""
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting
-        if self._line is not None:
-            self._line.cut("the backend was closed")
+        if self._raw is not None:
+            self._raw.cut("the backend was closed")
         self._fail_unsent(Unsent("the backend was closed"))
 
     def abandon(self) -> None:
-        """This is a forked child: leave the connection to the parent."""
+        """Leave the connection to the parent: this process is a forked child."""
         self._closed = True
-        if self._line is not None:
-            self._line.abandon()
+        if self._raw is not None:
+            self._raw.abandon()
 
     def _send(self) -> None:
         self._sending = False
-        line = self._line
-        if line is None:
+        raw = self._raw
+        if raw is None:
             if self._connecting is None and not self._closed:
                 self._connecting = self._loop.create_task(self._reconnect())
             return
-        if line.full:
-            return  # and sent when it is free
-        orders = [order for order in self._unsent if not order.future.done()]
+        if raw.full:
+            return  # `free` sends the rest
+        commands = [pending for pending in self._unsent if not pending.future.done()]
         self._unsent.clear()
-        if orders:
-            self._put_on(line, *orders)
+        if commands:
+            self._write(raw, *commands)
 
-    def _put_on(self, line: RawConnection, *orders: PendingCommand) -> None:
+    def _write(self, raw: RawConnection, *commands: PendingCommand) -> None:
         now = self._loop.time()
-        for order in orders:
-            order.since = now
-        self._sent.extend(orders)
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look)
-        self.turns += 1
-        line.send(orders[0].command if len(orders) == 1 else b"".join([one.command for one in orders]))
+        for pending in commands:
+            pending.since = now
+        self._sent.extend(commands)
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(self._timeout, self._check_late)
+        self.sends += 1
+        raw.send(commands[0].command if len(commands) == 1 else b"".join([one.command for one in commands]))
 
     async def _reconnect(self) -> None:
         try:
-            line = RawConnection(await self._connect(), self._heard, self._ended)
-            line.free = self._send
-            self._line = line
+            raw = RawConnection(await self._connect(), self._received, self._ended)
+            raw.free = self._send
+            self._raw = raw
         except Exception as error:
             self._fail_unsent(error)
         finally:
@@ -281,42 +290,42 @@ class PipelinedConnection:
 
     def _fail_unsent(self, error: Exception) -> None:
         unsent, self._unsent = self._unsent, []
-        for order in unsent:
-            order.fail(error)
+        for pending in unsent:
+            pending.fail(error)
 
-    def _heard(self, reply: Any) -> None:
+    def _received(self, reply: Any) -> None:
         if not self._sent:
-            if self._line is not None:
-                self._line.cut("the server spoke unasked")
+            if self._raw is not None:
+                self._raw.cut("the server sent a reply without a call")
             return
-        order = self._sent[0]
-        order.replies -= 1
-        if order.replies:
+        pending = self._sent[0]
+        pending.replies -= 1
+        if pending.replies:
             return
         self._sent.popleft()
         if isinstance(reply, Refused):
-            order.fail(reply)
-        elif not order.future.done():
-            order.future.set_result(reply)
+            pending.fail(reply)
+        elif not pending.future.done():
+            pending.future.set_result(reply)
 
     def _ended(self, why: str) -> None:
-        self._line = None
+        self._raw = None
         sent, self._sent = self._sent, deque()
-        for order in sent:
-            order.fail(Lost(why))
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        for pending in sent:
+            pending.fail(Lost(why))
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if self._unsent:
             self._send()
 
-    def _look(self) -> None:
-        """Give up if the oldest call has waited too long for its reply."""
-        self._watch = None
-        if not self._sent or self._line is None:
+    def _check_late(self) -> None:
+        """End the connection if the oldest call has waited too long for its reply."""
+        self._alarm = None
+        if not self._sent or self._raw is None:
             return
         late = self._sent[0].since + self._timeout - self._loop.time()
         if late <= 0:
-            self._line.cut(f"no reply within {self._timeout:g} s")
+            self._raw.cut(f"no reply within {self._timeout:g} s")
         else:
-            self._watch = self._loop.call_later(late, self._look)
+            self._alarm = self._loop.call_later(late, self._check_late)

@@ -1,7 +1,8 @@
 """
-What crosses the wire, as msgpack: what the functions are given, and what they give.
+Encoding of commands, and of the values of functions and their replies, as msgpack.
 
-Payload, meta, results, errors and progress are never looked into, here or there. Shapes are those that lua/*.lua state.
+Payload, meta, results, errors and progress are never decoded, here or in Lua. The head of each verb in lua/verbs has
+its shapes.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -12,7 +13,7 @@ import msgpack
 
 from fifoq.limits import GateSettings
 from fifoq.queue import (
-    BlockedKey,
+    BlockedKeyRecord,
     Call,
     Changed,
     Conflict,
@@ -47,20 +48,23 @@ from fifoq.record import (
 
 Word = bytes | int | str
 
+# ---- commands ----
+
+
 _pack: Callable[[tuple[Word, ...]], bytes] = cast(Any, hiredis).pack_command
 _pack_values: Callable[[Any], bytes] = cast(Any, msgpack).Packer(use_bin_type=False).pack
 
 
 def encode(*words: Word) -> bytes:
-    """A command."""
+    """Return a command."""
     return _pack(words)
 
 
 def encode_words(*words: Word) -> bytes:
     """
-    Words of a command, without its head: those that many have in common are packed once.
+    Return words of a command, without its head, so that words of many commands are packed once.
 
-    With a queue's keys among them each call took 3.2 µs, and takes 1.2 µs.
+    With a queue's keys packed once a call takes 1.2 µs instead of 3.2 µs.
     """
     packed = _pack(words)
     return packed[packed.index(b"\n") + 1 :]
@@ -68,19 +72,22 @@ def encode_words(*words: Word) -> bytes:
 
 def encode_call(function: bytes, keys: bytes, known: int, values: Sequence[Any], blobs: Sequence[bytes]) -> bytes:
     """
-    A command of `known` words that were packed before, as `function` and `keys`; of what the function is told; and of
-    what it keeps as it is.
+    Return the command of a call: `known` packed words, in `function` and `keys`; the values; and blobs, stored unread.
 
-    All that it is told is one word, msgpack values one behind the other: with a word for each, one job at a time took
-    4 % more of the worker's instructions, and 2 % more of the server's.
+    The values are one word, msgpack one behind the other: with a word for each, one job at a time took 4 % more of the
+    worker's instructions, and 2 % more of the server's.
     """
-    told = _pack_values(values)
-    told = told[1 if len(values) < 16 else 3 :]  # without the array's head
-    kept = encode_words(*blobs) if blobs else b""
-    return b"*%d\r\n%b%b$%d\r\n%b\r\n%b" % (known + 1 + len(blobs), function, keys, len(told), told, kept)
+    packed = _pack_values(values)
+    packed = packed[1 if len(values) < 16 else 3 :]  # without the array's head
+    stored = encode_words(*blobs) if blobs else b""
+    return b"*%d\r\n%b%b$%d\r\n%b\r\n%b" % (known + 1 + len(blobs), function, keys, len(packed), packed, stored)
+
+
+# ---- values ----
 
 
 pack: Callable[[Any], bytes] = msgpack.Packer().pack
+unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
 STATES: dict[int, State] = dict(
     enumerate((State.SCHEDULED, State.WAITING, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED))
 )
@@ -95,14 +102,11 @@ _spec, _lease, _receipt, _record = (
 )
 
 
-unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
-
-
-# ---- jobs
+# ---- jobs ----
 
 
 def pack_spec(spec: JobSpec) -> bytes:
-    """A job as it is put: what the server reads comes first, payload and meta last."""
+    """Return a job as it is put: the fields that the server reads come first, payload and meta last."""
     id, task, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta = spec
     return pack((id, task, key, value, priority, delay, in_line, expires, unique, retain, owner, payload, meta))
 
@@ -121,11 +125,11 @@ def read_records(reply: bytes) -> tuple[Record | None, ...]:
     return tuple([None if one is None else read_record(one) for one in unpack(reply)])
 
 
-# ---- put
+# ---- put ----
 
 
 def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
-    """What became of one batch. None: all of it was created as asked."""
+    """Return the reply to one batch. None: all its jobs were created."""
     if reply is None:
         return tuple([_receipt((spec.id, True)) for spec in batch])
     kind, *rest = reply
@@ -137,11 +141,11 @@ def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
     return tuple([_receipt(pair) for pair in zip(rest[::2], rest[1::2], strict=True)])
 
 
-# ---- leases
+# ---- leases ----
 
 
 def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, int]:
-    """The leases, which count from `since`, and the version of the queue that the claim saw."""
+    """Return the leases, which count from `since`, and the version of the queue as of the claim."""
     found, now, next_timer, version = reply
     prefix = f"{call.caller}.{call.number}."
     leases = [
@@ -152,7 +156,7 @@ def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, 
 
 
 def split_settlements(settlements: Sequence[Settlement]) -> tuple[list[tuple[Any, ...]], list[bytes]]:
-    """What to do with each, and the results and errors."""
+    """Return the settlements as values, and their results and errors as blobs."""
     heads: list[tuple[Any, ...]] = []
     blobs: list[bytes] = []
     for id, token, outcome in settlements:
@@ -185,7 +189,7 @@ def read_states(reply: Any) -> tuple[State | None, ...]:
 
 
 def split_extensions(extensions: Sequence[Extension]) -> tuple[list[tuple[Any, ...]], list[bytes]]:
-    """What to do with each, and the progress."""
+    """Return the extensions as values, and their progress as blobs."""
     heads = [(id, token, lease, progress is not None) for id, token, lease, progress in extensions]
     return heads, [pack(one.progress) for one in extensions if one.progress is not None]
 
@@ -194,11 +198,15 @@ def read_holds(reply: bytes) -> tuple[Hold, ...]:
     return tuple([_HOLDS[letter] for letter in reply])
 
 
-# ---- operators
+# ---- operators ----
 
 
 def read_changed(reply: bytes) -> tuple[Changed, ...]:
     return tuple([Changed(_state(state), changed, conflict) for state, changed, conflict in unpack(reply)])
+
+
+def _state(number: int | None) -> State | None:
+    return None if number is None else STATES[number]
 
 
 def plain_settings(settings: Collection[Setting]) -> list[tuple[Any, ...]]:
@@ -218,11 +226,11 @@ def _setting(setting: Setting) -> tuple[Any, ...]:
 
 
 def _gate_settings(settings: GateSettings) -> list[int | bool]:
-    """Lua's arrays have no holes: false stands for none."""
+    """Return the values of settings, false for none: Lua's arrays have no holes."""
     return [False if value is None else value for value in settings]
 
 
-# ---- looks
+# ---- reading ----
 
 
 def plain_filter(filter: Filter) -> list[Any]:
@@ -241,7 +249,7 @@ def read_stats(reply: bytes) -> Stats:
 
 
 def _is_known(live: int, _: int, paused: bool, declared: Any, override: Any) -> bool:
-    """Whether an operator should see the gate."""
+    """Whether `stats` shows the gate."""
     return live > 0 or paused or declared is not False or override is not False
 
 
@@ -256,11 +264,7 @@ def _read_settings(values: list[int | bool] | bool) -> GateSettings:
     return GateSettings(limit, value_limit, capacity, interval, cast("int", burst))
 
 
-def read_blocked(reply: bytes) -> tuple[tuple[BlockedKey, ...], bool]:
-    """The keys, and whether there are more."""
+def read_blocked(reply: bytes) -> tuple[tuple[BlockedKeyRecord, ...], bool]:
+    """Return the keys, and whether there are more."""
     keys, more = unpack(reply)
-    return tuple([BlockedKey(*one) for one in keys]), more
-
-
-def _state(number: int | None) -> State | None:
-    return None if number is None else STATES[number]
+    return tuple([BlockedKeyRecord(*one) for one in keys]), more

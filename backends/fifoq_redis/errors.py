@@ -1,4 +1,4 @@
-"""The errors of redis-py and of the server as those of fifoq: what happened, where, and what to do next."""
+"""Translation of errors of redis-py and the server into FifoqErrors: what happened, where, and what to do next."""
 
 from collections.abc import Callable
 
@@ -16,10 +16,10 @@ from fifoq.errors import (
 )
 
 SCHEMA = 1
-"""The schema of what lua/*.lua keep."""
+"""The schema of the stored keys."""
 
 UNKNOWN = "NOFUNCTION"
-"""The code, ours, of a server's word that it does not know a function."""
+"""Our code for the server's error that it does not know a function."""
 _NO_FUNCTION = "Function not found"
 
 _CODES: dict[type[Exception], str] = {
@@ -31,7 +31,7 @@ _CODES: dict[type[Exception], str] = {
     driver.AuthenticationWrongNumberOfArgsError: "NOAUTH",
     driver.MasterDownError: "MASTERDOWN",
 }
-"""redis-py, which logs in, takes the first word off the errors that it knows."""
+"""The first words of errors that redis-py, which logs in, has cut off."""
 
 
 class Unsent(Exception):
@@ -47,7 +47,7 @@ class Lost(Exception):
 
 
 def words(error: Exception) -> tuple[str, str]:
-    """The first word of a server's error, which tells its kind, and the rest."""
+    """Return the first word of a server's error, which is its kind, and the rest."""
     code = _CODES.get(type(error))
     if code is not None:
         return code, str(error)
@@ -58,23 +58,25 @@ def words(error: Exception) -> tuple[str, str]:
     return first, rest
 
 
-def named(error: Exception, where: str, *, looks: bool) -> Exception:
-    """The error of fifoq for whatever went wrong with a call; `looks`: it cannot have changed anything."""
+def translate(error: Exception, where: str, *, reads: bool) -> Exception:
+    """Return the FifoqError for an error of a call; other errors as they are. `reads`: the call writes nothing."""
     match error:
         case Unsent():
             return unreachable(where, error)
         case Lost():
-            return lost(where, error, looks=looks)
+            return lost(where, error, reads=reads)
         case Refused() | driver.RedisError():
             return refused(where, error)
         case _:
             return error
 
 
-def lost(where: str, what: object, *, looks: bool) -> FifoqError:
-    """No reply came to a call; a look cannot have changed anything."""
-    if looks:
-        return BackendUnavailable(f"{where} gave no answer: {what}. Nothing was changed. It is safe to ask again.")
+def lost(where: str, what: object, *, reads: bool) -> FifoqError:
+    """Return the error for a call without a reply; a call that only reads cannot have changed anything."""
+    if reads:
+        return BackendUnavailable(
+            f"{where} gave no answer: {what}. Nothing was changed. It is safe to repeat the call."
+        )
     return OutcomeUnknown(
         f"{where} gave no answer: {what}. The call may have taken effect or not; it is safe to repeat it."
     )
@@ -88,11 +90,11 @@ def unreachable(where: str, what: object) -> BackendUnavailable:
 
 
 def refused(where: str, error: Exception) -> FifoqError:
-    """The error of fifoq for an error that the server answered with."""
+    """Return the FifoqError for an error reply of the server."""
     code, rest = words(error)
     make = _ANSWERS.get(code)
     if make is None and "user_function" in str(error):
-        make = _foreign  # a function met what it cannot read
+        make = _foreign  # a function could not read a stored value
     if make is None:
         return BackendUnavailable(f"{where} refused a call: {code} {rest}")
     return make(where, rest.partition(" script: ")[0])
@@ -108,8 +110,8 @@ def _not_ready(where: str, what: str) -> FifoqError:
 
 def _full(where: str, what: str) -> FifoqError:
     return BackendFull(
-        f"{where} is at its maxmemory and takes no more jobs. Nothing was changed. What is there can still be worked "
-        f"off; let workers drain, or raise maxmemory. ({what})"
+        f"{where} is at its maxmemory and takes no more jobs. Nothing was changed. Stored jobs can still be "
+        f"run; let workers drain, or raise maxmemory. ({what})"
     )
 
 
@@ -129,22 +131,22 @@ def _not_written(where: str, what: str) -> FifoqError:
 
 def _unknown(where: str, what: str) -> FifoqError:
     return BackendUnavailable(
-        f"{where} forgets fifoq's functions as fast as they are loaded: {what}. Nothing was changed. Look for whoever "
-        "runs FUNCTION FLUSH or FUNCTION DELETE there; it is safe to repeat the call."
+        f"{where} forgets fifoq's functions as fast as they are loaded: {what}. Nothing was changed. Look for a "
+        "program that runs FUNCTION FLUSH or FUNCTION DELETE there; it is safe to repeat the call."
     )
 
 
 def _denied(where: str, what: str) -> FifoqError:
     return ConfigurationError(
-        f"{where} denies access: {what} Check the user and the password in the URL, and what its ACL lets it do; the "
+        f"{where} denies access: {what} Check the user and the password in the URL, and the user's ACL; the "
         "documentation lists the commands, keys and channels that fifoq needs."
     )
 
 
 def _foreign(where: str, what: str) -> FifoqError:
     return BackendCorrupt(
-        f"What {where} holds cannot be read as a queue of fifoq: {what} Nothing was repaired. If another application "
-        "uses these keys, choose another prefix with ?prefix=."
+        f"{where} holds data that cannot be read as a queue of fifoq: {what} Nothing was repaired. If another "
+        "application uses these keys, choose another prefix with ?prefix=."
     )
 
 
@@ -181,7 +183,7 @@ _ANSWERS: dict[str, Callable[[str, str], FifoqError]] = {
     "NOPERM": _denied,
     UNKNOWN: _unknown,
     "WRONGTYPE": _foreign,
-    "FOREIGN": lambda where, _: _foreign(where, "the queue has other keys, but no book."),
+    "FOREIGN": lambda where, _: _foreign(where, "the queue has keys, but no counters."),
     "CORRUPT": _foreign,
     "NEWERSCHEMA": _newer,
     "OVERTAKEN": _overtaken,

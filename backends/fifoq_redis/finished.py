@@ -1,7 +1,7 @@
 """
-How a backend hears of the ends of jobs in one queue: told in its channel, or asked for.
+Waiting for the ends of jobs in one queue: by notification, or by query.
 
-Of a job that is put to be waited for, the put itself says where to tell of its end: that saves the waiter a call.
+A put can ask for a notification of its job's end in the same call, which saves the waiter one of its own.
 """
 
 import asyncio
@@ -12,102 +12,97 @@ from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
 from fifoq.record import JobSpec, Record
 from fifoq.waiters import JobWaiters
-from fifoq_redis.claims import Watch
+from fifoq_redis import pubsub
 from fifoq_redis.encoding import read_record, unpack
 from fifoq_redis.keys import Keys
-from fifoq_redis.opening import Store
+from fifoq_redis.opening import OpenStore
 
 MOST_EXPECTED = 10_000
-"""Jobs. Beyond it the oldest is forgotten: whoever expected it was cancelled before he came."""
+"""Expected jobs at most. The oldest is dropped beyond: its caller was cancelled before it waited."""
 
 
-class Ends:
-    """Those who wait for ends in one queue, on one loop."""
+class FinishedWaiters:
+    """The waiters for ends of jobs in one queue, on one loop."""
 
-    def __init__(self, store: Store, keys: Keys, name: str) -> None:
+    def __init__(self, store: OpenStore, keys: Keys, name: str) -> None:
         self._store = store
         self._keys = keys
         self._name = name
-        self._rings = JobWaiters()
-        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._waiters = JobWaiters()
+        self._queries: dict[str, asyncio.Future[Any]] = {}
         self._expected: dict[str, Record | bool] = {}
-        """Whether the store was told, with the put, to tell of this end; the record, if it has."""
+        """By id: whether the put asked for a notification; the record, once it has come."""
 
     def expect(self, id: str) -> None:
-        """A job with this id is about to be put, to be waited for."""
+        """Note that a job with this id is about to be put, and its end awaited."""
         self._expected[id] = False
         if len(self._expected) > MOST_EXPECTED:
             del self._expected[next(iter(self._expected))]
 
-    def among(self, batches: Sequence[Sequence[JobSpec]]) -> list[str]:
-        """The ids of those whose ends the store is to tell here, as they are put."""
+    def expected(self, batches: Sequence[Sequence[JobSpec]]) -> list[str]:
+        """Return the ids in a put for whose ends it is to ask for a notification."""
         expected = self._expected
-        if not expected or not self._store.hears(self._keys):
+        if not expected or not self._store.is_subscribed(self._keys.state):
             return []
         return [spec.id for batch in batches for spec in batch if spec.id in expected]
 
-    def put(self, watched: Sequence[str], replies: Sequence[PutReply]) -> None:
-        """They were put. Of a job that was there before, nothing will be told unasked."""
+    def put(self, awaited: Sequence[str], replies: Sequence[PutReply]) -> None:
+        """Note the receipts of a put. A job that existed before sends no notification unasked."""
         receipts = {one.id: one.created for reply in replies if type(reply) is tuple for one in reply}
-        for id in watched:
+        for id in awaited:
             if not receipts.get(id):
                 self._expected.pop(id, None)
             elif self._expected.get(id) is False:
                 self._expected[id] = True
 
     def ended(self, id: str, record: Record) -> None:
-        """It was told."""
+        """Take the notification of a job's end."""
         if id in self._expected:
             self._expected[id] = record
-        self._rings.give(id, record)
+        self._waiters.give(id, record)
 
     async def finished(self, id: str, timeout: float) -> Record | None:
-        """The record of a job once it has ended: `fifoq.queue.Queue.finished`."""
+        """Return the record of a job once it has ended: `fifoq.queue.Queue.finished`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        told = self._expected.pop(id, False)
-        if isinstance(told, Record):
-            return told
-        with self._rings.waiting(id) as ring:
-            if told and (record := await ring.within(min(timeout, Watch.floor))):
+        notified = self._expected.pop(id, False)
+        if isinstance(notified, Record):
+            return notified
+        with self._waiters.waiting(id) as waiter:
+            if notified and (record := await waiter.within(min(timeout, pubsub.QUERY_AFTER))):
                 return record
-            # Listen before looking: what ends in between is heard of.
-            await self._store.hear(self._keys, min(max(0.0, end - loop.time()), Watch.floor))
+            # Subscribe before the query, so that an end in between is notified.
+            await self._store.subscribe(self._keys.state, min(max(0.0, end - loop.time()), pubsub.QUERY_AFTER))
             while True:
-                found = await self._ask(id)
+                found = await self._query(id)
                 if found is None:
                     raise JobNotFound(id, self._name)
                 if found:
                     return read_record(found)
-                record = await ring.within(max(0.0, min(end - loop.time(), Watch.floor)))
+                record = await waiter.within(max(0.0, min(end - loop.time(), pubsub.QUERY_AFTER)))
                 if record or loop.time() >= end:
                     return record
 
-    def forget(self) -> None:
-        """The backend was closed."""
-        self._asked.clear()
-        self._expected.clear()
+    async def _query(self, id: str) -> Any:
+        """Return the record of a job if it has ended, False if not yet, None if unknown. One call for all of a turn."""
+        query = self._queries.get(id)
+        if query is None:
+            if not self._queries:
+                self._store.spawn(self._query_all())
+            query = self._queries[id] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(query)
 
-    async def _ask(self, id: str) -> Any:
-        """The record of a job if it has ended, False if not yet, None if there is none. Asked together in a turn."""
-        asked = self._asked.get(id)
-        if asked is None:
-            if not self._asked:
-                self._store.spawn(self._ask_all())
-            asked = self._asked[id] = asyncio.get_running_loop().create_future()
-        return await asyncio.shield(asked)
-
-    async def _ask_all(self) -> None:
-        asked, self._asked = self._asked, {}
+    async def _query_all(self) -> None:
+        queries, self._queries = self._queries, {}
         try:
-            replies = unpack(await self._store.run(self._keys, "watch", list(asked), self._store.channel))
+            replies = unpack(await self._store.caller.call(self._keys, "watch", list(queries), self._store.channel))
         except BaseException as error:
             closed = BackendUnavailable("The backend was closed.")
-            for future in asked.values():
+            for future in queries.values():
                 future.set_exception(error if isinstance(error, Exception) else closed)
-                future.exception()  # those who waited may be gone
+                future.exception()  # its waiters may have been cancelled
             if not isinstance(error, Exception):
                 raise
             return
-        for future, reply in zip(asked.values(), replies, strict=True):
+        for future, reply in zip(queries.values(), replies, strict=True):
             future.set_result(reply)

@@ -1,4 +1,4 @@
-"""The names of a queue's keys. All of a queue lie in one slot of a cluster, for its name is their hash tag."""
+"""The keys of a queue. All lie in one slot of a cluster: the queue's name is their hash tag."""
 
 from typing import NamedTuple
 
@@ -25,34 +25,34 @@ _NAMES = (
     "waiters",
     "watched",
 )
-"""In the order in which lua/keys.lua names them."""
+"""In the order of lua/lib/runtime.lua."""
 
 
 class Keys(NamedTuple):
-    """The keys of one queue. What is pushed names a queue by its book."""
+    """The keys of one queue. Notifications name a queue by the key of its state."""
 
-    book: bytes
+    state: bytes
     all: tuple[bytes, ...]
     packed: bytes
-    """Their number and all of them, as words of a command."""
+    """Their number and all of them, encoded as words of a command."""
 
     @classmethod
     def of(cls, prefix: str, queue: str) -> "Keys":
-        """`fifoq:{queue}:book` and so on."""
+        """Return the keys of a queue: `fifoq:{queue}:book` and so on."""
         all = tuple(f"{prefix}:{{{queue}}}:{name}".encode() for name in _NAMES)
         return cls(all[0], all, encode_words(len(all), *all))
 
 
 def names_key(prefix: str) -> bytes:
-    """The set of the names of all queues."""
+    """Return the key of the set of all queues' names."""
     return f"{prefix}:queues".encode()
 
 
 def schema_key(prefix: str) -> bytes:
-    """Where the schema of the store is written."""
+    """Return the key of the store's schema."""
     return f"{prefix}:schema".encode()
 
 
 def channel(prefix: str, nonce: str) -> bytes:
-    """The channel in which one backend is told of what it waits for."""
-    return f"{prefix}:bell:{nonce}".encode()
+    """Return the channel in which one backend receives notifications."""
+    return f"{prefix}:notify:{nonce}".encode()

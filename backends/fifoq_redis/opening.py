@@ -1,25 +1,30 @@
-"""What an open backend has: a way to its servers, what calls functions there, and bells. Of one loop."""
+"""An open Redis store: its topology, its function calls, its subscriptions, and the checks of its servers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
+from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError, FifoqError
 from fifoq_redis.errors import SCHEMA, Unsent, newer
-from fifoq_redis.functions import Runner
-from fifoq_redis.keys import Keys, schema_key
+from fifoq_redis.functions import FunctionCaller
+from fifoq_redis.keys import names_key, schema_key
 from fifoq_redis.pubsub import Subscription
-from fifoq_redis.topology import Node, Topology, find_route
+from fifoq_redis.topology import Node, Topology, topology_of
 from fifoq_redis.url import Location
 
 OLDEST = (7, 0)
-"""The first version with libraries of functions, which say what is to be checked before they run."""
+"""The first version with libraries of functions, whose flags the server checks before they run."""
 
 EVICTS = "evicts keys when it is full"
+_FAILING_OVER = ("redis+cluster", "redis+sentinel")
+
+
+# ---- checks of a server ----
 
 
 class Server(NamedTuple):
-    """What matters of a server's INFO."""
+    """The fields of a server's INFO that matter to fifoq."""
 
     version: str
     policy: str
@@ -28,16 +33,16 @@ class Server(NamedTuple):
 
     @classmethod
     def of(cls, info: bytes) -> "Server":
-        said = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line)
+        fields = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line)
         return cls(
-            said.get("redis_version", ""),
-            said.get("maxmemory_policy", "noeviction"),
-            int(said.get("maxmemory", "0")),
-            said.get("aof_enabled", "0") == "1",
+            fields.get("redis_version", ""),
+            fields.get("maxmemory_policy", "noeviction"),
+            int(fields.get("maxmemory", "0")),
+            fields.get("aof_enabled", "0") == "1",
         )
 
     def refuse(self, where: str) -> None:
-        """Raises ConfigurationError if jobs would not be safe there, or not work."""
+        """Raise ConfigurationError if jobs would not be safe on this server, or not work."""
         if _version(self.version) < OLDEST:
             raise ConfigurationError(f"{where} is Redis {self.version}; fifoq needs Redis 7.0 or Valkey, or later.")
         if self.maxmemory and self._evicts:
@@ -47,6 +52,7 @@ class Server(NamedTuple):
             )
 
     def advice(self, where: str) -> tuple[str, ...]:
+        """Return what an operator should change on this server."""
         notes: list[str] = []
         if self._evicts:
             notes.append(
@@ -62,7 +68,7 @@ class Server(NamedTuple):
 
     @property
     def _evicts(self) -> bool:
-        """The others evict only keys with a time to live. fifoq's have none."""
+        """Whether fifoq's keys may be evicted: they have no time to live, so volatile-* policies keep them."""
         return self.policy.startswith("allkeys")
 
 
@@ -72,36 +78,51 @@ def _version(text: str) -> tuple[int, int]:
     return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else OLDEST
 
 
-_FAILING_OVER = ("redis+cluster", "redis+sentinel")
+# ---- the open store ----
+
+
+def not_open(location: Location) -> ConfigurationError:
+    """Return the error for a use of a store that is not open, or not any more."""
+    return ConfigurationError(f"{location} is not open. Open it first, as `async with` on a Fifoq does.")
 
 
 class OpenStore:
-    """One opening, from `open` to `close`."""
+    """The store between `open` and `close` of a backend, on one loop."""
 
-    def __init__(self, location: Location, channel: bytes, heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, location: Location, channel: bytes, clock: Clock | None, received: Callable[[bytes], None]
+    ) -> None:
         self.location = location
         self.channel = channel
-        self.route: Topology = find_route(location)
-        self.runner = Runner(self.route, str(location))
-        self._heard = heard
-        self._bells: dict[Node, Subscription] = {}
-        self._bells_by_key: dict[bytes, Subscription] = {}
+        """The channel in which functions notify this backend."""
+        self._clock = clock
+        self.topology: Topology = topology_of(location)
+        self.caller = FunctionCaller(self.topology, str(location))
+        self._received = received
+        self._subscriptions: dict[Node, Subscription] = {}
+        self._subscription_of: dict[bytes, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def time(self) -> str | int:
+        """The time of a test clock; empty for the server's own."""
+        return "" if self._clock is None else self._clock.now()
 
     async def check_schema(self) -> None:
-        """Write down this version's schema if there is none. Raises ConfigurationError if it is of a newer one."""
+        """Store this version's schema if there is none. Raises ConfigurationError if there is a newer one."""
         key = schema_key(self.location.prefix)
-        await self.runner.command(key, "SETNX", key, SCHEMA)
-        found = int(await self.runner.command(key, "GET", key, looks=True) or SCHEMA)
+        await self.caller.command(key, "SETNX", key, SCHEMA)
+        found = int(await self.caller.command(key, "GET", key, reads=True) or SCHEMA)
         if found > SCHEMA:
             raise newer(str(self.location), found)
 
-    async def look(self) -> tuple[str, ...]:
-        """What an operator should know of the servers. Raises ConfigurationError if jobs would not be safe there."""
+    async def check_servers(self) -> tuple[str, ...]:
+        """Return advice on the servers. Raises ConfigurationError if jobs would not be safe there."""
         where, notes = str(self.location), dict[str, None]()
-        for place in self.route.places():
+        for node in self.topology.nodes():
             try:
-                server = Server.of(await self.runner.tell(place, "INFO"))
+                server = Server.of(await self.caller.command_at(node, "INFO"))
             except ConfigurationError:
                 notes[f"{where} does not let fifoq see its settings: grant the command INFO to its user."] = None
                 continue
@@ -111,83 +132,62 @@ class OpenStore:
             notes[f"{where} fails over: writes acknowledged just before may be lost, and jobs run again."] = None
         return tuple(notes)
 
-    async def hear(self, key: bytes, timeout: float) -> bool:
-        """Listen where the key is; return whether that is so within `timeout` seconds."""
+    async def register(self, name: str) -> None:
+        """Add a queue's name to those of the store."""
+        key = names_key(self.location.prefix)
+        await self.caller.command(key, "SADD", key, name)
+
+    async def subscribe(self, key: bytes, timeout: float) -> bool:
+        """
+        Subscribe at the server of `key`; return whether that is done within `timeout` seconds.
+
+        Raises ConfigurationError if the store was closed: a waiter that outlives it must not subscribe again.
+        """
+        if self._closed:
+            raise not_open(self.location)
         try:
-            place = await self.route.place(key)
+            node = await self.topology.node_of(key)
         except (Unsent, FifoqError):
             return False
-        bell = self._bells.get(place)
-        if bell is None:
-            bell = self._bells[place] = Subscription(place, self.channel, self._heard)
-        self._bells_by_key[key] = bell
-        return bell.up or await bell.ready(timeout)
+        subscription = self._subscriptions.get(node)
+        if subscription is None:
+            subscription = self._subscriptions[node] = Subscription(node, self.channel, self._received)
+        self._subscription_of[key] = subscription
+        return subscription.up or await subscription.ready(timeout)
 
-    def hears(self, key: bytes) -> bool:
-        """Whether what is said where the key was last is heard."""
-        bell = self._bells_by_key.get(key)
-        return bell is not None and bell.up
+    def is_subscribed(self, key: bytes) -> bool:
+        """Whether notifications from the server of `key`, as last known, are received."""
+        subscription = self._subscription_of.get(key)
+        return subscription is not None and subscription.up
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done meanwhile; it is cancelled at the end."""
+        """
+        Run a coroutine in the background; it is cancelled when the store closes.
+
+        Raises ConfigurationError if the store was closed.
+        """
+        if self._closed:
+            work.close()
+            raise not_open(self.location)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Let go of all connections. Idempotent."""
+        """Close all connections. Idempotent."""
+        self._closed = True
+        # A task cancelled before its first step would not run at all, and those that wait for its result would hang.
+        await asyncio.sleep(0)
         for task in list(self._tasks):
             task.cancel()
-        for bell in self._bells.values():
-            await bell.close()
-        for place in self.route.places():
-            await place.wire.close()
+        for subscription in self._subscriptions.values():
+            await subscription.close()
+        for node in self.topology.nodes():
+            await node.connection.close()
 
     def abandon(self) -> None:
-        """This is a forked child: leave all connections to the parent."""
-        for bell in self._bells.values():
-            bell.abandon()
-        for place in self.route.places():
-            place.wire.abandon()
-
-
-class Store(Protocol):
-    """What a queue needs of its backend."""
-
-    @property
-    def channel(self) -> bytes:
-        """Where the functions tell this backend what it waits for."""
-        ...
-
-    def run(
-        self, keys: Keys, verb: str, *values: Any, blobs: Sequence[bytes] = (), late: bool = False
-    ) -> Awaitable[Any]:
-        """
-        Call a function of the library; its reply is awaited. Raises a FifoqError, now or then.
-
-        It is told `values`, plain data; `blobs` are what it is to keep unread.
-
-        `late`: let those whom it tells of something hear of that before the reply comes, if the server can.
-        """
-        ...
-
-    async def register(self, name: str) -> None:
-        """Put a queue's name among those of the store."""
-        ...
-
-    async def hear(self, keys: Keys, timeout: float) -> bool:
-        """Listen to the channel; return whether that is so within `timeout` seconds."""
-        ...
-
-    def hears(self, keys: Keys) -> bool:
-        """Whether the channel is listened to."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done meanwhile; it is cancelled when the backend closes."""
-        ...
-
-    @property
-    def time(self) -> str | int:
-        """The time of a test clock, or nothing: then the server's counts."""
-        ...
+        """Leave all connections to the parent: this process is a forked child."""
+        for subscription in self._subscriptions.values():
+            subscription.abandon()
+        for node in self.topology.nodes():
+            node.connection.abandon()

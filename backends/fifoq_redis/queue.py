@@ -1,146 +1,157 @@
-"""One queue of a Redis store: `fifoq.queue.Queue`. Each call is one function of the library."""
+"""A queue of a Redis store, `fifoq.queue.Queue`: each verb is one call of a function of the library."""
 
-from collections.abc import Awaitable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from types import CoroutineType
 from typing import Any
 
-from fifoq.errors import FifoqError, InvalidArguments
+from fifoq.errors import InvalidArguments
 from fifoq.queue import MAX_PAGE, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
-from fifoq_redis import encoding as packing
+from fifoq_redis import encoding
 from fifoq_redis.audit import audit
-from fifoq_redis.claims import Claimer, SettleWithClaim, Watch
+from fifoq_redis.claim import Claimer
 from fifoq_redis.encoding import unpack
-from fifoq_redis.finished import Ends
+from fifoq_redis.finished import FinishedWaiters
 from fifoq_redis.keys import Keys
-from fifoq_redis.opening import Store
+from fifoq_redis.opening import OpenStore
 
 
 class RedisQueue:
-    """One named line of jobs on a server."""
+    """A queue on a server. It may be made before the backend is open; its verbs then raise ConfigurationError."""
 
-    def __init__(self, store: Store, keys: Keys, name: str) -> None:
+    def __init__(self, keys: Keys, name: str, open_store: Callable[[], OpenStore]) -> None:
         self.name = name
-        self.watch = Watch()
-        self._store = store
         self._keys = keys
-        self._turn = SettleWithClaim(self._run, lambda: store.time)
-        self._waiting = Claimer(store, keys, self._turn, self.watch)
-        self.ends = Ends(store, keys, name)
+        self._open_store = open_store
+        """Returns the open store, or raises ConfigurationError."""
+        self._store: OpenStore | None = None
         self._registered = False
 
-    # ---- jobs in, out and through
+    claimer: Claimer
+    """Claims and settles. A new one for each opening of the backend."""
+    finished_waiters: FinishedWaiters
+    """The waiters for ends of jobs. New for each opening, too."""
+
+    def opened(self, store: OpenStore) -> None:
+        """Begin to work on a store that was just opened."""
+        self._store = store
+        self.claimer = Claimer(store, self._keys)
+        self.finished_waiters = FinishedWaiters(store, self._keys, self.name)
+        self._registered = False
+
+    def closed(self) -> None:
+        """Stop working on the store: the backend was closed."""
+        self._store = None
+
+    # ---- put, claim, extend, settle ----
 
     async def put(self, call: Call, batches: Sequence[Sequence[JobSpec]]) -> tuple[PutReply, ...]:
+        store = self._store or self._open_store()
         if not self._registered:
-            await self._register()
-        jobs = [packing.pack_spec(spec) for batch in batches for spec in batch]
+            await self._register(store)
+        jobs = [encoding.pack_spec(spec) for batch in batches for spec in batch]
         sizes = [len(batch) for batch in batches]
         tasks = list({spec.task for batch in batches for spec in batch})
-        watched = self.ends.among(batches)
-        channel = self._store.channel if watched else b""
-        values = (self._store.time, *call, tasks, sizes, channel, watched)
-        # Who waits for an end has no use for the reply before that.
-        reply = await self._store.run(self._keys, "put", *values, blobs=jobs, late=bool(watched))
-        made, packed = unpack(reply)
+        awaited = self.finished_waiters.expected(batches)
+        channel = store.channel if awaited else b""
+        values = (store.time, *call, tasks, sizes, channel, awaited)
+        # A caller that awaits the end of its job does not need the reply to the put before: the worker goes first.
+        made, packed = unpack(await store.caller.call(self._keys, "put", *values, blobs=jobs, late=bool(awaited)))
         if made:
-            await self._register()
-        replies = tuple([packing.read_receipts(one, batch) for one, batch in zip(packed, batches, strict=True)])
-        if watched:
-            self.ends.put(watched, replies)
+            await self._register(store)
+        replies = tuple([encoding.read_receipts(one, batch) for one, batch in zip(packed, batches, strict=True)])
+        if awaited:
+            self.finished_waiters.put(awaited, replies)
         return replies
 
     def claim(
         self, call: Call, worker: str, n: int, lease: int, tasks: Collection[str], ahead: int = 0
     ) -> "CoroutineType[Any, Any, Claimed]":  # not subscriptable before 3.13
-        return self._waiting.claim(call, worker, n, lease, tasks, ahead)
+        if self._store is None:
+            self._open_store()  # raises
+        return self.claimer.claim(call, worker, n, lease, tasks, ahead)
 
     async def extend(self, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-        values, blobs = packing.split_extensions(extensions)
-        return packing.read_holds(await self._run("extend", self._store.time, values, blobs=blobs))
+        values, blobs = encoding.split_extensions(extensions)
+        return encoding.read_holds(await self._change("extend", values, blobs=blobs))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        values, blobs = packing.split_settlements(settlements)
-        return packing.read_states(await self._turn.settle((*call, values), blobs))
+        values, blobs = encoding.split_settlements(settlements)
+        if self._store is None:
+            self._open_store()  # raises
+        return encoding.read_states(await self.claimer.settle((*call, values), blobs))
 
-    # ---- waiting
+    # ---- waiting ----
 
     async def wait(self, timeout: float) -> bool:
-        return await self._waiting.wait(timeout)
-
-    def granted(self, caller: str, number: int, reply: bytes) -> None:
-        """This backend was told that the server has made a claim ahead."""
-        self._waiting.granted(caller, number, reply)
-        self.watch.changed()
-
-    async def pass_on(self) -> None:
-        """This backend was told of something to claim, and nobody here waits any more: have another one told."""
-        with suppress(FifoqError):
-            await self._run("pass_on", self._store.time)
+        if self._store is None:
+            self._open_store()  # raises
+        return await self.claimer.wait(timeout)
 
     def expect(self, id: str) -> None:
-        self.ends.expect(id)
+        if self._store is not None:
+            self.finished_waiters.expect(id)
 
     async def finished(self, id: str, timeout: float) -> Record | None:
-        return await self.ends.finished(id, timeout)
+        if self._store is None:
+            self._open_store()  # raises
+        return await self.finished_waiters.finished(id, timeout)
 
-    # ---- looks
+    # ---- reading ----
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        return packing.read_records(await self._run("get", list(ids)))
+        return encoding.read_records(await self._call("get", list(ids)))
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
-        records, behind = unpack(await self._run("find", cursor, limit, packing.plain_filter(filter)))
-        return Records(tuple([packing.read_record(one) for one in records]), behind)
+        records, behind = unpack(await self._call("find", cursor, limit, encoding.plain_filter(filter)))
+        return Records(tuple([encoding.read_record(one) for one in records]), behind)
 
     async def stats(self) -> Stats:
-        return packing.read_stats(await self._run("stats", self._store.time))
+        return encoding.read_stats(await self._change("stats"))
 
     async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
         since, key = _read_cursor(cursor)
-        keys, more = packing.read_blocked(await self._run("blocked", since, key, min(limit, MAX_PAGE)))
+        keys, more = encoding.read_blocked(await self._call("blocked", since, key, min(limit, MAX_PAGE)))
         return BlockedKeys(keys, f"{keys[-1].since}:{keys[-1].key}" if more and keys else None)
 
     async def audit(self) -> Audit:
-        return audit(await self._run("audit"))
+        return audit(await self._call("audit"))
 
-    # ---- operators
+    # ---- operators ----
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("cancel", self._store.time, list(ids), reason))
+        return encoding.read_changed(await self._change("cancel", list(ids), reason))
 
     async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("requeue", self._store.time, list(ids)))
+        return encoding.read_changed(await self._change("requeue", list(ids)))
 
     async def skip(self, ids: Sequence[str]) -> tuple[Changed, ...]:
-        return packing.read_changed(await self._run("skip", self._store.time, list(ids)))
+        return encoding.read_changed(await self._change("skip", list(ids)))
 
     async def configure(self, settings: Sequence[Setting]) -> None:
+        store = self._store or self._open_store()
         if not self._registered:
-            await self._register()
-        if await self._run("configure", self._store.time, packing.plain_settings(settings)):
-            await self._register()
+            await self._register(store)
+        if await self._change("configure", encoding.plain_settings(settings)):
+            await self._register(store)
 
     async def purge(self, limit: int) -> int:
-        return int(await self._run("purge", self._store.time, limit))
+        return int(await self._change("purge", limit))
 
-    def closed(self) -> None:
-        """The backend was closed: whatever it was told of is told no more."""
-        self.watch = Watch()
-        self._turn = SettleWithClaim(self._run, lambda: self._store.time)
-        self._waiting = Claimer(self._store, self._keys, self._turn, self.watch)
-        self.ends.forget()
-        self._registered = False
+    # ---- one call ----
 
-    # ---- what they are made of
+    def _call(self, verb: str, *values: Any) -> Awaitable[Any]:
+        """Call a function of the library; its reply is awaited. Raises a FifoqError, now or then."""
+        return (self._store or self._open_store()).caller.call(self._keys, verb, *values)
 
-    def _run(self, verb: str, *values: Any, blobs: Sequence[bytes] = ()) -> Awaitable[Any]:
-        return self._store.run(self._keys, verb, *values, blobs=blobs)
+    def _change(self, verb: str, *values: Any, blobs: Sequence[bytes] = ()) -> Awaitable[Any]:
+        """Call a function that takes the store's time as its first value."""
+        store = self._store or self._open_store()
+        return store.caller.call(self._keys, verb, store.time, *values, blobs=blobs)
 
-    async def _register(self) -> None:
-        """Its name comes before its first job: a queue that nobody can find would never be served."""
-        await self._store.register(self.name)
+    async def _register(self, store: OpenStore) -> None:
+        """Register the queue's name, before its first job: a queue that is not listed would never be served."""
+        await store.register(self.name)
         self._registered = True
 
 

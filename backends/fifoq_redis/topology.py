@@ -1,4 +1,4 @@
-"""Ways to the server that holds a queue: to one server, or to the primary that sentinels name."""
+"""Which server has a queue: the only one, the primary that sentinels name, or a node of a cluster."""
 
 import asyncio
 from functools import partial
@@ -9,155 +9,161 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 
 from fifoq.errors import FifoqError
-from fifoq_redis.connection import Connect, PipelinedConnection, ask, connect, drop
+from fifoq_redis.connection import Connect, PipelinedConnection, connect, drop, query
 from fifoq_redis.encoding import encode
 from fifoq_redis.errors import Lost, Refused, Unsent
 from fifoq_redis.url import Address, Location
 
 
 class Node:
-    """One server: a wire for calls, and how to make further connections."""
+    """One server: its connection for calls, and a way to make others."""
 
     def __init__(self, connect: Connect, timeout: float) -> None:
         self.connect = connect
-        self.wire = PipelinedConnection(connect, timeout)
+        self.connection = PipelinedConnection(connect, timeout)
         self.moves = 0
-        """How often another server has been found to be this one: each of its connections counts only until then."""
+        """How often another server took its role; connections made before belong to the former one."""
 
 
 class Topology(Protocol):
     """Finds the server of a key."""
 
-    def known(self, key: bytes) -> Node | None:
-        """The server that holds the key now, if that is known without asking."""
+    def known_node(self, key: bytes) -> Node | None:
+        """Return the server of the key if it is known without a query."""
         ...
 
-    async def place(self, key: bytes) -> Node:
-        """The server that holds the key now. Raises Unsent or a FifoqError."""
+    async def node_of(self, key: bytes) -> Node:
+        """Return the server of the key. Raises Unsent or a FifoqError."""
         ...
 
-    def follow(self, place: Node, code: str, rest: str) -> Node | None:
-        """Where to go after the MOVED, ASK or READONLY that `place` answered with; None: nowhere."""
+    def redirect(self, node: Node, code: str, rest: str) -> Node | None:
+        """Return the node to try after a MOVED, ASK or READONLY of `node`; None if there is none."""
         ...
 
-    def doubt(self, place: Node) -> None:
-        """That server did not answer."""
+    def failed(self, node: Node) -> None:
+        """Note that a server did not answer."""
         ...
 
-    def places(self) -> list[Node]:
-        """All that have been used."""
+    def nodes(self) -> list[Node]:
+        """Return all servers used so far."""
         ...
+
+
+# ---- a cluster ----
 
 
 _SLOTS = encode("CLUSTER", "SLOTS")
 
 
 class ClusterTopology(Topology):
-    """Goes to the node that serves the slot of a key."""
+    """A cluster: the node that serves the slot of a key."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._places: dict[Address, Node] = {}
+        self._nodes: dict[Address, Node] = {}
         self._owners: dict[int, Address] = {}
-        """Of each slot; what a node said of one counts until all are asked for again."""
+        """The owner of each slot; a MOVED changes one, the next CLUSTER SLOTS all."""
         self._stale = True
-        self._looking = asyncio.Lock()
+        self._reading = asyncio.Lock()
 
-    def known(self, key: bytes) -> Node | None:
+    def known_node(self, key: bytes) -> Node | None:
         owner = None if self._stale else self._owners.get(key_slot(key))
         return None if owner is None else self._at(owner)
 
-    async def place(self, key: bytes) -> Node:
+    async def node_of(self, key: bytes) -> Node:
         if self._stale:
-            await self._look()
+            await self._read_owners()
         owner = self._owners.get(key_slot(key))
         if owner is None:
             self._stale = True
             raise Unsent("no node of the cluster serves the slot of this queue")
         return self._at(owner)
 
-    def follow(self, place: Node, code: str, rest: str) -> Node | None:
+    def redirect(self, node: Node, code: str, rest: str) -> Node | None:
         if code not in ("MOVED", "ASK"):
             return None
         slot, _, where = rest.partition(" ")
         host, _, port = where.rpartition(":")
-        owner = Address(host.strip("[]") or self._address(place).host, int(port))
+        owner = Address(host.strip("[]") or self._address(node).host, int(port))
         if code == "MOVED":
             self._owners[int(slot)] = owner
         return self._at(owner)
 
-    def doubt(self, place: Node) -> None:
+    def failed(self, node: Node) -> None:
         self._stale = True
 
-    def places(self) -> list[Node]:
-        return list(self._places.values())
+    def nodes(self) -> list[Node]:
+        return list(self._nodes.values())
 
     def _at(self, address: Address) -> Node:
-        place = self._places.get(address)
-        if place is None:
-            place = Node(partial(connect, self._location, address), self._location.timeout)
-            self._places[address] = place
-        return place
+        node = self._nodes.get(address)
+        if node is None:
+            node = Node(partial(connect, self._location, address), self._location.timeout)
+            self._nodes[address] = node
+        return node
 
-    def _address(self, place: Node) -> Address:
-        return next(address for address, known in self._places.items() if known is place)
+    def _address(self, node: Node) -> Address:
+        return next(address for address, known in self._nodes.items() if known is node)
 
-    async def _look(self) -> None:
-        """Ask any node that answers. Raises Unsent if none does."""
-        async with self._looking:
+    async def _read_owners(self) -> None:
+        """Read the owners of all slots from the first node that answers. Raises Unsent if none does."""
+        async with self._reading:
             if not self._stale:
                 return
             failures: list[str] = []
-            for address in dict.fromkeys((*self._places, *self._location.addresses)):
+            for address in dict.fromkeys((*self._nodes, *self._location.addresses)):
                 try:
-                    slots = await self._at(address).wire.call(_SLOTS)
+                    slots = await self._at(address).connection.call(_SLOTS)
                 except (Unsent, Lost, Refused, FifoqError) as error:
                     failures.append(f"{address}: {error}")
                     continue
                 self._owners = _read_slots(slots, address)
                 self._stale = False
                 return
-            raise Unsent(f"no node tells which slots it serves ({'; '.join(failures)})")
+            raise Unsent(f"no node of the cluster answered CLUSTER SLOTS ({'; '.join(failures)})")
 
 
-def _read_slots(ranges: list[Any], asked: Address) -> dict[int, Address]:
-    """A node that does not know its own name is where it was asked."""
+def _read_slots(ranges: list[Any], queried: Address) -> dict[int, Address]:
+    """Return the owner of each slot. A node that does not know its own name has the queried address."""
     owners: dict[int, Address] = {}
     for first, last, (host, port, *_), *_ in ranges:
         name = (host or b"").decode()
-        owner = Address(asked.host if name in ("", "?") else name, int(port))
+        owner = Address(queried.host if name in ("", "?") else name, int(port))
         owners.update(dict.fromkeys(range(first, last + 1), owner))
     return owners
 
 
+# ---- one server, or the primary that sentinels name ----
+
+
 class DirectTopology(Topology):
-    """One server, for all keys."""
+    """One server for all keys."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._place = Node(self.connect, location.timeout)
+        self._node = Node(self.connect, location.timeout)
 
     async def connect(self) -> AbstractConnection:
         return await connect(self.location, self.location.addresses[0], db=self.location.db)
 
-    def known(self, key: bytes) -> Node | None:
-        return self._place
+    def known_node(self, key: bytes) -> Node | None:
+        return self._node
 
-    async def place(self, key: bytes) -> Node:
-        return self._place
+    async def node_of(self, key: bytes) -> Node:
+        return self._node
 
-    def follow(self, place: Node, code: str, rest: str) -> Node | None:
+    def redirect(self, node: Node, code: str, rest: str) -> Node | None:
         return None
 
-    def doubt(self, place: Node) -> None:
+    def failed(self, node: Node) -> None:
         pass
 
-    def places(self) -> list[Node]:
-        return [self._place]
+    def nodes(self) -> list[Node]:
+        return [self._node]
 
 
 class SentinelTopology(DirectTopology):
-    """The primary that sentinels name: asked for anew with each connection."""
+    """The primary that sentinels name: queried again for each connection."""
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
@@ -170,14 +176,14 @@ class SentinelTopology(DirectTopology):
         await self._check_role(connection, address)
         if address != self._found:
             self._found = address
-            self._place.moves += 1
+            self._node.moves += 1
         return connection
 
     async def _check_role(self, connection: AbstractConnection, address: Address) -> None:
         try:
-            role: Any = await ask(connection, self.location.timeout, "ROLE")
+            role: Any = await query(connection, self.location.timeout, "ROLE")
         except driver.NoPermissionError:
-            return  # then it says so itself, if it is none
+            return  # a replica then refuses the first write
         except BaseException:
             await drop(connection)
             raise
@@ -185,18 +191,18 @@ class SentinelTopology(DirectTopology):
             await drop(connection)
             raise Unsent(f"{address} is named as the primary of {self.location.service!r}, but is none yet")
 
-    def follow(self, place: Node, code: str, rest: str) -> Node | None:
-        """A primary that became a replica: the sentinels know another, or will soon."""
+    def redirect(self, node: Node, code: str, rest: str) -> Node | None:
+        """Reconnect after a READONLY: the primary became a replica, and the sentinels name another, or will soon."""
         if code == "READONLY":
-            place.wire.hang_up()
-            return place
+            node.connection.hang_up()
+            return node
         return None
 
     async def _primary(self) -> Address:
         failures: list[str] = []
         for sentinel in list(self._sentinels):
             try:
-                found = await self._ask_sentinel(sentinel)
+                found = await self._query_sentinel(sentinel)
             except (Unsent, FifoqError, driver.RedisError) as error:
                 failures.append(f"{sentinel}: {error}")
                 continue
@@ -207,19 +213,19 @@ class SentinelTopology(DirectTopology):
             failures.append(f"{sentinel} does not know it")
         raise Unsent(f"no sentinel names the primary of {self.location.service!r} ({'; '.join(failures)})")
 
-    async def _ask_sentinel(self, sentinel: Address) -> Address | None:
+    async def _query_sentinel(self, sentinel: Address) -> Address | None:
         location = self.location
         connection = await connect(location, sentinel, account=location.sentinel_account)
         try:
             command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", location.service or "")
-            found: Any = await ask(connection, location.timeout, *command)
+            found: Any = await query(connection, location.timeout, *command)
         finally:
             await drop(connection)
         return found and Address(found[0].decode(), int(found[1]))
 
 
-def find_route(location: Location) -> Topology:
-    """The way that the URL's scheme asks for."""
+def topology_of(location: Location) -> Topology:
+    """Return the topology of the URL's scheme."""
     match location.scheme:
         case "redis+cluster":
             return ClusterTopology(location)

@@ -1,4 +1,4 @@
-"""Where a store is and how it is reached: the URL, read strictly. It does no I/O, and shows no password."""
+"""The URL of a Redis store, read strictly: addresses, accounts, TLS, prefix. No I/O; passwords are never shown."""
 
 import ssl
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from fifoq.errors import ConfigurationError
-from fifoq.url import read_query, read_timeout
+from fifoq.url import quoted, read_query, read_timeout
 
 PORT, SENTINEL_PORT = 6379, 26379
 _SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel")
@@ -27,7 +27,7 @@ _NO_ADDRESS = (
 
 
 class Address(NamedTuple):
-    """A server's: a host and a port, or the path of a socket."""
+    """The address of a server: a host and a port, or the path of a socket."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Who one is to a server. Neither is ever shown."""
+    """The user and password at a server. Neither is ever shown."""
 
     username: str | None = None
     password: str | None = None
@@ -48,14 +48,14 @@ class Account(NamedTuple):
 
 
 class Tls(NamedTuple):
-    """How the other side is known, and how one shows oneself."""
+    """The files of a TLS connection: certificates to trust, and the client's own."""
 
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Verification is always on. Raises ConfigurationError if a file cannot be read."""
+        """Return the TLS context; it always verifies. Raises ConfigurationError if a file cannot be read."""
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
@@ -68,14 +68,14 @@ class Tls(NamedTuple):
 
 
 class Location(NamedTuple):
-    """All that a URL says."""
+    """The parts of a URL."""
 
     scheme: str
     addresses: tuple[Address, ...]
-    """One server; or, of a cluster or of sentinels, some to ask."""
+    """The server; for a cluster or sentinels, some of their addresses."""
     db: int = 0
     service: str | None = None
-    """What sentinels call the primary."""
+    """The name of the primary at the sentinels."""
     account: Account = Account()
     sentinel_account: Account = Account()
     tls: Tls | None = None
@@ -94,28 +94,27 @@ class Location(NamedTuple):
         `redis+cluster://host:port,host:port/` or `redis+sentinel://host:port,host:port/service[/db]`.
 
         Parameters: `prefix=` of all keys, `timeout=` in seconds; with TLS `ca=`, `cert=`, `key=`, names of files, and
-        `tls=true` where the scheme does not say it. Raises ConfigurationError for anything else, and shows no password.
+        `tls=true` where the scheme is without it. Raises ConfigurationError for anything else, and shows no password.
         """
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise ConfigurationError("This Redis URL cannot be read. Is an IPv6 address in brackets?") from error
+        parts = _split(url)
+        if parts is None:
+            raise ConfigurationError("This Redis URL cannot be read. Is an IPv6 address in brackets?")
         if parts.scheme not in _SCHEMES or not url.lower().startswith(f"{parts.scheme}://"):
             raise ConfigurationError(f"A Redis URL begins with {', '.join(f'{one}://' for one in _SCHEMES)}.")
         if "#" in url or url.endswith("?") or not url.isprintable():
             raise ConfigurationError(
                 "A Redis URL has no fragment, no empty query and no control characters; write # as %23 and ? as %3F."
             )
-        if "@" in parts.path + parts.query and "@" not in parts.netloc and parts.scheme != "unix":
-            raise ConfigurationError(_NO_ADDRESS)
-        options = read_query(parts.query, _PARAMETERS[parts.scheme], f"{parts.scheme}://")
+        if parts.scheme != "unix" and ("@" in parts.path or ("@" in parts.query and "@" not in parts.netloc)):
+            raise ConfigurationError(_NO_ADDRESS)  # a password with a character that was not escaped
+        options = read_query(parts.query, _PARAMETERS[parts.scheme], f"{parts.scheme}://", url)
         account, hosts = _account(parts.netloc)
         common = {
             "account": account,
             "sentinel_account": Account(options.get("sentinel_username"), options.get("sentinel_password")),
-            "tls": _tls(parts.scheme, options),
+            "tls": _tls(parts.scheme, options, url),
             "prefix": _prefix(options.get("prefix", "fifoq")),
-            "timeout": read_timeout(options.get("timeout", "5")),
+            "timeout": read_timeout(options.get("timeout", "5"), url),
         }
         return _READERS[parts.scheme](parts, hosts, options)._replace(**common)
 
@@ -125,7 +124,7 @@ def _standalone(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> L
         raise ConfigurationError(
             f"A {parts.scheme}:// URL names one server. For several, use redis+cluster:// or redis+sentinel://."
         )
-    return Location(parts.scheme, (_address(hosts or "localhost", PORT),), _database(parts.path[1:]))
+    return Location(parts.scheme, (_address(hosts or "localhost", PORT),), _database(parts.path[1:], parts.geturl()))
 
 
 def _unix(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> Location:
@@ -134,7 +133,7 @@ def _unix(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> Locatio
         raise ConfigurationError(
             "A unix:// URL names the file of a socket by its absolute path: unix:///run/redis.sock."
         )
-    return Location(parts.scheme, (Address(str(Path(path)), 0),), _database(options.get("db", "")))
+    return Location(parts.scheme, (Address(str(Path(path)), 0),), _database(options.get("db", ""), parts.geturl()))
 
 
 def _cluster(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> Location:
@@ -151,7 +150,7 @@ def _sentinel(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> Loc
             "redis+sentinel://host:26379,host:26379/mymaster/0."
         )
     addresses = _addresses(hosts or "localhost", SENTINEL_PORT)
-    return Location(parts.scheme, addresses, _database(db), unquote(service))
+    return Location(parts.scheme, addresses, _database(db, parts.geturl()), unquote(service))
 
 
 _READERS = {
@@ -164,7 +163,7 @@ _READERS = {
 
 
 def _account(netloc: str) -> tuple[Account, str]:
-    """Up to the last @: a password may hold one that nobody escaped."""
+    """Split at the last @, since a password may hold one that was not escaped."""
     account, at, hosts = netloc.rpartition("@")
     if not at:
         return Account(), hosts
@@ -177,27 +176,41 @@ def _addresses(hosts: str, port: int) -> tuple[Address, ...]:
 
 
 def _address(text: str, default: int) -> Address:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        # Not shown: it may be a part of a password with a character that was not escaped.
-        raise ConfigurationError(_NO_ADDRESS) from error
-    if not host or parts.path or parts.query or port == 0 or text.endswith(":"):
+    parts = _split(f"//{text}")
+    host, port = _host_and_port(parts)
+    if parts is None or not host or parts.path or parts.query or port == 0 or text.endswith(":"):
         raise ConfigurationError(_NO_ADDRESS)
     return Address(host, port or default)
 
 
-def _database(text: str) -> int:
+# The ValueErrors of urllib repeat a part of the URL, which may be of a password with a character that was not escaped.
+# So no error is raised while one is handled, which would keep it as context.
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _host_and_port(parts: SplitResult | None) -> tuple[str | None, int | None]:
+    try:
+        return (None, None) if parts is None else (parts.hostname, parts.port)
+    except ValueError:
+        return None, None
+
+
+def _database(text: str, url: str) -> int:
     if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ConfigurationError(f"A database of Redis is a number, not {text!r}.")
+        raise ConfigurationError(f"A database of Redis is a number, not {quoted(text, url)}.")
     return int(text or 0)
 
 
-def _tls(scheme: str, options: Mapping[str, str]) -> Tls | None:
+def _tls(scheme: str, options: Mapping[str, str], url: str) -> Tls | None:
     wanted = options.get("tls", "true" if scheme == "rediss" else "false")
     if wanted not in ("true", "false"):
-        raise ConfigurationError(f"tls is true or false, not {wanted!r}.")
+        raise ConfigurationError(f"tls is true or false, not {quoted(wanted, url)}.")
     files = Tls(options.get("ca"), options.get("cert"), options.get("key"))
     if wanted == "false" and files != Tls():
         raise ConfigurationError("ca=, cert= and key= are for TLS: add tls=true, or use rediss://.")

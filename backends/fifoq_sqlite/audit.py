@@ -1,4 +1,4 @@
-"""Audit: recompute from the jobs all that is kept beside them, and say where the two differ."""
+"""Audit: all derived columns, counts and heads are recomputed from the jobs, and the differences returned."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import Audit
 from fifoq.record import State
-from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, QueueState, score
+from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, QueueState, score_of
 from fifoq_sqlite.session import Session
 
-MOST = 100
-"""So many differences are told."""
+MAX_DIFFERENCES = 100
+"""Differences that are returned at most."""
 
 
-class Kept(NamedTuple):
-    """A job as it is stored: what is derived of it, and what from."""
+class StoredJob(NamedTuple):
+    """A row of `audit_jobs`: the derived columns of a job, and those from which they are derived."""
 
     job: int
     id: str
@@ -46,27 +46,28 @@ class Kept(NamedTuple):
         return self.state in (State.WAITING, State.RUNNING) or bool(self.halted)
 
 
-Place = tuple[int, str]
+ValueKey = tuple[int, str]
+"""A gate and a value of its task."""
 
 
-def audit(session: Session, book: QueueState) -> Audit:
-    """Look at all jobs, gates and values of the queue."""
-    jobs = [Kept(*row) for row in session.run("audit_jobs", (book.id,))]
-    paused = {key for (key,) in session.run("audit_paused_keys", (book.id,))}
-    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (book.id,))}
-    found = [*_pages(session), *_jobs(jobs, paused), *_numbers(book, jobs), *_gates(book, jobs, values)]
-    return Audit(tuple(found[:MOST]), len(jobs))
+def audit(session: Session, state: QueueState) -> Audit:
+    """Audit all jobs, gates and values of the queue."""
+    jobs = [StoredJob(*row) for row in session.run("audit_jobs", (state.id,))]
+    paused = {key for (key,) in session.run("audit_paused_keys", (state.id,))}
+    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (state.id,))}
+    found = [*_pages(session), *_jobs(jobs, paused), *_numbers(state, jobs), *_gates(state, jobs, values)]
+    return Audit(tuple(found[:MAX_DIFFERENCES]), len(jobs))
 
 
 def _pages(session: Session) -> Iterator[str]:
-    """What SQLite finds wrong with its own structures, indexes among them."""
+    """Yield the errors that SQLite finds in its own structures, indexes among them."""
     for (text,) in session.connection.execute("PRAGMA integrity_check(10)"):
         if text != "ok":
             yield f"the file: {text}"
 
 
-def _jobs(jobs: Iterable[Kept], paused: set[str]) -> Iterator[str]:
-    """The columns of each job that its state and its line decide."""
+def _jobs(jobs: Iterable[StoredJob], paused: set[str]) -> Iterator[str]:
+    """Yield the wrong columns of the jobs: those that their states and lines decide."""
     jobs = list(jobs)
     heads: dict[str, int] = {}
     for job in jobs:
@@ -84,15 +85,15 @@ def _jobs(jobs: Iterable[Kept], paused: set[str]) -> Iterator[str]:
                 yield f"job {job.id}: {name} is {stored}, and should be {right}"
 
 
-def _derived(job: Kept, *, offered: bool) -> dict[str, Any]:
-    """What the columns of a job should be."""
+def _derived(job: StoredJob, *, offered: bool) -> dict[str, Any]:
+    """Return the derived columns of a job, recomputed."""
     keyed = job.key is not None and job.live
     waits = job.state in (State.SCHEDULED, State.WAITING)
     running = job.state is State.RUNNING
     timers = [time for time in (job.due_at, job.expires_at) if time is not None]
     right: dict[str, Any] = {
         "line": job.seq if keyed else None,
-        "ready": score(job.priority, job.seq or 0) if offered else None,
+        "ready": score_of(job.priority, job.seq or 0) if offered else None,
         "held": job.unique if job.live or waits else None,
         "at": (job.at or "a time") if running else min(timers, default=None) if waits else None,
         "token": (job.token or "a token") if running else None,
@@ -108,40 +109,40 @@ def _derived(job: Kept, *, offered: bool) -> dict[str, Any]:
     return right
 
 
-def _numbers(book: QueueState, jobs: list[Kept]) -> Iterator[str]:
+def _numbers(state: QueueState, jobs: list[StoredJob]) -> Iterator[str]:
     counted = Counter(job.state for job in jobs)
-    for state, stored in book.counts.items():
-        if stored != counted[state]:
-            yield f"the count of {state} jobs is {stored}, and should be {counted[state]}"
+    for job_state, stored in state.counts.items():
+        if stored != counted[job_state]:
+            yield f"the count of {job_state} jobs is {stored}, and should be {counted[job_state]}"
     last = max((max(job.job & LAST_ENTRY, job.seq or 0) for job in jobs), default=0)
-    if last > book.counter:
-        yield f"the counter is {book.counter}, and a job has {last}"
+    if last > state.counter:
+        yield f"the counter is {state.counter}, and a job has {last}"
 
 
-def _gates(book: QueueState, jobs: list[Kept], values: dict[Place, list[int | None]]) -> Iterator[str]:
+def _gates(state: QueueState, jobs: list[StoredJob], values: dict[ValueKey, list[int | None]]) -> Iterator[str]:
     live = Counter(job.gate for job in jobs if job.state in COUNTED)
     running = Counter(job.gate for job in jobs if job.state is State.RUNNING)
-    for gate in (book.own, *book.tasks.values()):
-        own = gate is book.own
+    for gate in (state.own_gate, *state.tasks.values()):
+        own = gate is state.own_gate
         right = (live.total(), running.total()) if own else (live[gate.id], running[gate.id])
         if (gate.live, gate.running) != right:
             name = f"task {gate.task!r}" if gate.task else "the queue"
             yield f"live and running of {name} are {(gate.live, gate.running)}, and should be {right}"
-    offers, shown = _offers(book, jobs)
-    for place in {*values, *shown}:
-        stored, wanted = values.get(place), shown.get(place)
+    offers, shown = _offers(state, jobs)
+    for value_key in {*values, *shown}:
+        stored, wanted = values.get(value_key), shown.get(value_key)
         if stored != wanted:
-            task = book.by_id[place[0]].task
-            yield f"running and head of value {place[1]!r} of task {task!r} are {stored}, and should be {wanted}"
-    for gate in book.tasks.values():
+            task = state.by_id[value_key[0]].task
+            yield f"running and head of value {value_key[1]!r} of task {task!r} are {stored}, and should be {wanted}"
+    for gate in state.tasks.values():
         if gate.head != offers.get(gate.id):
             yield f"the head of task {gate.task!r} is {gate.head}, and should be {offers.get(gate.id)}"
 
 
-def _offers(book: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Place, list[int | None]]]:
-    """What each task should offer next, and [running, head] of each value."""
+def _offers(state: QueueState, jobs: list[StoredJob]) -> tuple[dict[int, int], dict[ValueKey, list[int | None]]]:
+    """Return the head of each task, and [running, head] of each value, recomputed."""
     offers: dict[int, int] = {}
-    shown: dict[Place, list[int | None]] = {}
+    shown: dict[ValueKey, list[int | None]] = {}
     running = Counter((job.gate, job.value) for job in jobs if job.state is State.RUNNING)
     for job in jobs:
         if job.value is not None and (job.ready is not None or job.state is State.RUNNING):
@@ -150,7 +151,7 @@ def _offers(book: QueueState, jobs: list[Kept]) -> tuple[dict[int, int], dict[Pl
         if job.ready is None:
             continue
         if job.value is not None:
-            if running[job.gate, job.value] >= book.by_id[job.gate].value_limit:
+            if running[job.gate, job.value] >= state.by_id[job.gate].value_limit:
                 continue
             value = shown[job.gate, job.value]
             value[1] = min(value[1] or job.ready, job.ready)

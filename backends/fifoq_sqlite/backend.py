@@ -11,7 +11,7 @@ from fifoq.clock import Clock, HostClock
 from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, FifoqError
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
-from fifoq_sqlite.errors import busy, named
+from fifoq_sqlite.errors import busy, translate
 from fifoq_sqlite.files import CommitMark, Lock, prepare
 from fifoq_sqlite.group_commit import GroupCommit, Thread
 from fifoq_sqlite.notify import Changes, Listener, Notifier
@@ -21,141 +21,14 @@ from fifoq_sqlite.session import Session
 from fifoq_sqlite.transactions import Reader, StoreFiles, Writer
 from fifoq_sqlite.url import Location
 
-Heard = Callable[[Changes], None]
-"""Pass news on to those who wait."""
-
-
-class OpenStore:
-    """An open store, on one loop."""
-
-    def __init__(self, location: Location, clock: Clock, heard: Heard) -> None:
-        """Reach the files. `make` does the rest."""
-        self.path = location.path
-        self._timeout = location.timeout
-        self._heard = heard
-        folder, new = prepare(self.path)
-        refuse_inherited(self.path)
-        self._file = self.path.stat()
-        self._lock = Lock(folder)
-        self._mark = CommitMark(folder, flushes=location.synchronous == "full")
-        if new:
-            self._mark.clear()
-        self._ear, self._mouth = _pipes(folder, heard)
-        self._writes, self._reads = Connection(*location), Connection(*location)
-        self.writer = Writer(self._writes, location, StoreFiles(self._lock, self._mark, self._mouth), clock)
-        reader = Reader(location, clock)
-        self.writing = GroupCommit(Thread(self._writes.post, self.writer.serve), self._timeout, self._busy, heard)
-        self.reading = GroupCommit(Thread(self._reads.post, reader.serve), self._timeout, self._busy, heard)
-
-    @classmethod
-    async def make(cls, location: Location, clock: Clock, heard: Heard) -> "OpenStore":
-        """Open the store, or leave nothing open. Raises errors of fifoq alone."""
-        if location.path.is_symlink() and not location.path.exists():
-            raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
-        location = location._replace(path=location.path.resolve())
-        opened: OpenStore | None = None
-        try:
-            opened = cls(location, clock, heard)
-            await opened._connect()
-        except BaseException as error:
-            if opened is not None:
-                await opened.close()
-            known = named(error, location.path, location.timeout) if isinstance(error, Exception) else None
-            raise known or error from error
-        return opened
-
-    async def close(self) -> None:
-        """Wait for what is under way, and let go of everything. The writing connection is the last to close."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self.reading.drained()
-                await self.writing.drained()
-                await self._reads.leave(contextlib.nullcontext())
-                # The last connection of a store folds the log into the file as it closes.
-                await self._writes.leave(self._lock)
-                for lane in (self.reading, self.writing):
-                    lane.close()
-        except TimeoutError:
-            # A process that is stopped holds the lock. What is committed is safe in the log.
-            gone = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
-            for lane in (self.reading, self.writing):
-                lane.fail(gone)
-            self._give_up()
-        finally:
-            self._let_go()
-            if self._ear is not None:
-                self._ear.close()
-
-    def abandon(self) -> None:
-        """In a child after fork: keep hands off what is the parent's."""
-        self._give_up()
-        self._let_go()
-        for lane in (self.reading, self.writing):
-            lane.drop()
-        if self._ear is not None:
-            self._ear.drop()
-
-    def still_there(self) -> None:
-        """Raise BackendUnavailable if the file was removed or replaced since it was opened."""
-        if not self.path.exists() or not os.path.samestat(self.path.stat(), self._file):
-            raise BackendUnavailable(
-                f"{self.path} was removed or replaced while it was open: what is written now goes to a file without a "
-                "name. Restart all its processes."
-            )
-
-    async def versions(self, names: Sequence[str]) -> dict[str, int]:
-        """How often each of these queues has been changed; nothing while the store cannot be read."""
-        try:
-            return await self.reading.submit(lambda session: _versions(session, names))
-        except FifoqError:
-            return {}
-
-    def _give_up(self) -> None:
-        for connection in (self._reads, self._writes):
-            connection.abandon()
-
-    def _let_go(self) -> None:
-        for file in (self._lock, self._mark, self._mouth):
-            file.close()
-
-    async def _connect(self) -> None:
-        await self._writes.enter()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self.writer.prepare()
-        except TimeoutError:
-            self._give_up()
-            raise self._busy() from None
-        except asyncio.CancelledError:
-            # Its thread may wait for the lock: whoever is told to stop while it opens must not.
-            self._give_up()
-            raise
-        await self._reads.enter()
-
-    def _busy(self) -> BackendBusy:
-        return busy(self.path, self._timeout)
-
-
-def _pipes(folder: Path, heard: Heard) -> tuple[Listener | None, Notifier]:
-    """Where a folder takes no pipes, or the loop cannot watch them, this process looks for changes instead."""
-    try:
-        ear = Listener(folder, heard)
-    except (OSError, NotImplementedError):
-        return None, Notifier(folder, "")
-    return ear, Notifier(folder, ear.name)
-
-
-def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
-    books = {name: session.book(name) for name in names}
-    return {name: book.version if book else 0 for name, book in books.items()}
-
-
 R = TypeVar("R")
+OnChanges = Callable[[Changes], None]
+"""Wakes the waiters that the changes concern."""
 
-GLANCE = 0.25
-"""Seconds between two looks for changes whose hints were lost, while somebody waits."""
-GLANCES_TO_END = 4
-"""Every so many of them, also look whether awaited jobs have ended."""
+POLL_INTERVAL = 0.25
+"""Seconds between two polls for changes whose notifications were lost, while there are waiters."""
+POLLS_PER_END = 4
+"""Once in so many polls, the waiters for the ends of jobs read their jobs again."""
 
 
 class SqliteBackend:
@@ -165,7 +38,7 @@ class SqliteBackend:
         SqliteBackend("sqlite:///jobs.db")
         SqliteBackend("sqlite:////var/lib/jobs.db?synchronous=normal&timeout=10")
 
-    Raises ConfigurationError for a URL that is not understood.
+    Raises ConfigurationError for a malformed URL.
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
@@ -173,8 +46,8 @@ class SqliteBackend:
         self._location = Location.parse(url)
         self._clock = clock
         self._queues: dict[str, SqliteQueue] = {}
-        self._opened: OpenStore | None = None
-        self._glancing: asyncio.Task[None] | None = None
+        self._store: OpenStore | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._forked = False
 
     def __repr__(self) -> str:
@@ -182,30 +55,30 @@ class SqliteBackend:
 
     async def open(self) -> None:
         """
-        Make the file if it is not there, readable by its owner only, and bring it to this version's schema.
+        Make the file if it does not exist, readable by its owner only, and bring it to this version's schema.
 
         Raises ConfigurationError if a newer fifoq made it, BackendCorrupt if it is no store, BackendReadOnly,
         BackendBusy, BackendFull or BackendUnavailable.
         """
-        if self._opened is not None:
+        if self._store is not None:
             return
         check_library()
-        self._opened = await OpenStore.make(self._location, self._clock or HostClock(), self._heard)
+        self._store = await OpenStore.open(self._location, self._clock or HostClock(), self._on_changes)
         self._forked = False
         watch_forks(self)
 
     async def close(self) -> None:
-        """Let go of both connections, their threads and all files, once what is under way is done."""
-        opened, self._opened = self._opened, None
+        """Close both connections, their threads and all files, once the calls under way are done."""
+        store, self._store = self._store, None
         unwatch_forks(self)
-        if self._glancing is not None:
-            self._glancing.cancel()
-        if opened is not None:
-            await opened.close()
+        if self._polling is not None:
+            self._polling.cancel()
+        if store is not None:
+            await store.close()
 
     def twin(self) -> "SqliteBackend":
         twin = SqliteBackend(self._url, clock=self._clock)
-        twin._location = self._location  # the same file, wherever the process has gone since
+        twin._location = self._location  # the same file, even if the process has changed its folder since
         return twin
 
     def queue(self, name: str) -> SqliteQueue:
@@ -218,47 +91,55 @@ class SqliteBackend:
         return await self.read(lambda session: tuple(name for (name,) in session.run("queue_names")))
 
     async def check(self) -> tuple[str, ...]:
-        """Reach the store and write to it; return what is worth knowing of this library, the file and its folder."""
-        opened = self._opened_now()
-        opened.still_there()
+        """Write to the store without a change; return advice about SQLite's version, the file and its folder."""
+        store = self._open_store()
+        store.check_file()
         await self.write(lambda session: session.run("store_touch"))
-        return advice(opened.path)
+        return advice(store.path)
 
-    # ---- for its queues
+    def forked(self) -> None:
+        """In a child after a fork: abandon all that belongs to the parent."""
+        store, self._store = self._store, None
+        self._forked = True
+        self._polling = None
+        if store is not None:
+            store.abandon()
+
+    # ---- for its queues ----
 
     def write(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
-        opened = self._opened or self._opened_now()
-        return opened.writing.submit(work, at_once=at_once)
+        store = self._store or self._open_store()
+        return store.writes.submit(work, at_once=at_once)
 
     def read(self, work: Callable[[Session], R]) -> "asyncio.Future[R]":
-        return self._opened_now().reading.submit(work)
+        return self._open_store().reads.submit(work)
 
-    def watching(self) -> None:
-        """Somebody waits: look every now and then for changes whose hints were lost."""
-        if self._glancing is None:
-            self._glancing = asyncio.create_task(self._glance(self._opened_now()))
+    def poll_changes(self) -> None:
+        """Poll for changes whose notifications were lost, as long as a queue has waiters."""
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll(self._open_store()))
 
-    async def _glance(self, opened: OpenStore) -> None:
+    async def _poll(self, store: "OpenStore") -> None:
         try:
-            await self._look_around(opened)
+            await self._poll_while_waiting(store)
         finally:
-            self._glancing = None
+            self._polling = None
 
-    async def _look_around(self, opened: OpenStore) -> None:
-        glances = 0
-        while names := [name for name, queue in self._queues.items() if queue.watch.waiting]:
-            glances += 1
-            for name, version in (await opened.versions(names)).items():
-                watch = self._queues[name].watch
-                if watch.know(version):
-                    watch.changed()
-                if glances % GLANCES_TO_END == 0:
-                    watch.anything_ended()
-            await asyncio.sleep(GLANCE)
+    async def _poll_while_waiting(self, store: "OpenStore") -> None:
+        polls = 0
+        while names := [name for name, queue in self._queues.items() if queue.waiters]:
+            polls += 1
+            for name, version in (await store.versions(names)).items():
+                waiters = self._queues[name].waiters
+                if waiters.update_version(version):
+                    waiters.notify_changed()
+                if polls % POLLS_PER_END == 0:
+                    waiters.notify_any_ended()
+            await asyncio.sleep(POLL_INTERVAL)
 
-    def _opened_now(self) -> OpenStore:
-        if self._opened is not None:
-            return self._opened
+    def _open_store(self) -> "OpenStore":
+        if self._store is not None:
+            return self._store
         path = self._location.path
         if self._forked:
             raise ConfigurationError(
@@ -267,22 +148,143 @@ class SqliteBackend:
             )
         raise ConfigurationError(f"{path} is not open. Open it first, as `async with` on a Fifoq does.")
 
-    def _heard(self, news: Changes) -> None:
-        """Pass news on to those who wait."""
-        for name, version in news.versions.items():
+    def _on_changes(self, changes: Changes) -> None:
+        """Wake the waiters that the changes concern."""
+        for name, version in changes.versions.items():
             if name in self._queues:
-                self._queues[name].watch.know(version)
-        for name in news.woken:
+                self._queues[name].waiters.update_version(version)
+        for name in changes.woken:
             if name in self._queues:
-                self._queues[name].watch.changed()
-        for name, id in news.ended:
+                self._queues[name].waiters.notify_changed()
+        for name, id in changes.ended:
             if name in self._queues:
-                self._queues[name].watch.ended(id)
+                self._queues[name].waiters.notify_ended(id)
 
-    def forked(self) -> None:
-        """This is a child: nothing of the parent's is used any more."""
-        opened, self._opened = self._opened, None
-        self._forked = True
-        self._glancing = None
-        if opened is not None:
-            opened.abandon()
+
+class OpenStore:
+    """An open store, on one loop: a writing and a reading connection, and the files beside the store."""
+
+    def __init__(self, location: Location, clock: Clock, on_changes: OnChanges) -> None:
+        """Open the files. `open` then opens the connections."""
+        self.path = location.path
+        self._timeout = location.timeout
+        folder, new = prepare(self.path)
+        refuse_inherited(self.path)
+        self._file = self.path.stat()
+        self._lock = Lock(folder)
+        self._mark = CommitMark(folder, flushes=location.synchronous == "full")
+        if new:
+            self._mark.clear()
+        self._listener, self._notifier = _pipes(folder, on_changes)
+        self._write_connection, self._read_connection = Connection(*location), Connection(*location)
+        files = StoreFiles(self._lock, self._mark, self._notifier)
+        self._writer = Writer(self._write_connection, location, files, clock)
+        reader = Reader(location, clock)
+        self.writes = GroupCommit(
+            Thread(self._write_connection.post, self._writer.serve), self._timeout, self._busy, on_changes
+        )
+        self.reads = GroupCommit(
+            Thread(self._read_connection.post, reader.serve), self._timeout, self._busy, on_changes
+        )
+
+    @classmethod
+    async def open(cls, location: Location, clock: Clock, on_changes: OnChanges) -> "OpenStore":
+        """Open the store, or leave nothing open. Raises only errors of fifoq."""
+        if location.path.is_symlink() and not location.path.exists():
+            raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
+        location = location._replace(path=location.path.resolve())
+        store: OpenStore | None = None
+        try:
+            store = cls(location, clock, on_changes)
+            await store._connect()
+        except BaseException as error:
+            if store is not None:
+                await store.close()
+            known = translate(error, location.path, location.timeout) if isinstance(error, Exception) else None
+            raise known or error from error
+        return store
+
+    async def close(self) -> None:
+        """Wait for the calls under way, then close everything. The writing connection is the last to close."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self.reads.drained()
+                await self.writes.drained()
+                await self._read_connection.leave(contextlib.nullcontext())
+                # The last connection of a store folds the log into the file as it closes.
+                await self._write_connection.leave(self._lock)
+                for calls in (self.reads, self.writes):
+                    calls.close()
+        except TimeoutError:
+            # Another process holds the lock, perhaps a stopped one. All committed transactions are safe in the log.
+            closed = BackendUnavailable(f"{self.path} was closed while another process held its lock.")
+            for calls in (self.reads, self.writes):
+                calls.fail(closed)
+            self._abandon_connections()
+        finally:
+            self._close_files()
+            if self._listener is not None:
+                self._listener.close()
+
+    def abandon(self) -> None:
+        """In a child after a fork: close the files, and leave alone all that belongs to the parent."""
+        self._abandon_connections()
+        self._close_files()
+        for calls in (self.reads, self.writes):
+            calls.abandon()
+        if self._listener is not None:
+            self._listener.close_files()
+
+    def check_file(self) -> None:
+        """Raise BackendUnavailable if the file was removed or replaced since it was opened."""
+        if not self.path.exists() or not os.path.samestat(self.path.stat(), self._file):
+            raise BackendUnavailable(
+                f"{self.path} was removed or replaced while it was open: its writes go to a file without a name. "
+                "Restart all its processes."
+            )
+
+    async def versions(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the version of each of these queues, or nothing if the store cannot be read."""
+        try:
+            return await self.reads.submit(lambda session: _versions(session, names))
+        except FifoqError:
+            return {}
+
+    async def _connect(self) -> None:
+        await self._write_connection.enter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._writer.prepare()
+        except TimeoutError:
+            self._abandon_connections()
+            raise self._busy() from None
+        except asyncio.CancelledError:
+            # Its thread may wait for the lock, and a cancelled opening must not.
+            self._abandon_connections()
+            raise
+        await self._read_connection.enter()
+
+    def _abandon_connections(self) -> None:
+        for connection in (self._read_connection, self._write_connection):
+            connection.abandon()
+
+    def _close_files(self) -> None:
+        for file in (self._lock, self._mark, self._notifier):
+            file.close()
+
+    def _busy(self) -> BackendBusy:
+        return busy(self.path, self._timeout)
+
+
+def _pipes(folder: Path, on_changes: OnChanges) -> tuple[Listener | None, Notifier]:
+    """Open the pipes. If the folder has no pipes, or the loop cannot watch them, this process only polls."""
+    try:
+        listener = Listener(folder, on_changes)
+    except (OSError, NotImplementedError):
+        return None, Notifier(folder, "")
+    return listener, Notifier(folder, listener.name)
+
+
+def _versions(session: Session, names: Sequence[str]) -> dict[str, int]:
+    states = {name: session.queue_state(name) for name in names}
+    return {name: state.version if state else 0 for name, state in states.items()}

@@ -1,4 +1,4 @@
-"""Which jobs may run next, and their leases: claim."""
+"""Claim: the choice of the next jobs, and their leases."""
 
 import json
 from collections import Counter
@@ -10,17 +10,17 @@ from fifoq.queue import Call
 from fifoq.record import Claimed, JobSpec, Lease
 from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Gate, QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import filed, fire, next_timer
+from fifoq_sqlite.transitions import fire, indexed, next_timer
 
 _FIRST_READ = 8
-"""How many jobs are read of a leaf that competes with others, to begin with."""
+"""Jobs read first of a leaf that competes with others."""
 
-Found = tuple[Any, ...]
-"""A row of `jobs_ready`; the score comes first."""
+ReadyRow = tuple[Any, ...]
+"""A row of `jobs_ready`; its first column is the score."""
 
 
 class Terms(NamedTuple):
-    """What a claim asks for."""
+    """The parameters of a claim."""
 
     worker: str
     n: int
@@ -29,37 +29,37 @@ class Terms(NamedTuple):
 
 
 def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
-    """n times the claimable job with the smallest score."""
-    book = filed(session, name)
-    if book is None:
+    """Lease up to n jobs: n times the claimable job with the smallest score."""
+    state = indexed(session, name)
+    if state is None:
         return Claimed((), None)
-    now = session.tick(book)
-    fire(session, book, now)
-    session.show(book)
-    chosen = list(Choice(session, book, now, terms).take())
-    leases = _lease(session, book, call, terms, chosen) if chosen else ()
-    return Claimed(leases, next_timer(session, book, now))
+    now = session.tick(state)
+    fire(session, state, now)
+    session.update_heads(state)
+    chosen = list(Choice(session, state, now, terms).take())
+    leases = _lease(session, state, call, terms, chosen) if chosen else ()
+    return Claimed(leases, next_timer(session, state, now))
 
 
 class Leaf:
-    """The offered jobs of one task that have no value, or of one value, in order of score."""
+    """A leaf of the tree of gates: the offered jobs of one value of a task, or those without a value, by score."""
 
     def __init__(self, session: Session, gate: Gate, value: str | None, room: int) -> None:
         self.gate = gate
         self.value = value
         self.room = room
-        """How many more the value's own gate lets through."""
+        """How many more jobs the gate of the value lets start."""
         self._session = session
-        self._rows: list[Found] = []
+        self._rows: list[ReadyRow] = []
         self._last = 0
         self._size = _FIRST_READ
         self._more = True
 
-    def first(self, at_most: int, *, alone: bool = False) -> Found | None:
-        """The first job that was not taken yet. Reads up to `at_most` if none is at hand, fewer if not `alone`."""
+    def first(self, at_most: int, *, only: bool = False) -> ReadyRow | None:
+        """Return the first job not taken yet. If needed, read up to `at_most`, fewer unless this is the only leaf."""
         if not self._rows and self._more:
             size = min(at_most, self.room + 1)
-            if not alone:
+            if not only:
                 size = min(size, self._size)
                 self._size *= 4
             self._rows = self._session.run("jobs_ready", (self.gate.id, self.value, self._last, size)).fetchall()
@@ -68,42 +68,42 @@ class Leaf:
         return self._rows[-1] if self._rows else None
 
     def take(self) -> None:
-        """Take the first."""
+        """Take the first job."""
         self._last = self._rows.pop()[0]
         self.room -= 1
 
 
 class Choice:
-    """The choice of one claim: a heap of leaves by their first scores. A shut gate's leaves are dropped."""
+    """The choice of the jobs of one claim: a heap of leaves by their first scores, without the leaves of shut gates."""
 
-    def __init__(self, session: Session, book: QueueState, now: int, terms: Terms) -> None:
+    def __init__(self, session: Session, state: QueueState, now: int, terms: Terms) -> None:
         self._session = session
-        self._book = book
-        self._left = min(terms.n, book.own.room(now))
+        self._state = state
+        self._left = min(terms.n, state.own_gate.room(now))
         self._rooms = {gate: gate.room(now) for gate in self._known(terms.tasks) if gate.head is not None}
-        # An order of its own for each leaf keeps the heap from comparing leaves.
+        # Each leaf has a number, so that the heap never compares leaves.
         self._heap = [(first, number, leaf) for number, (first, leaf) in enumerate(self._leaves())]
         heapify(self._heap)
 
-    def take(self) -> Iterator[tuple[Gate, str | None, Found]]:
-        """The chosen jobs with their gates and values, in order."""
+    def take(self) -> Iterator[tuple[Gate, str | None, ReadyRow]]:
+        """Yield the chosen jobs with their gates and values, in order."""
         while self._left and self._heap:
             _, number, leaf = heappop(self._heap)
             bound = self._heap[0][0] if self._heap else UNBOUNDED
             while self._left and leaf.room and self._rooms[leaf.gate]:
-                found = leaf.first(self._left, alone=not self._heap)
-                if found is None:
+                row = leaf.first(self._left, only=not self._heap)
+                if row is None:
                     break
-                if found[0] > bound:
-                    heappush(self._heap, (found[0], number, leaf))
+                if row[0] > bound:
+                    heappush(self._heap, (row[0], number, leaf))
                     break
                 leaf.take()
                 self._left -= 1
                 self._rooms[leaf.gate] -= 1
-                yield leaf.gate, leaf.value, found
+                yield leaf.gate, leaf.value, row
 
     def _known(self, tasks: Collection[str]) -> list[Gate]:
-        known = self._book.tasks
+        known = self._state.tasks
         if len(tasks) < len(known):
             return [known[task] for task in set(tasks) if task in known]
         wanted = frozenset(tasks)
@@ -120,40 +120,40 @@ class Choice:
                 yield gate.head, Leaf(self._session, gate, None, UNBOUNDED)
                 continue
             direct = Leaf(self._session, gate, None, UNBOUNDED)
-            if found := direct.first(self._left):
-                yield found[0], direct
-            # No more values than this can be needed: each that is taken from gives at least one job.
+            if row := direct.first(self._left):
+                yield row[0], direct
+            # More values than this are never needed: each of them that is used gives at least one job.
             for value, running, head in self._session.run("values_heads", (gate.id, self._left)).fetchall():
                 yield head, Leaf(self._session, gate, value, gate.value_limit - running)
 
 
 def _lease(
-    session: Session, book: QueueState, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, Found]]
+    session: Session, state: QueueState, call: Call, terms: Terms, chosen: list[tuple[Gate, str | None, ReadyRow]]
 ) -> tuple[Lease, ...]:
-    now, first = book.now, book.fence + 1
-    book.fence += len(chosen)
-    start = f"{call.caller}.{call.number}."
-    jobs = json.dumps([found[1] for _, _, found in chosen])
-    session.change("jobs_lease", (now + terms.lease, start, first, now, terms.worker, jobs))
-    book.wake_by(now + terms.lease)
-    _count(book, chosen)
+    now, first = state.now, state.fence + 1
+    state.fence += len(chosen)
+    prefix = f"{call.caller}.{call.number}."
+    jobs = json.dumps([row[1] for _, _, row in chosen])
+    session.change("jobs_lease", (now + terms.lease, prefix, first, now, terms.worker, jobs))
+    state.add_timer(now + terms.lease)
+    _count(state, chosen)
     return tuple(
-        _lease_of(gate.task, value, found, f"{start}{fence}", fence, now)
-        for fence, (gate, value, found) in enumerate(chosen, first)
+        _lease_of(gate.task, value, row, f"{prefix}{fence}", fence, now)
+        for fence, (gate, value, row) in enumerate(chosen, first)
     )
 
 
-def _count(book: QueueState, chosen: list[tuple[Gate, str | None, Found]]) -> None:
-    """Take the slots and tokens of each lease."""
+def _count(state: QueueState, chosen: list[tuple[Gate, str | None, ReadyRow]]) -> None:
+    """Take the slots and tokens of the leases."""
     for gate, jobs in Counter(gate for gate, _, _ in chosen).items():
-        book.start(gate, jobs)
+        state.start(gate, jobs)
     for gate, value, _ in chosen:
         if value is not None:
-            book.touch(gate, value, 1)
+            state.touch(gate, value, 1)
 
 
-def _lease_of(task: str, value: str | None, found: Found, token: str, fence: int, now: int) -> Lease:
+def _lease_of(task: str, value: str | None, row: ReadyRow, token: str, fence: int, now: int) -> Lease:
     (_, job, id, payload, key, priority, delay, in_line, expires, unique, retain, owner, meta,
-     seq, attempt, crashes, created_at) = found  # fmt: skip
+     seq, attempt, crashes, created_at) = row  # fmt: skip
     spec = JobSpec(id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta)
     return Lease(spec, token, fence, job & LAST_ENTRY, seq, attempt + 1, crashes, created_at, now)

@@ -1,10 +1,10 @@
 """
-aiosqlite's connection with its thread, used for whole batches: one hop to the thread and back, whatever is done there.
+A SQLite connection with a thread of its own, which runs posted functions: one hop to the thread and back for a batch.
 
-aiosqlite's own methods hop once per statement (some 55 µs each), and its thread would keep the interpreter from exiting
-while a connection is open. So aiosqlite opens the connection and owns the thread, which from then on is ours: it does
-what is posted, until the connection is left. This is the only place that knows aiosqlite's inside, and the version is
-pinned for it.
+It is built on aiosqlite's connection, whose own methods hop once per statement (some 55 µs each), and whose thread
+would keep the interpreter from exiting while a connection is open. So aiosqlite opens the connection and makes the
+thread, which then runs only our functions, until the connection is closed. No other file depends on the internals of
+aiosqlite, and its version is pinned for them.
 """
 
 import asyncio
@@ -26,55 +26,9 @@ import aiosqlite
 
 from fifoq.errors import ConfigurationError
 
-Identity = tuple[int, int]
-"""A file's device and inode: by these SQLite knows it."""
-
-# Lists, because their methods are atomic: connections are opened and closed in threads, and a fork waits for none.
-_open_files: list[Identity] = []
-_inherited: list[Identity] = []
-
-
-def opening(path: Path) -> Identity:
-    """Note that a connection is about to be opened, as long as `closed` is not called."""
-    identity = _identity(path)
-    _open_files.append(identity)
-    return identity
-
-
-def closed(identity: Identity) -> None:
-    """Note that a connection is closed, or was never opened. One that was abandoned is never closed."""
-    _open_files.remove(identity)
-
-
-def refuse_inherited(path: Path) -> None:
-    """Raise ConfigurationError if a parent of this process had the file open when it forked."""
-    if _identity(path) in _inherited:
-        raise ConfigurationError(
-            f"{path} was open when this process was forked, and SQLite's locks do not work in such a child: what it "
-            "stores could be lost. Fork before a Fifoq is opened, or close it before; or start processes with the "
-            "method 'spawn' or 'forkserver'."
-        )
-
-
-def _identity(path: Path) -> Identity:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _forked() -> None:
-    _inherited.extend(_open_files)
-    _open_files.clear()
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
 R = TypeVar("R")
 Function = Callable[[sqlite3.Connection], None]
 
-log = logging.getLogger("fifoq.sqlite")
-
-# Of this connection alone; none of them is stored in the file.
 _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA journal_size_limit = 67108864",
@@ -85,6 +39,9 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
 )
+"""Settings of a connection; none of them is stored in the file."""
+
+log = logging.getLogger("fifoq.sqlite")
 
 
 class Connection(aiosqlite.Connection):
@@ -94,15 +51,15 @@ class Connection(aiosqlite.Connection):
         self._identity: Identity | None = None
         self._posted: SimpleQueue[Function | None] = SimpleQueue()
         self.post: Callable[[Function], None] = self._posted.put
-        """Have a function run in the connection's thread. It must see to its own errors."""
+        """Have a function run in the connection's thread. The function has to handle its own errors."""
         super().__init__(lambda: self._open(path, synchronous, timeout), 64)
-        # An open connection must not keep the interpreter alive: a never closed Fifoq is no reason to hang.
+        # An open connection must not keep the interpreter alive: a Fifoq that is never closed is no reason to hang.
         self._thread.daemon = True
 
     async def enter(self) -> None:
-        """Open the connection. From now on its thread does what is posted, and nothing that aiosqlite asks of it."""
+        """Open the connection. From now on its thread runs the posted functions, and no other requests of aiosqlite."""
         await self
-        # Not a method: its thread must not hold a connection that nobody else does, or nobody hears it was not closed.
+        # Not a method: with a reference from its own thread, an unclosed connection would never be finalized and warn.
         self._tx.put_nowait((None, partial(_serve, self._posted, self._conn)))  # pyright: ignore[reportUnknownMemberType]
 
     async def run(self, function: Callable[[sqlite3.Connection], R]) -> R:
@@ -110,7 +67,7 @@ class Connection(aiosqlite.Connection):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
 
-        def settle(value: R | None, error: BaseException | None) -> None:
+        def resolve(value: R | None, error: BaseException | None) -> None:
             if future.done():
                 return
             if error is not None:
@@ -124,9 +81,9 @@ class Connection(aiosqlite.Connection):
                 value = function(connection)
             except BaseException as caught:
                 error = caught
-            # The loop may be closed by now: then nobody waits.
+            # If the loop is closed by now, its callers are gone too.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, value, error)
+                loop.call_soon_threadsafe(resolve, value, error)
 
         self.post(call)
         return await future
@@ -135,7 +92,7 @@ class Connection(aiosqlite.Connection):
         """Close the connection, holding `lock`, and end the thread. Idempotent."""
         if self._connection is None:
             if not self._running and self._thread.is_alive():
-                # It could not be opened: aiosqlite has asked the thread to end, and it answers to this loop.
+                # It could not be opened: aiosqlite has asked the thread to end, and the thread reports to this loop.
                 self._thread.join(1.0)
             return
 
@@ -143,7 +100,7 @@ class Connection(aiosqlite.Connection):
             with lock:
                 connection.close()
             if self._identity is not None:
-                closed(self._identity)
+                _remove_open_file(self._identity)
 
         try:
             await self.run(close)
@@ -158,26 +115,26 @@ class Connection(aiosqlite.Connection):
 
     def abandon(self) -> None:
         """
-        Forget the connection without closing it: in a child after fork it is the parent's.
+        Forget the connection without closing it, as in a child after a fork, where it is the parent's.
 
-        SQLite would let go of the parent's locks, or fold the log into a file that others write.
+        By closing it, SQLite would release the parent's locks, or fold the log into a file that other processes write.
         """
         connection, self._connection = self._connection, None
         if connection is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def __del__(self) -> None:
-        # Closing folds the log into the file, which must not happen outside fifoq's lock: better to leak.
+        # Closing folds the log into the file, which must not happen outside fifoq's lock: a leak is better.
         if self._connection is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=1)
             self.abandon()
 
     def _open(self, path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
-        self._identity = opening(path)
+        self._identity = _add_open_file(path)
         try:
-            return _open(path, synchronous, timeout)
+            return _connect(path, synchronous, timeout)
         except BaseException:
-            closed(self._identity)
+            _remove_open_file(self._identity)
             raise
 
 
@@ -187,11 +144,11 @@ def _serve(posted: "SimpleQueue[Function | None]", connection: sqlite3.Connectio
         try:
             function(connection)
         except Exception:
-            log.exception("A call on a SQLite connection failed, and told nobody")
+            log.exception("A call on a SQLite connection failed, and its caller was not informed")
 
 
-def _open(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
-    # The file is there by now; should it be gone, it is not to be made anew.
+def _connect(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
+    # The file was made before. If it is gone by now, mode=rw keeps SQLite from making it again.
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
         uri=True,
@@ -203,3 +160,48 @@ def _open(path: Path, synchronous: str, timeout: float) -> sqlite3.Connection:
     for pragma in (*_PRAGMAS, f"PRAGMA synchronous = {synchronous}"):
         connection.execute(pragma)
     return connection
+
+
+# ---- files that are open at a fork ----
+
+Identity = tuple[int, int]
+"""A file's device and inode, by which SQLite identifies it."""
+
+# Lists, because their methods are atomic: connections are opened and closed in threads, and a fork waits for none.
+_open_files: list[Identity] = []
+_inherited: list[Identity] = []
+
+
+def refuse_inherited(path: Path) -> None:
+    """Raise ConfigurationError if a parent of this process had the file open when it forked."""
+    if _identity(path) in _inherited:
+        raise ConfigurationError(
+            f"{path} was open when this process was forked, and SQLite's locks do not work in such a child: its "
+            "writes could be lost. Fork before a Fifoq is opened, or close it before; or start processes with the "
+            "method 'spawn' or 'forkserver'."
+        )
+
+
+def _add_open_file(path: Path) -> Identity:
+    """Record that a connection is about to be opened, until `_remove_open_file` is called."""
+    identity = _identity(path)
+    _open_files.append(identity)
+    return identity
+
+
+def _remove_open_file(identity: Identity) -> None:
+    """Record that a connection is closed, or could not be opened. An abandoned connection is never closed."""
+    _open_files.remove(identity)
+
+
+def _identity(path: Path) -> Identity:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _forked() -> None:
+    _inherited.extend(_open_files)
+    _open_files.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

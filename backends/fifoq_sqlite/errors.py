@@ -1,4 +1,4 @@
-"""The errors of SQLite as those of fifoq: what happened, to which file, and what to do next."""
+"""Translation of errors of SQLite and the operating system into errors of fifoq: the cause, the file, the next step."""
 
 import errno
 import sqlite3
@@ -18,17 +18,17 @@ _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"}
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS"}
 _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
-"""A write beyond the process's file size limit, or a quota, is an I/O error to SQLite."""
+"""SQLite reports a write beyond the process's file size limit, or beyond a quota, as an I/O error."""
 
 
-def named(error: Exception, path: Path, timeout: float, *, committing: bool = False) -> BackendError | None:
+def translate(error: Exception, path: Path, timeout: float, *, committing: bool = False) -> BackendError | None:
     """
-    Return the error of fifoq for one of SQLite or the operating system, or None if it is neither: a fault of the code.
+    Return the error of fifoq for an error of SQLite or the operating system, or None for any other: a bug in the code.
 
-    `committing`: it came from COMMIT itself. If that could not flush, the transaction may yet turn out to be there.
+    `committing`: COMMIT itself raised the error. If it failed to flush, the transaction may still be in the file.
     """
     if isinstance(error, OSError):
-        return _of_the_system(error, path)
+        return _translate_os_error(error, path)
     if not isinstance(error, sqlite3.Error):
         return None
     code = getattr(error, "sqlite_errorname", "") or ""
@@ -52,13 +52,13 @@ def named(error: Exception, path: Path, timeout: float, *, committing: bool = Fa
     return None
 
 
-def _of_the_system(error: OSError, path: Path) -> BackendError:
-    what = f"{error.filename or path}: {error.strerror or error}."
+def _translate_os_error(error: OSError, path: Path) -> BackendError:
+    cause = f"{error.filename or path}: {error.strerror or error}."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return BackendFull(f"{what} Nothing was changed. Make room, and work resumes.")
+        return BackendFull(f"{cause} Nothing was changed. Make room, and work resumes.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return BackendReadOnly(f"{what} fifoq writes to {path} and into the folder it lies in; check the permissions.")
-    return BackendUnavailable(f"{what} Check that the folder of {path} exists and can be reached.")
+        return BackendReadOnly(f"{cause} fifoq writes to {path} and into the folder it lies in; check the permissions.")
+    return BackendUnavailable(f"{cause} Check that the folder of {path} exists and can be reached.")
 
 
 def busy(path: Path, timeout: float) -> BackendBusy:
@@ -68,13 +68,13 @@ def busy(path: Path, timeout: float) -> BackendBusy:
     )
 
 
-def corrupt(path: Path, what: str) -> BackendCorrupt:
+def corrupt(path: Path, cause: str) -> BackendCorrupt:
     return BackendCorrupt(
-        f"{path} cannot be read as a store of fifoq: {what}. Nothing was repaired or recreated. Stop all its "
+        f"{path} cannot be read as a store of fifoq: {cause}. Nothing was repaired or recreated. Stop all its "
         "processes, keep a copy of the file with its -wal, and restore a backup or try sqlite3's .recover."
     )
 
 
 def _is(code: str, codes: set[str]) -> bool:
-    """Whether a code is one of these or an extension of one: SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY."""
-    return any(code == one or code.startswith(f"{one}_") for one in codes)
+    """Return whether `code` is in `codes` or extends one of them: SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY."""
+    return any(code == known or code.startswith(f"{known}_") for known in codes)

@@ -1,11 +1,12 @@
 """
-The advisory lock around every write transaction, checkpoint, opening and closing of all processes of one store.
+The files beside the store: an advisory lock for all its processes, and a mark of the last acknowledged commit.
 
-Why not SQLite's own lock alone: its busy handler sleeps up to 100 ms between looks and is not fair, and before 3.51.3
-two connections that commit and checkpoint at once can corrupt a file in WAL mode. Under this lock they never do.
+The lock is held around every write transaction, checkpoint, opening and closing. SQLite's own lock is not enough: its
+busy handler polls with sleeps of up to 100 ms and is not fair, and before 3.51.3 two connections that commit and
+checkpoint at once can corrupt a file in WAL mode. Under this lock they never do.
 
-A turnstile makes it fair: who wants the lock takes the turn first and gives it back once it holds the lock. The one
-that just let go has to queue behind the one that holds the turn.
+A turnstile makes the lock fair: a process first locks the turnstile, and unlocks it once it holds the lock. A process
+that has just released the lock waits at the turnstile behind the next one.
 """
 
 import contextlib
@@ -22,9 +23,31 @@ from fifoq_sqlite.errors import corrupt
 from fifoq_sqlite.queue_state import LAST_ENTRY
 from fifoq_sqlite.statements import load
 
+_REACHED = struct.Struct("<QQ")
+"""Layout of the first part of a mark: queue and version."""
+_ORIGIN = struct.Struct("<?36s")
+"""Layout of its second part: whether the commit was flushed, and the boot of the machine in which it was made."""
+_SIZE = _REACHED.size + _ORIGIN.size
+
+
+def prepare(path: Path) -> tuple[Path, bool]:
+    """
+    Make the store's file and the folder beside it, unless they exist, with permissions for their owner only.
+
+    Returns the folder, and whether the file is new.
+    """
+    folder = path.with_name(f"{path.name}-fifoq")
+    new = False
+    with contextlib.suppress(FileExistsError):
+        # SQLite gives -wal and -shm the mode of the file. No link is followed: another user may have put it there.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        new = True
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder, new
+
 
 class Lock:
-    """One holder's door to the lock, for `with`. Blocks in the kernel: no looking again and again."""
+    """The lock of the store, as a context manager. A thread that waits for it sleeps in the kernel."""
 
     def __init__(self, folder: Path) -> None:
         self._turn = _open(folder / "turn")
@@ -48,9 +71,9 @@ class Lock:
 
     def close(self) -> None:
         """
-        Let go of the files, and so of the lock. Idempotent.
+        Close the files, and so release the lock. Idempotent.
 
-        A child after fork does so at once: its copies would hold the lock on, should the parent die while it has it.
+        A child does so right after a fork: its copies of the files would keep the lock if the parent died holding it.
         """
         for name in ("_turn", "_lock"):
             descriptor = getattr(self, name)
@@ -59,63 +82,38 @@ class Lock:
                 os.close(descriptor)
 
 
-def prepare(path: Path) -> tuple[Path, bool]:
-    """
-    Make the store's file, and the folder beside it, if they are not there: for their owner only.
-
-    Returns the folder, and whether the file is new.
-    """
-    folder = path.with_name(f"{path.name}-fifoq")
-    new = False
-    with contextlib.suppress(FileExistsError):
-        # SQLite gives -wal and -shm the mode of the file. Not through a link: somebody else may have put it there.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        new = True
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder, new
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except IsADirectoryError as error:
-        raise ConfigurationError(f"{path} has to be a file of fifoq's own; it is a folder. Remove it.") from error
-
-
-_REACHED = struct.Struct("<QQ")
-"""Queue and version."""
-_KEPT = struct.Struct("<?36s")
-"""Whether the commit was flushed, and in which run of the machine it was made."""
-_SIZE = _REACHED.size + _KEPT.size
-
-
 class CommitMark:
-    """The file, as the writing thread keeps it, under the lock. It is never flushed: only a live kernel matters."""
+    """
+    The file that records the last acknowledged commit, against a log of SQLite that lost its end.
+
+    SQLite accepts such a log as one that ended there; by the mark the loss is detected at the next opening. The writing
+    thread reads and writes it under the lock. It is never flushed: it protects only as long as the kernel runs.
+    """
 
     def __init__(self, folder: Path, *, flushes: bool) -> None:
         self._path = folder / "mark"
-        self._kept = _KEPT.pack(flushes, _boot())
+        self._origin = _ORIGIN.pack(flushes, _boot())
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def read(self) -> tuple[int, int] | None:
-        """Return (queue, version) that the store must have reached, or None if nothing is known."""
+        """Return (queue, version) that the store must have reached, or None if the file records none."""
         data = os.pread(self._file, _SIZE, 0)
         if len(data) < _SIZE:
             return None
         queue, version = _REACHED.unpack_from(data)
-        flushed, boot = _KEPT.unpack_from(data, _REACHED.size)
-        # A commit that was not flushed may be lost with the machine, and its mark be there: that is what was chosen.
+        flushed, boot = _ORIGIN.unpack_from(data, _REACHED.size)
+        # With synchronous=normal a crash of the machine may lose a commit and keep its mark: the user accepted that.
         return (queue, version) if flushed or boot == _boot() else None
 
     def write(self, queue: int, version: int) -> None:
-        """This version of this queue is committed, and about to be acknowledged."""
+        """Record that this version of this queue is committed; called before it is acknowledged."""
         try:  # noqa: SIM105 (it would take twice as long, for every commit)
-            os.pwrite(self._file, _REACHED.pack(queue, version) + self._kept, 0)
+            os.pwrite(self._file, _REACHED.pack(queue, version) + self._origin, 0)
         except OSError:
-            pass  # should the disk be full, the commit stands all the same; an older mark only tells less
+            pass  # a full disk: the commit is done all the same, and an older mark only proves less
 
     def clear(self) -> None:
-        """The store is new."""
+        """Erase the mark, for a new store."""
         os.ftruncate(self._file, 0)
 
     def check(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -134,15 +132,22 @@ class CommitMark:
             )
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Close the file. Idempotent."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except IsADirectoryError as error:
+        raise ConfigurationError(f"{path} has to be a file of fifoq's own; it is a folder. Remove it.") from error
+
+
 @cache
 def _boot() -> bytes:
-    """What names this run of the machine."""
+    """Return the id of the current boot of this machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36].ljust(36)
     except OSError:

@@ -1,7 +1,8 @@
 """
-Group commit: calls wait in a lane for the connection's thread, and all that came while it was busy go together.
+Group commit: the calls of one connection, batched into transactions.
 
-One hop to the thread and one transaction serve them all. A call returns only after its transaction.
+Calls that arrive while the connection's thread is busy wait, and then share one hop to the thread and one transaction.
+A call returns only after its transaction.
 """
 
 import asyncio
@@ -18,62 +19,13 @@ from fifoq.errors import BackendError
 from fifoq_sqlite.notify import Changes
 from fifoq_sqlite.session import Session
 
-
-class LoopWaker:
-    """Rung in a thread, answered on the loop: one answer for each ring, in order."""
-
-    def __init__(self, answer: Callable[..., object]) -> None:
-        self._answer = answer
-        self._loop = asyncio.get_running_loop()
-        self._rings: deque[tuple[Any, ...]] = deque()
-        self._file = -1
-        if hasattr(os, "eventfd"):
-            self._file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            try:
-                self._loop.add_reader(self._file, self._open)
-            except NotImplementedError:
-                self.drop()
-
-    def ring(self, *told: Any) -> None:
-        """Have `answer(*told)` called on the loop; from any thread. Nothing happens once the loop is closed."""
-        self._rings.append(told)
-        if self._file >= 0:
-            os.eventfd_write(self._file, 1)
-            return
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._open)
-
-    def silence(self) -> None:
-        """Answer no more. A thread may still ring, so the file stays as long as anybody holds this."""
-        if self._file >= 0 and not self._loop.is_closed():
-            self._loop.remove_reader(self._file)
-
-    def drop(self) -> None:
-        """Let go of the file: no thread will ring. Idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __del__(self) -> None:
-        self.drop()
-
-    def _open(self) -> None:
-        if self._file >= 0:
-            try:  # noqa: SIM105 (it would take four calls more, for every answer)
-                os.eventfd_read(self._file)
-            except BlockingIOError:
-                pass
-        while self._rings:
-            self._answer(*self._rings.popleft())
-
-
 R = TypeVar("R")
 Work = Callable[[Session], Any]
-"""What one call does within a transaction."""
+"""The work of one call within a transaction."""
 
 
 class PendingCall:
-    """One call in the lane."""
+    """A call that waits for its transaction or runs in it."""
 
     __slots__ = ("error", "future", "since", "value", "work")
 
@@ -84,8 +36,8 @@ class PendingCall:
         self.value: Any = None
         self.error: Exception | None = None
 
-    def settle(self) -> None:
-        """Give the caller what came of it, if it still waits."""
+    def resolve(self) -> None:
+        """Give the caller the value or the error, if it still waits."""
         if self.future.done():
             return
         if self.error is not None:
@@ -95,74 +47,73 @@ class PendingCall:
 
 
 class Batch:
-    """The calls of one transaction. Either its thread begins it, or its loop gives it up: never both."""
+    """The calls of one transaction. Either the thread begins it, or the loop gives it up: never both."""
 
-    def __init__(self, tickets: Sequence[PendingCall]) -> None:
-        self.tickets = tickets
-        self.decide: Callable[[], bool] = partial(threading.Lock().acquire, False)
-        """Whether this is the first to ask."""
+    def __init__(self, calls: Sequence[PendingCall]) -> None:
+        self.calls = calls
+        self.take: Callable[[], bool] = partial(threading.Lock().acquire, False)
+        """Return True to the first caller, False to the second."""
 
     def fail(self, error: Exception) -> None:
-        for ticket in self.tickets:
-            ticket.error = error
+        for call in self.calls:
+            call.error = error
 
 
 Done = Callable[[Changes | None], object]
-
-
 Serve = Callable[[Batch, Done, sqlite3.Connection], None]
-"""Runs a batch; then its tickets have their values or errors, and it calls `done` with what was changed."""
+"""Runs a batch, so that its calls have their values or errors, and then calls `Done` with the changes, if any."""
 
 
 class Thread(NamedTuple):
-    """The connection's thread, as the lane needs it."""
+    """The thread of the connection, as GroupCommit uses it."""
 
     post: Callable[[Callable[[sqlite3.Connection], None]], None]
-    """Have a function run in the thread."""
+    """Has a function run in the thread."""
     serve: Serve
-    """To be run there."""
+    """Is run there for each batch."""
 
 
 class GroupCommit:
     """The calls of one connection, on one loop."""
 
     def __init__(
-        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], heard: Callable[[Changes], None]
+        self, thread: Thread, timeout: float, busy: Callable[[], BackendError], on_changes: Callable[[Changes], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post, self._serve = thread
         self._timeout = timeout
         self._busy_error = busy
-        self._heard = heard
-        self._doorbell = LoopWaker(self._finish)
+        self._on_changes = on_changes
+        self._waker = LoopWaker(self._finish)
         self._waiting: list[PendingCall] = []
         self._running: Batch | None = None
         self._scheduled = False
-        self._watch: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
-        """Somebody waits until no call waits or runs."""
+        """Set once no call waits or runs, if `drained` waits for that."""
 
     def submit(self, work: Callable[[Session], R], *, at_once: bool = False) -> "asyncio.Future[R]":
         """
-        Do `work` in the next transaction; the future has what it returns, once that is committed.
+        Run `work` in the next transaction; the future has its result once the transaction is committed.
 
-        An idle lane waits for the end of this turn of the loop, for what else is called in it; not if `at_once`.
+        If no batch runs, the transaction begins at the end of this turn of the loop, for the other calls of the turn to
+        join it; with `at_once` it begins now.
 
-        A call that is cancelled before its transaction began does nothing. Raises BackendBusy if the lock is not to be
-        had in time: nothing took effect.
+        A call that is cancelled before its transaction began has no effect. Raises BackendBusy if the lock cannot be
+        taken in time, and then there was no effect either.
         """
-        ticket = PendingCall(work, self._loop.create_future(), self._loop.time())
+        call = PendingCall(work, self._loop.create_future(), self._loop.time())
         if self._running is not None or self._scheduled:
-            self._waiting.append(ticket)
+            self._waiting.append(call)
         elif at_once:
-            self._begin([ticket])
+            self._begin([call])
         else:
-            self._waiting.append(ticket)
+            self._waiting.append(call)
             self._scheduled = True
-            self._loop.call_soon(self._start)
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look)
-        return ticket.future
+            self._loop.call_soon(self._begin_waiting)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._time_out)
+        return call.future
 
     async def drained(self) -> None:
         """Return once no call waits or runs."""
@@ -171,58 +122,110 @@ class GroupCommit:
             await self._idle.wait()
 
     def fail(self, error: Exception) -> None:
-        """Give up on all calls: the thread will not come back."""
-        for ticket in [*(self._running.tickets if self._running else ()), *self._waiting]:
-            ticket.error = error
-            ticket.settle()
+        """Fail all calls: the thread does not return."""
+        for call in [*(self._running.calls if self._running else ()), *self._waiting]:
+            call.error = error
+            call.resolve()
         self._waiting.clear()
-        if self._watch is not None:
-            self._watch.cancel()
-        self._doorbell.silence()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waker.stop()
 
     def close(self) -> None:
-        """Let go of the way back from the thread, in which nothing runs. Idempotent."""
-        self._doorbell.silence()
-        self._doorbell.drop()
+        """Close the way back from the thread, which is idle. Idempotent."""
+        self._waker.stop()
+        self._waker.close()
 
-    def drop(self) -> None:
-        """In a child after fork: the same, hands off the loop, which is the parent's."""
-        self._doorbell.drop()
+    def abandon(self) -> None:
+        """In a child after a fork: close the files, and leave the loop alone, which is the parent's."""
+        self._waker.close()
 
-    def _start(self) -> None:
+    def _begin_waiting(self) -> None:
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
-        tickets = [ticket for ticket in waiting if not ticket.future.done()]
-        if tickets:
-            self._begin(tickets)
+        calls = [call for call in waiting if not call.future.done()]
+        if calls:
+            self._begin(calls)
         elif self._idle is not None:
             self._idle.set()
 
-    def _begin(self, tickets: Sequence[PendingCall]) -> None:
-        batch = self._running = Batch(tickets)
-        self._post(partial(self._serve, batch, partial(self._doorbell.ring, batch)))
+    def _begin(self, calls: Sequence[PendingCall]) -> None:
+        batch = self._running = Batch(calls)
+        self._post(partial(self._serve, batch, partial(self._waker.wake, batch)))
 
-    def _finish(self, batch: Batch, news: Changes | None) -> None:
+    def _finish(self, batch: Batch, changes: Changes | None) -> None:
         self._running = None
-        if news is not None:
-            self._heard(news)
-        for ticket in batch.tickets:
-            ticket.settle()
+        if changes is not None:
+            self._on_changes(changes)
+        for call in batch.calls:
+            call.resolve()
         if self._waiting or self._idle is not None:
-            self._start()
+            self._begin_waiting()
 
-    def _look(self) -> None:
-        """Give up the calls that have waited too long for the lock."""
-        self._watch = None
+    def _time_out(self) -> None:
+        """Fail the calls that have waited too long for the lock."""
+        self._timer = None
         latest = self._loop.time() - self._timeout
         running = self._running
-        if running is not None and running.tickets[0].since <= latest and running.decide():
+        if running is not None and running.calls[0].since <= latest and running.take():
             running.fail(self._busy_error())
-            for ticket in running.tickets:
-                ticket.settle()
-        for ticket in self._waiting:
-            if ticket.since <= latest and not ticket.future.done():
-                ticket.error = self._busy_error()
-                ticket.settle()
+            for call in running.calls:
+                call.resolve()
+        for call in self._waiting:
+            if call.since <= latest and not call.future.done():
+                call.error = self._busy_error()
+                call.resolve()
         if running is not None or self._waiting:
-            self._watch = self._loop.call_later(self._timeout / 4, self._look)
+            self._timer = self._loop.call_later(self._timeout / 4, self._time_out)
+
+
+class LoopWaker:
+    """
+    Calls a callback on the loop from any thread: once for each wake, in order.
+
+    It wakes the loop through an eventfd, if the system and the loop have that, else by `call_soon_threadsafe`.
+    """
+
+    def __init__(self, callback: Callable[..., object]) -> None:
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[tuple[Any, ...]] = deque()
+        self._file = -1
+        if hasattr(os, "eventfd"):
+            self._file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            try:
+                self._loop.add_reader(self._file, self._call_back)
+            except NotImplementedError:
+                self.close()
+
+    def wake(self, *arguments: Any) -> None:
+        """Have `callback(*arguments)` called on the loop. Has no effect once the loop is closed."""
+        self._pending.append(arguments)
+        if self._file >= 0:
+            os.eventfd_write(self._file, 1)
+            return
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._call_back)
+
+    def stop(self) -> None:
+        """Make no more calls. A thread may still wake, so the file stays open as long as this object lives."""
+        if self._file >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(self._file)
+
+    def close(self) -> None:
+        """Close the file: no thread wakes any more. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _call_back(self) -> None:
+        if self._file >= 0:
+            try:  # noqa: SIM105 (it would take four calls more, for every callback)
+                os.eventfd_read(self._file)
+            except BlockingIOError:
+                pass
+        while self._pending:
+            self._callback(*self._pending.popleft())

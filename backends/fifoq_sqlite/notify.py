@@ -1,8 +1,8 @@
 """
-Hints between processes: a named pipe for each opened backend, beside the store's file. No hint is needed for
-correctness: whoever misses one looks again within a quarter of a second.
+Notifications between the processes of a store: a named pipe of each open backend, beside the store's file.
 
-A sleeping process costs nothing; one line in its pipe wakes it within a fraction of a millisecond.
+They are hints, not needed for correctness: a waiter that misses one polls within a quarter of a second. An idle process
+costs nothing, and a line written to its pipe wakes it within a fraction of a millisecond.
 """
 
 import asyncio
@@ -13,35 +13,36 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_MOST = 4_096
-"""Bytes that a pipe takes as a whole or not at all."""
-_LOOK = 0.001
-"""Seconds between two looks at the folder: under load they would be some percent of the work."""
-_LISTING = 1.0
-"""Seconds after which the list of pipes is read again even if the folder looks unchanged."""
+_ATOMIC_WRITE = 4_096
+"""Bytes that a pipe accepts as a whole or not at all."""
+_CHECK_INTERVAL = 0.001
+"""Seconds between two checks of the folder: one at each commit would be some percent of the work under load."""
+_LIST_INTERVAL = 1.0
+"""Seconds after which the folder is listed again even if its time is unchanged."""
 
 
 class Changes(NamedTuple):
-    """What transactions changed that somebody may wait for."""
+    """The changes of some transactions that may end a wait."""
 
     woken: set[str]
-    """Queues in which something may have become claimable."""
+    """Queues in which a job may have become claimable."""
     ended: list[tuple[str, str]]
     """(queue, id) of jobs that ended or were removed."""
     versions: dict[str, int]
-    """The version of each queue that was changed, or of those woken, as others are told."""
+    """The version of each changed queue; read from a pipe, of each queue in `woken`."""
 
     @classmethod
     def of(cls, parts: "Iterable[Changes]") -> "Changes":
-        news = cls(set(), [], {})
+        """Merge changes, later ones last."""
+        changes = cls(set(), [], {})
         for part in parts:
-            news.woken.update(part.woken)
-            news.ended.extend(part.ended)
-            news.versions.update(part.versions)
-        return news
+            changes.woken.update(part.woken)
+            changes.ended.extend(part.ended)
+            changes.versions.update(part.versions)
+        return changes
 
     def lines(self) -> Iterator[bytes]:
-        """The news as lines. Names and ids have no control characters."""
+        """Return the changes as lines for a pipe. Names and ids have no control characters."""
         for queue in self.woken:
             yield f"w{self.versions.get(queue, 0)}\t{queue}\n".encode()
         for queue, id in self.ended:
@@ -49,80 +50,81 @@ class Changes(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes) -> "Changes":
-        """The news of whole lines; what makes no sense is passed over."""
-        news = cls(set(), [], {})
+        """Parse whole lines from a pipe. Malformed lines are ignored."""
+        changes = cls(set(), [], {})
         for line in data.decode("utf-8", "replace").split("\n"):
             first, tab, second = line[1:].partition("\t")
             if tab and line[0] == "e":
-                news.ended.append((first, second))
+                changes.ended.append((first, second))
             elif tab and line[0] == "w" and first.isdecimal():
-                news.woken.add(second)
-                news.versions[second] = int(first)
-        return news
+                changes.woken.add(second)
+                changes.versions[second] = int(first)
+        return changes
 
 
 class Listener:
-    """The pipe in which this backend hears of the others' news, on its loop."""
+    """The pipe from which this backend reads the changes of the other backends, on its loop."""
 
-    def __init__(self, folder: Path, heard: Callable[[Changes], None]) -> None:
+    def __init__(self, folder: Path, on_changes: Callable[[Changes], None]) -> None:
         self.name = f"wake-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = folder / self.name
-        self._heard = heard
+        self._on_changes = on_changes
         self._rest = b""
         self._loop = asyncio.get_running_loop()
-        # Under another name until it is open: a pipe that nobody reads is taken for one of a dead process.
+        # It has another name until it is open: notifiers remove a pipe without a reader, as of a dead process.
         new = folder / f"new-{self.name}"
         os.mkfifo(new, 0o600)
         self._read = os.open(new, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        # A writer of its own keeps the pipe from reporting an end when the last other one leaves.
+        # With a writer of its own the pipe reports no end of file when the last other writer leaves.
         self._write = os.open(new, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.rename(new, self._path)
-        self._loop.add_reader(self._read, self._listen)
+        self._loop.add_reader(self._read, self._read_changes)
 
     def close(self) -> None:
-        """Stop listening. Idempotent."""
+        """Stop listening and remove the pipe. Idempotent."""
         if self._read < 0:
             return
         if not self._loop.is_closed():
             self._loop.remove_reader(self._read)
-        self.drop()
+        self.close_files()
         self._path.unlink(missing_ok=True)
 
-    def drop(self) -> None:
-        """Let go of the pipe, which may be another process's, and leave it there."""
+    def close_files(self) -> None:
+        """Close the pipe and leave it in the folder: in a child after a fork it belongs to the parent."""
         for descriptor in (self._read, self._write):
             if descriptor >= 0:
                 os.close(descriptor)
         self._read = self._write = -1
 
-    def _listen(self) -> None:
+    def _read_changes(self) -> None:
         try:
             data = os.read(self._read, 1 << 16)
         except BlockingIOError:
             return
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
         if newline:
-            self._heard(Changes.read(whole))
+            self._on_changes(Changes.read(whole))
 
 
 class Notifier:
-    """Tells the other backends of a store the news, from the writing thread. Waits for nobody."""
+    """Writes changes to the pipes of the other backends of a store, from the writing thread. It never blocks."""
 
     def __init__(self, folder: Path, own: str) -> None:
         self._folder = folder
         self._own = own
+        """The name of this backend's own pipe."""
         self._pipes: dict[str, int] = {}
-        self._seen = -1
-        self._listed = 0.0
-        self._looked = 0.0
+        self._listed_mtime = -1
+        self._listed_at = 0.0
+        self._checked_at = 0.0
 
-    def tell(self, news: Changes) -> None:
+    def notify(self, changes: Changes) -> None:
         now = time.monotonic()
-        if now - self._looked >= _LOOK:
-            self._list(now)
+        if now - self._checked_at >= _CHECK_INTERVAL:
+            self._find_pipes(now)
         if not self._pipes:
             return
-        for part in _parts(news.lines()):
+        for part in _parts(changes.lines()):
             for name in list(self._pipes):
                 self._write(name, part)
 
@@ -131,16 +133,16 @@ class Notifier:
             os.close(descriptor)
         self._pipes.clear()
 
-    def _list(self, now: float) -> None:
-        """Know the pipes that are there. A look at the folder's time costs a microsecond; a list is read if need be."""
-        self._looked = now
+    def _find_pipes(self, now: float) -> None:
+        """Open new pipes and close removed ones. The folder's time costs a microsecond, a listing is made if needed."""
+        self._checked_at = now
         try:
-            stamp = os.stat(self._folder).st_mtime_ns
-            # Two changes within one tick of the file system's clock look like one.
-            fresh = time.time_ns() - stamp < 50_000_000
-            if stamp == self._seen and not fresh and now - self._listed < _LISTING:
+            mtime = os.stat(self._folder).st_mtime_ns
+            # Two changes within one tick of the file system's clock have the same time.
+            recent = time.time_ns() - mtime < 50_000_000
+            if mtime == self._listed_mtime and not recent and now - self._listed_at < _LIST_INTERVAL:
                 return
-            self._seen, self._listed = stamp, now
+            self._listed_mtime, self._listed_at = mtime, now
             names = {name for name in os.listdir(self._folder) if name.startswith("wake-")} - {self._own}
         except OSError:
             return
@@ -153,24 +155,24 @@ class Notifier:
         try:
             self._pipes[name] = os.open(self._folder / name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            # Nobody reads it: its process died.
+            # The pipe has no reader: its process died.
             (self._folder / name).unlink(missing_ok=True)
 
     def _write(self, name: str, part: bytes) -> None:
         try:
             os.write(self._pipes[name], part)
         except BlockingIOError:
-            pass  # it is full: its reader has enough to wake up for
+            pass  # the pipe is full: its unread lines will wake the reader
         except OSError:
             os.close(self._pipes.pop(name))
             (self._folder / name).unlink(missing_ok=True)
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines together in parts that a pipe takes whole."""
+    """Join lines to parts that a pipe accepts as a whole."""
     part = b""
     for line in lines:
-        if len(part) + len(line) > _MOST:
+        if len(part) + len(line) > _ATOMIC_WRITE:
             yield part
             part = b""
         part += line

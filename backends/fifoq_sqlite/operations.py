@@ -1,4 +1,4 @@
-"""What operators do: cancel, requeue, skip, configure, purge."""
+"""Queries: get, find, stats, blocked keys; and the calls of operators: cancel, requeue, skip, configure, purge."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from fifoq.limits import GateSettings
 from fifoq.queue import (
     KEEP_REPLY,
     MAX_PAGE,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Changed,
     Declare,
@@ -21,76 +21,79 @@ from fifoq.queue import (
     Stats,
 )
 from fifoq.record import Filter, JobSpec, Record, Records, State
-from fifoq_sqlite import queue_state as books
-from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, QueueState, score
+from fifoq_sqlite import queue_state
+from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, QueueState, score_of
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import End, Moves, Place, offer_heads
+from fifoq_sqlite.transitions import End, JobRef, Transitions, offer_heads
 
 Row = tuple[Any, ...]
-_SHOWN = (*STATES, State.WAITING)
-"""What a stored state is shown as; the last is that of a job that is not filed."""
+_STATES = (*STATES, State.WAITING)
+"""The states by their codes; the last is the code of an unindexed job."""
 
 
-def get(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Record | None, ...]:
-    """The only look that sees jobs that are not filed: whoever put one may ask for it at once."""
-    rows = session.run("jobs_get", (book.id, json.dumps(list(ids)))).fetchall()
-    unfiled = [book.unfiled[id].job for id in ids if id in book.unfiled]
-    if unfiled:
-        rows += session.run("unfiled_get", (json.dumps(unfiled),)).fetchall()
-    found = {row[1]: _record(book, row) for row in rows}
+# ---- queries ----
+
+
+def get(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Record | None, ...]:
+    """Return records by id. No other query reads unindexed jobs: a producer often reads its job right after the put."""
+    rows = session.run("jobs_get", (state.id, json.dumps(list(ids)))).fetchall()
+    unindexed = [state.unindexed[id].job for id in ids if id in state.unindexed]
+    if unindexed:
+        rows += session.run("unindexed_get", (json.dumps(unindexed),)).fetchall()
+    found = {row[1]: _record(state, row) for row in rows}
     return tuple(found.get(id) for id in ids)
 
 
-def find(session: Session, book: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
-    """Look at the next `MAX_PAGE` jobs, or `limit` if all match, and show those that match."""
-    first, last = book.number(cursor), book.number(LAST_ENTRY)
+def find(session: Session, state: QueueState, filter: Filter, cursor: int, limit: int) -> Records:
+    """Read the next `MAX_PAGE` jobs, or `limit` jobs without a filter, and return those that match."""
+    first, last = state.job(cursor), state.job(LAST_ENTRY)
     limit = min(limit, MAX_PAGE)
     read, end = session.run("jobs_window", (first, last, MAX_PAGE if any(filter) else limit)).fetchone()
     if not read:
         return Records((), None)
-    gate = filter.task and book.tasks.get(filter.task)
+    gate = filter.task and state.tasks.get(filter.task)
     if filter.task is not None and gate is None:
         rows: list[Row] = []
     else:
-        state = None if filter.state is None else CODE[filter.state]
-        wanted = (state, gate and gate.id, filter.key, filter.owner)
+        code = None if filter.state is None else CODE[filter.state]
+        wanted = (code, gate and gate.id, filter.key, filter.owner)
         rows = session.run("jobs_find", (first, end, *wanted, limit)).fetchall()
-    page = tuple(_record(book, row) for row in rows)
+    page = tuple(_record(state, row) for row in rows)
     behind = rows[-1][0] if len(page) == limit else end
     more = session.run("jobs_window", (behind, last, 1)).fetchone()[0]
     return Records(page, _entry(behind) if more else None)
 
 
-def stats(session: Session, book: QueueState) -> Stats:
-    oldest = session.run("jobs_oldest", (book.id,)).fetchone()
+def stats(session: Session, state: QueueState) -> Stats:
+    oldest = session.run("jobs_oldest", (state.id,)).fetchone()
     return Stats(
-        **{state.value: count for state, count in book.counts.items()},
-        purged=book.purged,
-        accepted=sum(book.counts.values()) + book.purged,
-        oldest_waiting=oldest and max(0, book.peek(session.clock.now()) - oldest[0]),
-        gates=tuple(_gate(one) for one in _shown(book)),
+        **{job_state.value: count for job_state, count in state.counts.items()},
+        purged=state.purged,
+        accepted=sum(state.counts.values()) + state.purged,
+        oldest_waiting=oldest and max(0, state.peek(session.clock.now()) - oldest[0]),
+        gates=tuple(_gate(gate) for gate in _shown_gates(state)),
     )
 
 
 def no_stats() -> Stats:
-    """Of a queue that was not made yet."""
-    return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(books.Gate(0, "")),))
+    """Return the stats of a queue that was not made yet."""
+    return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(queue_state.Gate(0, "")),))
 
 
-def blocked_keys(session: Session, book: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
     """
-    Merge two lists by (since, key): jobs that are halted or wait for a time, and paused keys.
+    Return a page of blocked keys: a merge, by (since, key), of jobs that are halted or back off and of paused keys.
 
-    A job that is not its key's head is passed over, so a page may be short. Of rows with one (since, key) only the
-    first can be a head, so that the cursor may pass over the others.
+    A job that is not its key's head is skipped, so a page may be short. Of rows with the same (since, key) only the
+    first can be a head, so the cursor may skip the others.
     """
     since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
-    rows = session.run("keys_blocked", (book.id, since, key, MAX_PAGE)).fetchall()
-    keys: list[BlockedKey] = []
+    rows = session.run("keys_blocked", (state.id, since, key, MAX_PAGE)).fetchall()
+    keys: list[BlockedKeyRecord] = []
     for since, key, reason, job_id in rows:
         if reason is not None:
-            keys.append(BlockedKey(key, job_id, reason, since))
+            keys.append(BlockedKeyRecord(key, job_id, reason, since))
             if len(keys) == size:
                 break
     more = len(rows) == MAX_PAGE or (len(rows) > 0 and (since, key) != rows[-1][:2])
@@ -111,14 +114,15 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
     )
 
 
-def _shown(book: QueueState) -> Iterator[books.Gate]:
-    yield book.own
-    for _, gate in sorted(book.tasks.items()):
+def _shown_gates(state: QueueState) -> Iterator[queue_state.Gate]:
+    """Yield the gates that stats show: the queue's own and those of tasks with jobs, a pause or settings."""
+    yield state.own_gate
+    for _, gate in sorted(state.tasks.items()):
         if gate.live or gate.paused or gate.declared is not None or gate.override is not None:
             yield gate
 
 
-def _gate(gate: books.Gate) -> Gate:
+def _gate(gate: queue_state.Gate) -> Gate:
     return Gate(gate.task or None, gate.settings, gate.override is not None, gate.paused, gate.live, gate.running)
 
 
@@ -126,25 +130,28 @@ def _entry(job: int) -> int:
     return job & LAST_ENTRY
 
 
-def _record(book: QueueState, row: Row) -> Record:
-    """A record from a row of `jobs_get` or `jobs_find`."""
+def _record(state: QueueState, row: Row) -> Record:
+    """Make a record from a row of `jobs_get`, `jobs_find` or `unindexed_get`."""
     (job, id, gate, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta,
-     seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+     seq, code, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
      result, error, progress, reason, cancel_requested, halted) = row  # fmt: skip
     spec = JobSpec(
-        id, book.by_id[gate].task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain,
+        id, state.by_id[gate].task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain,
         owner, meta,
     )  # fmt: skip
     return Record(
-        spec, _entry(job), seq, _SHOWN[state], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+        spec, _entry(job), seq, _STATES[code], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
         result, error, progress, reason, bool(cancel_requested), bool(halted),
     )  # fmt: skip
 
 
-class Seen(NamedTuple):
-    """What an operator's call has to know of a job."""
+# ---- calls of operators ----
 
-    place: Place
+
+class FoundJob(NamedTuple):
+    """A job with the columns that a call of an operator depends on."""
+
+    ref: JobRef
     state: State
     priority: int
     cancel_requested: int
@@ -153,134 +160,134 @@ class Seen(NamedTuple):
     unique: str | None
 
 
-def cancel(session: Session, book: QueueState, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
-    return tuple(_cancel(session, book, id, reason) for id in ids)
+def cancel(session: Session, state: QueueState, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
+    return tuple(_cancel(session, state, id, reason) for id in ids)
 
 
-def requeue(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
-    session.tick(book)
-    return tuple(_requeue(session, book, id) for id in ids)
+def requeue(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
+    session.tick(state)
+    return tuple(_requeue(session, state, id) for id in ids)
 
 
-def skip(session: Session, book: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
-    return tuple(_skip(session, book, id) for id in ids)
+def skip(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Changed, ...]:
+    return tuple(_skip(session, state, id) for id in ids)
 
 
-def configure(session: Session, book: QueueState, settings: Sequence[Setting]) -> None:
-    session.tick(book)
+def configure(session: Session, state: QueueState, settings: Sequence[Setting]) -> None:
+    session.tick(state)
     for setting in settings:
-        _configure(session, book, setting)
-    session.woken.add(book.name)
+        _configure(session, state, setting)
+    session.woken.add(state.name)
 
 
-def purge(session: Session, book: QueueState, limit: int) -> int:
-    """Remove ended jobs whose time is over, and old replies."""
-    now = session.tick(book)
-    session.changes |= session.run("replies_purge", (book.id, now - KEEP_REPLY)).rowcount > 0
-    over = session.run("jobs_over", (book.id, now, limit)).fetchall()
-    if over:
-        session.change("jobs_remove", (json.dumps([job for job, _ in over]),))
-    for _, state in over:
-        book.counts[STATES[state]] -= 1
-        book.purged += 1
-    return len(over)
+def purge(session: Session, state: QueueState, limit: int) -> int:
+    """Remove the ended jobs that are kept no longer, and old replies."""
+    now = session.tick(state)
+    session.changes |= session.run("replies_purge", (state.id, now - KEEP_REPLY)).rowcount > 0
+    purgeable = session.run("jobs_purgeable", (state.id, now, limit)).fetchall()
+    if purgeable:
+        session.change("jobs_remove", (json.dumps([job for job, _ in purgeable]),))
+    for _, code in purgeable:
+        state.counts[STATES[code]] -= 1
+        state.purged += 1
+    return len(purgeable)
 
 
-def _see(session: Session, book: QueueState, id: str) -> Seen | None:
-    row = session.run("jobs_look", (book.id, id)).fetchone()
+def _find_job(session: Session, state: QueueState, id: str) -> FoundJob | None:
+    row = session.run("jobs_inspect", (state.id, id)).fetchone()
     if row is None:
         return None
-    job, gate, key, value, retain, state, *rest = row
-    return Seen(Place(job, id, book.by_id[gate], key, value, retain), STATES[state], *rest)
+    job, gate, key, value, retain, code, *rest = row
+    return FoundJob(JobRef(job, id, state.by_id[gate], key, value, retain), STATES[code], *rest)
 
 
-def _cancel(session: Session, book: QueueState, id: str, reason: str) -> Changed:
-    seen = _see(session, book, id)
-    if seen is None:
+def _cancel(session: Session, state: QueueState, id: str, reason: str) -> Changed:
+    found = _find_job(session, state, id)
+    if found is None:
         return Changed(None, False)
-    if seen.state.ended or seen.cancel_requested:
-        return Changed(seen.state, False)
-    if seen.state is State.RUNNING:
-        session.change("jobs_ask_cancel", (reason, seen.place.job))
+    if found.state.ended or found.cancel_requested:
+        return Changed(found.state, False)
+    if found.state is State.RUNNING:
+        session.change("jobs_request_cancel", (reason, found.ref.job))
         return Changed(State.RUNNING, True)
-    moves = Moves(session, book, session.tick(book))
-    moves.end(seen.place, seen.state, End(State.CANCELLED, reason=reason))
-    moves.write()
+    transitions = Transitions(session, state, session.tick(state))
+    transitions.end(found.ref, found.state, End(State.CANCELLED, reason=reason))
+    transitions.write()
     return Changed(State.CANCELLED, True)
 
 
-def _requeue(session: Session, book: QueueState, id: str) -> Changed:
-    seen = _see(session, book, id)
-    if seen is None or seen.state is not State.FAILED:
-        return Changed(seen and seen.state, False)
+def _requeue(session: Session, state: QueueState, id: str) -> Changed:
+    found = _find_job(session, state, id)
+    if found is None or found.state is not State.FAILED:
+        return Changed(found and found.state, False)
     seq = None
-    if not seen.halted:
-        holder = seen.unique and session.run("jobs_holder", (book.id, seen.unique)).fetchone()
+    if not found.halted:
+        holder = found.unique and session.run("jobs_by_unique", (state.id, found.unique)).fetchone()
         if holder:
             return Changed(State.FAILED, False, holder[1])
-        seq = book.next_number()
-    place = seen.place
-    session.change("jobs_requeue", (seq, place.job))
-    book.move(place.gate, State.FAILED, State.WAITING)
-    if place.key is not None:
-        offer_heads(session, book, [place.key])
+        seq = state.next_number()
+    ref = found.ref
+    session.change("jobs_requeue", (seq, ref.job))
+    state.move(ref.gate, State.FAILED, State.WAITING)
+    if ref.key is not None:
+        offer_heads(session, state, [ref.key])
     elif seq is not None:
-        session.change("jobs_offer", (json.dumps([place.job]),))
-        book.offer(place.gate, place.value, score(seen.priority, seq))
-        session.woken.add(book.name)
+        session.change("jobs_offer", (json.dumps([ref.job]),))
+        state.offer(ref.gate, ref.value, score_of(found.priority, seq))
+        session.woken.add(state.name)
     return Changed(State.WAITING, True)
 
 
-def _skip(session: Session, book: QueueState, id: str) -> Changed:
-    seen = _see(session, book, id)
-    if seen is None or not seen.halted:
-        return Changed(seen and seen.state, False)
-    now, place = session.tick(book), seen.place
-    if seen.kept:
-        session.change("jobs_skip", (now, place.job))
+def _skip(session: Session, state: QueueState, id: str) -> Changed:
+    found = _find_job(session, state, id)
+    if found is None or not found.halted:
+        return Changed(found and found.state, False)
+    now, ref = session.tick(state), found.ref
+    if found.kept:
+        session.change("jobs_skip", (now, ref.job))
     else:
-        session.change("jobs_remove", (json.dumps([place.job]),))
-        book.move(place.gate, State.FAILED, None)
-        session.ended.append((book.name, id))
-    if place.key is not None:
-        offer_heads(session, book, [place.key])
+        session.change("jobs_remove", (json.dumps([ref.job]),))
+        state.move(ref.gate, State.FAILED, None)
+        session.ended.append((state.name, id))
+    if ref.key is not None:
+        offer_heads(session, state, [ref.key])
     return Changed(State.FAILED, True)
 
 
-def _configure(session: Session, book: QueueState, setting: Setting) -> None:
+def _configure(session: Session, state: QueueState, setting: Setting) -> None:
     match setting:
         case Declare(task, settings):
-            _set(session, book, session.make_gate(book, task), settings, override=False)
+            _set(session, state, session.make_gate(state, task), settings, override=False)
         case Override(task, settings):
-            _set(session, book, session.make_gate(book, task), settings, override=True)
+            _set(session, state, session.make_gate(state, task), settings, override=True)
         case Pause(_, str(key)):
-            session.change("keys_pause", (book.id, key, book.now))
-            for gate, value in session.change("keys_withdraw", (book.id, key)).fetchall():
-                book.touch(book.by_id[gate], value)
+            session.change("keys_pause", (state.id, key, state.now))
+            for gate, value in session.change("keys_withdraw", (state.id, key)).fetchall():
+                state.touch(state.by_id[gate], value)
         case Resume(_, str(key)):
-            session.change("keys_resume", (book.id, key))
-            offer_heads(session, book, [key])
+            session.change("keys_resume", (state.id, key))
+            offer_heads(session, state, [key])
         case Pause(task, _) | Resume(task, _):
-            gate = session.make_gate(book, task)
+            gate = session.make_gate(state, task)
             paused = isinstance(setting, Pause)
             if gate.paused != paused:
                 gate.paused = paused
                 session.changes = True
-                book.changed.add(gate)
+                state.changed.add(gate)
 
 
 def _set(
-    session: Session, book: QueueState, gate: books.Gate, settings: GateSettings | None, *, override: bool
+    session: Session, state: QueueState, gate: queue_state.Gate, settings: GateSettings | None, *, override: bool
 ) -> None:
-    """Change a gate's settings; nothing is written if they are as they were, as at most openings."""
+    """Change a gate's settings. Nothing is written if they are unchanged, as at most openings."""
     before = gate.value_limit
-    if not book.set(gate, settings, override=override):
+    if not state.set(gate, settings, override=override):
         return
     if settings is None:
         session.change("settings_lift", (gate.id,))
     else:
         session.change("settings_write", (gate.id, override, *settings))
     if gate.value_limit != before:
-        session.show(book)
+        session.update_heads(state)
         session.change("values_widen", (gate.id, gate.value_limit))
-        book.touch(gate, None)
+        state.touch(gate, None)

@@ -1,4 +1,4 @@
-"""What the writer knows of a queue: its numbers and its gates, read once and written back with each transaction."""
+"""The state of a queue, read once and written back by each transaction: its counters, its gates, its time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from fifoq.limits import GateSettings
 from fifoq.record import State
 
 STATES = tuple(State)
-"""A state is stored as its place in this order."""
+"""A state is stored as its position in this tuple, its code."""
 CODE = {state: code for code, state in enumerate(STATES)}
 COUNTED = (State.SCHEDULED, State.WAITING, State.RUNNING)
 """The states that count against a capacity."""
 _STORED = tuple(state for state in State if state is not State.RUNNING)
-"""The states whose counts are stored: what runs is counted by the gate."""
+"""The states whose counts are stored: running jobs are counted by the gate."""
 
 ENTRY_BITS = 40
-"""Of a job's number: enough for a million entries a second for twelve days, in each of eight million queues."""
+"""Bits of a job's number for its entry: a million entries a second for twelve days, in each of eight million queues."""
 LAST_ENTRY = (1 << ENTRY_BITS) - 1
 LEVEL = 2**48
 """The distance of two priorities in a score."""
@@ -27,32 +27,39 @@ UNBOUNDED = 2**62
 NO_SETTINGS = GateSettings()
 
 
+def score_of(priority: int, seq: int) -> int:
+    """Return the score of a job: of all offered jobs, the one with the smallest is claimed first."""
+    return (9 - priority) * LEVEL + seq
+
+
 class Gate:
-    """A queue's or a task's gate. `head`, of a task: the smallest score that it would offer, its own gate set aside."""
+    """The gate of a queue or of a task. A task's `head` is the smallest score that it offers, whether open or shut."""
 
     __slots__ = (
         "declared", "head", "id", "live", "override", "paused", "running", "settings", "stale", "task", "tat", "valued",
     )  # fmt: skip
 
-    def __init__(self, id: int, task: str, state: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
-        paused, tat, live, running, head, valued = state
+    def __init__(self, id: int, task: str, numbers: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
+        paused, tat, live, running, head, valued = numbers
         self.id = id
         self.task = task
         self.paused = bool(paused)
         self.tat = tat or 0
+        """Theoretical arrival time of the rate's token bucket (GCRA)."""
         self.live = live or 0
         self.running = running or 0
         self.head = head
         self.valued = bool(valued)
+        """Whether a job of the task has had a value."""
         self.stale = False
-        """`head` has to be looked up: what it stood for may be gone."""
+        """Whether `head` has to be read again: its job may be gone."""
         self.declared: GateSettings | None = None
         self.override: GateSettings | None = None
         self.settings = NO_SETTINGS
-        """What is in force."""
+        """The settings in force."""
 
     def set(self, settings: GateSettings | None, *, override: bool) -> bool:
-        """Declare settings, or override what is declared, or lift that; return whether it was otherwise."""
+        """Set the declared settings, or the override (None lifts it); return whether they changed."""
         before = self.override if override else self.declared
         if override:
             self.override = settings
@@ -67,7 +74,7 @@ class Gate:
         return UNBOUNDED if limit is None else limit
 
     def room(self, now: int) -> int:
-        """How many more it lets through now."""
+        """Return how many more jobs may start now."""
         if self.paused:
             return 0
         limit, _, _, interval, burst = self.settings
@@ -78,24 +85,24 @@ class Gate:
         return max(0, room)
 
     def token_in(self, now: int) -> int:
-        """Microseconds until its rate has a token: 0 if it has one, or no rate."""
+        """Return the microseconds until the rate has a token: 0 if it has one, or if there is no rate."""
         _, _, _, interval, burst = self.settings
         return 0 if interval is None else max(0, max(self.tat, now) - now - (burst - 1) * interval)
 
-    def let_through(self, now: int, count: int) -> None:
-        """Take a slot and a token for each of so many."""
+    def take(self, now: int, count: int) -> None:
+        """Take a slot and a token for each of `count` jobs."""
         self.running += count
         interval = self.settings.interval
         if interval is not None:
             self.tat = max(self.tat, now) + count * interval
 
     def row(self) -> tuple[int | None, ...]:
-        """What is stored of a task's gate."""
+        """Return the parameters of `gate_write`, for a task's gate."""
         return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.id
 
 
 class Unindexed(NamedTuple):
-    """A job that was put alone: it is stored, but in no index yet."""
+    """A job of a small put, whose row is stored but in no index yet."""
 
     job: int
     gate: Gate
@@ -104,101 +111,100 @@ class Unindexed(NamedTuple):
     priority: int
     caller: str
     number: int
+    """The number of the caller's put."""
 
 
 class QueueState:
-    """One queue: its time, its numbers, its gates, and what a transaction has touched of them."""
+    """One queue: its counters, its gates and its time, and the parts that the open transaction has changed."""
 
-    def __init__(self, name: str, id: int, own: Gate, numbers: Sequence[int]) -> None:
+    def __init__(self, name: str, id: int, own_gate: Gate, numbers: Sequence[int]) -> None:
         self.name = name
         self.id = id
-        self.own = own
+        self.own_gate = own_gate
         self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers
-        self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own.running}
-        self.set_back = False
-        """The clock was set back since what is stored of it was."""
+        self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own_gate.running}
+        self.clock_set_back = False
+        """Whether the host's clock was set back since the state was stored."""
         self.tasks: dict[str, Gate] = {}
-        self.by_id: dict[int, Gate] = {own.id: own}
-        self.unfiled: dict[str, Unindexed] = {}
-        """Jobs that were put alone since anything else was done to the queue, by id, in order of entry."""
-        self.filed = self.number(self.counter)
-        """The last job that is filed."""
-        self.bounded = False
-        """A gate has a capacity, or had one since this was read."""
-        self.plain = True
-        """The open transaction has only put jobs alone."""
-        self.alarm = 0
-        """No timer is due before. Zero: not known."""
+        self.by_id: dict[int, Gate] = {own_gate.id: own_gate}
+        self.unindexed: dict[str, Unindexed] = {}
+        """The jobs of small puts since any other change of the queue, by id, in order of entry."""
+        self.last_indexed = self.job(self.counter)
+        """The last indexed job: the unindexed ones have larger numbers."""
+        self.capped = False
+        """Whether a gate has a capacity, or had one since the state was read."""
+        self.only_unindexed = True
+        """Whether the open transaction has only put unindexed jobs."""
+        self.no_timer_before = 0
+        """A time before which no timer is due. Zero: not read yet."""
         self.now = 0
-        """The time of the transaction. Zero: no call has asked for it."""
+        """The time of the open transaction. Zero: no call has read it."""
         self.changed: set[Gate] = set()
-        """The tasks' gates that are not stored as they are."""
+        """The tasks' gates that differ from their rows."""
         self.touched: dict[Gate, Counter[str]] = {}
-        """The values whose jobs changed, with the change of how many run, by task."""
+        """The values whose jobs changed, by task, each with the change of its number of running jobs."""
 
     def add(self, gate: Gate) -> Gate:
-        """Know this task."""
+        """Add the gate of a task."""
         self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
 
-    def leave_unfiled(self, id: str, one: Unindexed, now: int) -> None:
-        """Know a job that was put alone."""
-        self.unfiled[id] = one
+    def add_unindexed(self, id: str, one: Unindexed, now: int) -> None:
+        """Add a job of a small put."""
+        self.unindexed[id] = one
         self.counter = one.job & LAST_ENTRY
         self.version += 1
         self._last = max(self._last, now)
-        # What `count` does: a call less for each.
+        # The same as `count`, with a call less for each job.
         self.counts[State.WAITING] += 1
-        self.own.live += 1
+        self.own_gate.live += 1
         one.gate.live += 1
         self.changed.add(one.gate)
 
     def set(self, gate: Gate, settings: GateSettings | None, *, override: bool) -> bool:
-        """Declare settings of a gate, or override or lift them; return whether that changes what is stored."""
-        changes = gate.set(settings, override=override)
-        self.bounded = self.bounded or gate.settings.capacity is not None
-        return changes
+        """Set the declared settings of a gate, or its override (None lifts it); return whether they changed."""
+        changed = gate.set(settings, override=override)
+        self.capped = self.capped or gate.settings.capacity is not None
+        return changed
 
-    # ---- time and numbers
+    # ---- time and numbers ----
 
     def tick(self, wall: int) -> None:
-        """The host's clock says `wall`: that makes the time of the transaction."""
+        """Set the time of the open transaction from the host's clock, which reads `wall`."""
         now = wall + self._ahead
         if now < self._last:
             now, self._ahead = run_on(wall, self._last, self._ahead)
-            self.set_back = True
+            self.clock_set_back = True
         self.now = self._last = now
 
     def peek(self, wall: int) -> int:
-        """The same, as a call that only looks reads it."""
+        """Return the same time for a call that only reads."""
         return run_on(wall, self._last, self._ahead)[0]
 
-    def wake_by(self, time: int) -> None:
-        """A timer was set."""
-        self.alarm = min(self.alarm, time)
+    def add_timer(self, time: int) -> None:
+        """Note that a timer was set."""
+        self.no_timer_before = min(self.no_timer_before, time)
 
     def next_number(self) -> int:
+        """Return a new entry or seq."""
         self.counter += 1
         return self.counter
 
-    def number(self, entry: int) -> int:
-        """The job with this entry."""
+    def job(self, entry: int) -> int:
+        """Return the number of the job with this entry."""
         return self.id << ENTRY_BITS | entry
 
-    def entry(self, job: int) -> int:
-        return job & LAST_ENTRY
-
-    # ---- moves of jobs
+    # ---- transitions of jobs ----
 
     def count(self, gate: Gate, state: State, jobs: int) -> None:
-        """So many new jobs of `gate` are in `state`."""
+        """Count `jobs` new jobs of `gate`, which are in `state`."""
         self.counts[state] += jobs
-        self.own.live += jobs
+        self.own_gate.live += jobs
         gate.live += jobs
         self.changed.add(gate)
 
     def enter(self, gate: Gate, value: str | None, ready: int | None) -> None:
-        """A job has come into the line, and is offered if it has a score."""
+        """Note a new job; offer it if it has a score."""
         self.changed.add(gate)
         if value is not None:
             gate.valued = True
@@ -206,54 +212,51 @@ class QueueState:
             self.offer(gate, value, ready)
 
     def start(self, gate: Gate, jobs: int) -> None:
-        """So many waiting jobs of `gate` are running, each with a slot and a token of either gate."""
+        """Move `jobs` jobs of `gate` from waiting to running; each takes a slot and a token of both gates."""
         self.counts[State.WAITING] -= jobs
         self.counts[State.RUNNING] += jobs
-        for one in (self.own, gate):
-            one.let_through(self.now, jobs)
+        for one in (self.own_gate, gate):
+            one.take(self.now, jobs)
         self.touch(gate, None)
 
     def move(self, gate: Gate, before: State, after: State | None) -> None:
-        """A job of `gate` changed its state; None: it was removed, having been in `before`."""
+        """Move a job of `gate` from one state to another; None removes it."""
         self.counts[before] -= 1
         if after is None:
             self.purged += 1
         else:
             self.counts[after] += 1
-        for one in (self.own, gate):
+        for one in (self.own_gate, gate):
             one.live += (after in COUNTED) - (before in COUNTED)
             one.running -= before is State.RUNNING
         self.changed.add(gate)
 
     def touch(self, gate: Gate, value: str | None, running: int = 0) -> None:
-        """What `gate` offers changed, among its jobs of `value`."""
+        """Note that the offered jobs of `gate` changed, among those of `value`."""
         gate.stale = True
         self.changed.add(gate)
         if value is not None:
             self.touched.setdefault(gate, Counter())[value] += running
 
     def offer(self, gate: Gate, value: str | None, score: int) -> None:
-        """A job of `gate` is offered that was not."""
+        """Note that a job of `gate` is offered now."""
         if value is not None:
             self.touch(gate, value)
         elif gate.head is None or score < gate.head:
             gate.head = score
             self.changed.add(gate)
 
-    def stored(self) -> None:
-        """It is stored as it is."""
-        self.filed, self.set_back = self.number(self.counter), False
+    # ---- storing ----
+
+    def mark_stored(self) -> None:
+        """Note that the state is stored as it is."""
+        self.last_indexed, self.clock_set_back = self.job(self.counter), False
 
     def row(self) -> tuple[int, ...]:
-        """What is stored of the queue."""
-        own = self.own
+        """Return the parameters of `queue_write`."""
+        own = self.own_gate
         return (
             own.paused, own.tat, own.live, own.running,
             self.version, self._last, self._ahead, self.counter, self.fence, self.purged,
             *(self.counts[state] for state in _STORED), own.id,
         )  # fmt: skip
-
-
-def score(priority: int, seq: int) -> int:
-    """The order in which offered jobs go: the smallest first."""
-    return (9 - priority) * LEVEL + seq

@@ -1,8 +1,8 @@
 """
-One connection, as the code within its thread sees it: transactions and books.
+A session of one connection, used in its thread: transactions, statements, and the cached states and replies of queues.
 
-A book is kept from one transaction to the next. `PRAGMA data_version` tells, once the write lock is held, whether any
-other connection has committed since; only then is it read again.
+The cache lives from one transaction to the next. Once the write lock is held, `PRAGMA data_version` shows whether
+another connection has committed since; only then is the cache dropped and read again.
 """
 
 import json
@@ -16,42 +16,42 @@ from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
 from fifoq_sqlite.schema import check_migration
 from fifoq_sqlite.statements import load
 
-_MOST = 1_000
-"""So many callers are remembered; beyond, they are read again."""
+MAX_REPLIES = 1_000
+"""Replies that are cached at most; beyond, they are read again."""
+
+_BEGIN = {mode: f"BEGIN {mode}" for mode in ("IMMEDIATE", "DEFERRED")}
 
 
 class LastReply(NamedTuple):
-    """A caller's last call of one verb."""
+    """The last reply of one verb of a queue to one caller."""
 
     number: int
     reply: Any
 
 
-Who = tuple[str, str, str]
+ReplyKey = tuple[str, str, str]
 """Queue, verb and caller."""
 
 
 class ReplyCache:
-    """The last replies. `new` are those of the open transaction."""
+    """The last replies to callers, as far as this connection has read or made them."""
 
     def __init__(self) -> None:
-        self.known: dict[Who, LastReply | None] = {}
-        """The new ones, and those that are stored; None: there is none."""
-        self.new: dict[Who, LastReply] = {}
+        self.known: dict[ReplyKey, LastReply | None] = {}
+        """The stored replies, and those of the open transaction. None: the store has no reply."""
+        self.new: dict[ReplyKey, LastReply] = {}
+        """The replies of the open transaction."""
 
-    def know(self, who: Who, stored: LastReply | None) -> None:
-        """This is stored."""
-        if len(self.known) > _MOST:
+    def add(self, key: ReplyKey, stored: LastReply | None) -> None:
+        """Cache a stored reply, or that there is none."""
+        if len(self.known) > MAX_REPLIES:
             self.known = {**self.new}
-        self.known[who] = stored
+        self.known[key] = stored
 
-    def forget(self) -> None:
-        """Others may have told them more, or the transaction was undone."""
+    def clear(self) -> None:
+        """Drop all replies: another connection may have stored newer ones, or the transaction was rolled back."""
         self.known.clear()
         self.new.clear()
-
-
-_BEGIN = {mode: f"BEGIN {mode}" for mode in ("IMMEDIATE", "DEFERRED")}
 
 
 class Session:
@@ -61,145 +61,148 @@ class Session:
         self.connection = connection
         self.clock = clock
         self.woken: set[str] = set()
-        """Queues in which something may have become claimable."""
+        """Queues in which a job may have become claimable."""
         self.ended: list[tuple[str, str]] = []
         """(queue, id) of the jobs that ended or were removed."""
         self.changes = False
         """Whether there is more to commit than times and replies."""
         self.used: list[QueueState] = []
-        """The books whose time a call has asked for: those that are to be written."""
-        self.alone = True
-        """The open transaction has only put jobs alone, in any queue: they tell of their puts themselves."""
+        """The queues whose time was read by a call: those to be written."""
+        self.only_unindexed = True
+        """Whether the open transaction has only put unindexed jobs, in any queue. Their rows hold their replies too."""
         self.versions: dict[str, int] = {}
-        """To which versions what is written brings their queues."""
-        self.told = ReplyCache()
-        self._version = -1
-        self._books: dict[str, QueueState] = {}
-        # For what every transaction does: a cursor of its own for each statement would cost half a microsecond.
+        """The version of each queue after the transaction."""
+        self.replies = ReplyCache()
+        self._data_version = -1
+        self._states: dict[str, QueueState] = {}
+        # For the statements of every transaction: a cursor of its own for each of them would cost half a microsecond.
         self._execute = connection.cursor().execute
 
-    # ---- transactions
+    # ---- transactions ----
 
     def begin(self, mode: str = "IMMEDIATE") -> None:
-        """Take the write lock, or with `DEFERRED` look at one instant; read again what others have changed."""
+        """Take the write lock, or with `DEFERRED` a snapshot; drop the cache if other connections have committed."""
         self._execute(_BEGIN[mode])
-        self.changes, self.alone = False, True
+        self.changes, self.only_unindexed = False, True
         self.woken, self.ended, self.used, self.versions = set(), [], [], {}
-        self.told.new.clear()
+        self.replies.new.clear()
         (version,) = self._execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self._books.clear()
-            self.told.forget()
+        if version != self._data_version:
+            self._states.clear()
+            self.replies.clear()
             check_migration(*self.run("store_read").fetchone())
-            self._version = version
-        for book in self._books.values():
-            book.now = 0
-            book.plain = True
+            self._data_version = version
+        for state in self._states.values():
+            state.now = 0
+            state.only_unindexed = True
 
     def write(self) -> None:
-        """Write the books that were used."""
-        for book in self.used:
-            if book.unfiled:
-                # Jobs were put alone, and nothing else was done: what is kept of them is with them.
-                assert book.plain, "a call left jobs unfiled"
-                self.versions[book.name] = book.version
+        """Write the states of the used queues."""
+        for state in self.used:
+            if state.unindexed:
+                # Nothing but unindexed jobs were put in this queue, and their rows hold all that has changed.
+                assert state.only_unindexed, "a call left jobs unindexed"
+                self.versions[state.name] = state.version
                 continue
-            self.show(book)
-            if book.changed:
-                self.connection.executemany(load("gate_write"), [gate.row() for gate in book.changed])
-                book.changed.clear()
-            book.version += self.changes
-            self.versions[book.name] = book.version
-            self.run("queue_write", book.row())
-            book.stored()
+            self.update_heads(state)
+            if state.changed:
+                self.connection.executemany(load("gate_write"), [gate.row() for gate in state.changed])
+                state.changed.clear()
+            state.version += self.changes
+            self.versions[state.name] = state.version
+            self.run("queue_write", state.row())
+            state.mark_stored()
 
     def commit(self) -> None:
         self._execute("COMMIT")
 
     def roll_back(self) -> None:
-        """Undo the transaction, and forget all that was read."""
-        self._version = -1
-        self._books.clear()
-        self.told.forget()
+        """Undo the transaction, and drop the cache."""
+        self._data_version = -1
+        self._states.clear()
+        self.replies.clear()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
-    # ---- statements
+    # ---- statements ----
 
     def run(self, name: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement that reads, or writes only times and replies."""
         return self.connection.execute(load(name), parameters)
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement that changes jobs or gates."""
         self.changes = True
         return self.connection.execute(load(name), parameters)
 
     def change_many(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run such a statement once for each row of parameters."""
         self.changes = True
         self.connection.executemany(load(name), rows)
 
-    # ---- books
+    # ---- states of queues ----
 
-    def tick(self, book: QueueState) -> int:
-        """The time of a queue, the same for all calls of one transaction, for a call that changes it."""
-        if not book.now:
-            self.used.append(book)
-            book.tick(self.clock.now())
-        return book.now
+    def tick(self, state: QueueState) -> int:
+        """Return the time of a queue, the same for all calls of one transaction, for a call that changes the queue."""
+        if not state.now:
+            self.used.append(state)
+            state.tick(self.clock.now())
+        return state.now
 
-    def book(self, name: str) -> QueueState | None:
-        """The book of a queue, if there is such a queue."""
-        book = self._books.get(name)
-        if book is None:
+    def queue_state(self, name: str) -> QueueState | None:
+        """Return the state of a queue, or None if there is no such queue."""
+        state = self._states.get(name)
+        if state is None:
             found = self.run("queue_find", (name,)).fetchone()
             if found is None:
                 return None
-            book = self._books[name] = self._read_book(name, found[0])
-        return book
+            state = self._states[name] = self._read_state(name, found[0])
+        return state
 
-    def make_book(self, name: str) -> QueueState:
-        """The book of a queue, which is made if there is none."""
-        book = self.book(name)
-        if book is None:
+    def make_queue(self, name: str) -> QueueState:
+        """Return the state of a queue, which is made if there is none."""
+        state = self.queue_state(name)
+        if state is None:
             made = self.change("queue_make", (name,)).lastrowid
             self.change("gate_make", (made, ""))
-            book = self.book(name)
-            assert book is not None
-            book.plain = False
-        return book
+            state = self.queue_state(name)
+            assert state is not None
+            state.only_unindexed = False
+        return state
 
-    def make_gate(self, book: QueueState, task: str | None) -> Gate:
-        """The gate of a task, which is made if there is none, or the queue's own (None)."""
+    def make_gate(self, state: QueueState, task: str | None) -> Gate:
+        """Return the gate of a task, which is made if there is none, or the queue's own gate (None)."""
         if task is None:
-            return book.own
-        gate = book.tasks.get(task)
+            return state.own_gate
+        gate = state.tasks.get(task)
         if gate is None:
-            made = self.change("gate_make", (book.id, task)).lastrowid
+            made = self.change("gate_make", (state.id, task)).lastrowid
             assert made is not None
-            gate = book.add(Gate(made, task))
+            gate = state.add(Gate(made, task))
         return gate
 
-    def show(self, book: QueueState) -> None:
-        """Bring the heads of what was touched up to date, values before tasks."""
-        for gate, values in book.touched.items():
+    def update_heads(self, state: QueueState) -> None:
+        """Update the heads of the touched values, then those of the tasks."""
+        for gate, values in state.touched.items():
             changes = json.dumps(list(values.items()))
-            self.run("values_show", (gate.id, gate.value_limit, changes))
+            self.run("values_update", (gate.id, gate.value_limit, changes))
             self.run("values_drop", (gate.id, changes))
-        book.touched.clear()
-        for gate in book.changed:
+        state.touched.clear()
+        for gate in state.changed:
             if gate.stale:
                 heads = self.run("gate_head", (gate.id,)).fetchone()
                 gate.head = min((head for head in heads if head is not None), default=None)
                 gate.stale = False
 
-    def _read_book(self, name: str, queue: int) -> QueueState:
+    def _read_state(self, name: str, queue: int) -> QueueState:
         (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
-        book = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
-        for id, task, *state in tasks:
-            book.add(Gate(id, task, state[:6]))
+        state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
+        for id, task, *numbers in tasks:
+            state.add(Gate(id, task, numbers[:6]))
         for job, id, gate, key, value, priority, now, caller, number in self.run(
-            "unfiled_read", (book.filed, book.number(LAST_ENTRY))
+            "unindexed_read", (state.last_indexed, state.job(LAST_ENTRY))
         ):
-            book.leave_unfiled(id, Unindexed(job, book.by_id[gate], key, value, priority, caller, number), now)
+            state.add_unindexed(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
         for gate, override, *settings in self.run("settings_read", (queue,)):
-            book.set(book.by_id[gate], GateSettings(*settings), override=bool(override))
-        return book
+            state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
+        return state

@@ -1,4 +1,4 @@
-"""How a lease is held and how it ends: extend and settle."""
+"""Extend and settle: leases held and ended."""
 
 import json
 from collections.abc import Sequence
@@ -8,28 +8,27 @@ from fifoq.queue import Call
 from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import End, Moves, Place, filed
+from fifoq_sqlite.transitions import End, JobRef, Transitions, indexed
 
 
-class Held(NamedTuple):
-    """A job whose lease is held."""
+class HeldLease(NamedTuple):
+    """A lease that is held, with its job."""
 
-    place: Place
+    ref: JobRef
     cancel_requested: int
     reason: str | None
-    ranked: int
-    """Its score."""
+    score: int
 
 
-def extend(session: Session, book: QueueState, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
-    now = session.tick(book)
-    held = _held(session, book, extensions)
-    ends = {held[index].place.job: now + one.lease for index, one in enumerate(extensions) if index in held}
+def extend(session: Session, state: QueueState, extensions: Sequence[Extension]) -> tuple[Hold, ...]:
+    now = session.tick(state)
+    held = _held(session, state, extensions)
+    ends = {held[index].ref.job: now + one.lease for index, one in enumerate(extensions) if index in held}
     if ends:
-        book.wake_by(min(ends.values()))
+        state.add_timer(min(ends.values()))
         session.change("jobs_extend", (json.dumps(list(ends.items())),))
     notes = [
-        (one.progress, held[index].place.job)
+        (one.progress, held[index].ref.job)
         for index, one in enumerate(extensions)
         if one.progress is not None and index in held
     ]
@@ -39,64 +38,67 @@ def extend(session: Session, book: QueueState, extensions: Sequence[Extension]) 
 
 
 def settle(session: Session, name: str, _: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-    """End leases, in order. A second settlement of a lease in one call finds it ended."""
-    book = filed(session, name)
-    if book is None:
+    """End leases, in order. A second settlement of a lease in one call is refused: the lease has ended."""
+    state = indexed(session, name)
+    if state is None:
         return (None,) * len(settlements)
-    held = _held(session, book, settlements)
-    moves = Moves(session, book, session.tick(book))
+    held = _held(session, state, settlements)
+    transitions = Transitions(session, state, session.tick(state))
     states: list[State | None] = []
     ended: set[int] = set()
     for index, settlement in enumerate(settlements):
         one = held.get(index)
-        if one is None or one.place.job in ended:
+        if one is None or one.ref.job in ended:
             states.append(None)
             continue
-        ended.add(one.place.job)
-        states.append(_apply(session, moves, one, settlement.outcome))
-    moves.write()
+        ended.add(one.ref.job)
+        states.append(_apply(session, transitions, one, settlement.outcome))
+    transitions.write()
     return tuple(states)
 
 
-def _held(session: Session, book: QueueState, wanted: Sequence[Extension] | Sequence[Settlement]) -> dict[int, Held]:
-    """The jobs whose tokens were given, by place in `wanted`."""
+def _held(
+    session: Session, state: QueueState, wanted: Sequence[Extension] | Sequence[Settlement]
+) -> dict[int, HeldLease]:
+    """Return the leases that the tokens in `wanted` hold, by their index there."""
     pairs = json.dumps([(one.id, one.token) for one in wanted])
-    by_id = book.by_id
+    by_id = state.by_id
+    rows = session.run("jobs_by_token", (state.id, pairs)).fetchall()
     return {
-        index: Held(Place(job, id, by_id[gate], key, value, retain), *rest)
-        for index, job, id, gate, key, value, retain, *rest in session.run("jobs_held", (book.id, pairs)).fetchall()
+        index: HeldLease(JobRef(job, id, by_id[gate], key, value, retain), *rest)
+        for index, job, id, gate, key, value, retain, *rest in rows
     }
 
 
-def _hold(held: Held | None) -> Hold:
+def _hold(held: HeldLease | None) -> Hold:
     if held is None:
         return Hold.LOST
     return Hold.CANCEL if held.cancel_requested else Hold.HELD
 
 
-def _apply(session: Session, moves: Moves, held: Held, outcome: Outcome) -> State:
-    """End one lease; return the job's state then."""
-    place = held.place
+def _apply(session: Session, transitions: Transitions, held: HeldLease, outcome: Outcome) -> State:
+    """End one lease; return the new state of its job."""
+    ref = held.ref
     match outcome:
         case Succeed(result, retain):
             end = End(State.SUCCEEDED, retain, result=result)
         case Fail(error, halt, retain):
-            if halt and place.key is not None:
-                moves.halt(place, error, retain)
+            if halt and ref.key is not None:
+                transitions.halt(ref, error, retain)
                 return State.FAILED
             end = End(State.FAILED, retain, error=error)
         case Cancel(reason, retain):
             end = End(State.CANCELLED, retain, reason=held.reason if held.cancel_requested else reason)
         case Retry(after, error, retain):
             if not held.cancel_requested:
-                moves.back(place, held.ranked, after, error)
+                transitions.put_back(ref, held.score, after, error)
                 return State.WAITING
             end = End(State.CANCELLED, retain, error=error, reason=held.reason)
         case Release(after, retain):
             if not held.cancel_requested:
-                moves.back(place, held.ranked, after, refund=True)
+                transitions.put_back(ref, held.score, after, refund=True)
                 return State.WAITING
-            session.change("jobs_count", (1, 0, place.job))
+            session.change("jobs_adjust_counts", (1, 0, ref.job))
             end = End(State.CANCELLED, retain, reason=held.reason)
-    moves.end(place, State.RUNNING, end)
+    transitions.end(ref, State.RUNNING, end)
     return end.state

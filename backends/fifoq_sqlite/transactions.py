@@ -1,4 +1,4 @@
-"""What the writing thread does: one batch, one lock, one transaction; then hints to the other processes."""
+"""Batches, run in the threads of the connections: one lock, one transaction, then notifications and checkpoints."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from fifoq.clock import Clock
 from fifoq.errors import BackendError, FifoqError
 from fifoq.record import fast_constructor
 from fifoq_sqlite.connection import Connection
-from fifoq_sqlite.errors import named
+from fifoq_sqlite.errors import translate
 from fifoq_sqlite.files import CommitMark, Lock
 from fifoq_sqlite.group_commit import Batch, Done, PendingCall
 from fifoq_sqlite.notify import Changes, Notifier
@@ -21,159 +21,150 @@ from fifoq_sqlite.schema import migrate
 from fifoq_sqlite.session import Session
 from fifoq_sqlite.url import Location
 
-ROWS = 10_000
+CHECKPOINT_ROWS = 10_000
 """Rows changed since the last checkpoint, at which the next is due."""
-COMMITS = 1_000
+CHECKPOINT_COMMITS = 1_000
 """Commits since the last checkpoint, at which the next is due."""
-LARGE = 64 * 2**20
-"""Bytes of the log at which a checkpoint is due whatever was changed, and at which the log is cut."""
-
-PAUSE = 0.5
-"""Seconds after which a log that could not be cut is tried again."""
-LOOK = 8
-"""The log's size is looked at after every so many commits."""
-
-
-class Checkpoints:
-    """When to fold the log into the file, as the writing thread sees it after each commit, under the lock."""
-
-    def __init__(self, path: Path) -> None:
-        self._log = f"{path}-wal"
-        self._from = 0
-        self._commits = 0
-        self._large = False
-        self._again = 0.0
-        """When the log may be cut next: a long reader may be in the way."""
-
-    def due(self, connection: sqlite3.Connection) -> bool:
-        """Whether one is, after one commit more."""
-        self._commits += 1
-        if self._commits % LOOK == 0:
-            self._large = self._size() >= LARGE and time.monotonic() >= self._again
-        return self._large or self._commits >= COMMITS or connection.total_changes - self._from >= ROWS
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Checkpoint. Waits for nobody; what a reader holds back is folded later."""
-        large, self._large = self._large, False
-        self._from, self._commits = connection.total_changes, 0
-        try:
-            _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if large and not (frames == folded and self._cut(connection)):
-                self._again = time.monotonic() + PAUSE
-        except sqlite3.OperationalError:
-            # No room in the file, or a lock: the commits are safe in the log, and the next checkpoint may do it.
-            self._again = time.monotonic() + PAUSE
-
-    def _cut(self, connection: sqlite3.Connection) -> bool:
-        """Cut the log to nothing, unless a reader is still in it; return whether it was."""
-        timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(timeout)}")
-        return not busy
-
-    def _size(self) -> int:
-        try:
-            return os.stat(self._log).st_size
-        except OSError:
-            return 0
-
-
-class Reader:
-    """Runs batches on a connection that only reads."""
-
-    def __init__(self, location: Location, clock: Clock) -> None:
-        self._location = location
-        self._clock = clock
-        self._session: Session | None = None
-
-    def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
-        """See `fifoq_sqlite.lane.Serve`."""
-        if batch.decide():
-            self._run(batch, connection)
-        done(None)
-
-    def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
-        session = self._session = self._session or Session(connection, self._clock)
-        try:
-            session.begin("DEFERRED")
-            for ticket in batch.tickets:
-                try:
-                    ticket.value = ticket.work(session)
-                except FifoqError as error:
-                    ticket.error = error
-            session.commit()
-        except Exception as error:
-            session.roll_back()
-            batch.fail(named(error, self._location.path, self._location.timeout) or error)
-
-
-_news = fast_constructor(Changes)
-
+LARGE_LOG = 64 * 2**20
+"""Bytes of the log at which a checkpoint is due in any case, and at which the log is truncated."""
+TRUNCATE_AGAIN = 0.5
+"""Seconds after which a failed truncation is tried again."""
+COMMITS_PER_SIZE = 8
+"""The size of the log is read once in so many commits."""
 
 log = logging.getLogger("fifoq.sqlite")
+_changes = fast_constructor(Changes)
+
+
+# ---- the writing connection ----
 
 
 class StoreFiles(NamedTuple):
-    """What lies beside the store's file, and is used by the writing thread alone."""
+    """The files beside the store that only the writing thread uses."""
 
     lock: Lock
     mark: CommitMark
-    mouth: Notifier
+    notifier: Notifier
 
 
 class Writer:
     """Runs batches on the one connection of this process that writes."""
 
-    def __init__(self, connection: Connection, location: Location, beside: StoreFiles, clock: Clock) -> None:
+    def __init__(self, connection: Connection, location: Location, files: StoreFiles, clock: Clock) -> None:
         self._connection = connection
         self._location = location
-        self._lock, self._mark, self._mouth = beside
+        self._lock, self._mark, self._notifier = files
         self._clock = clock
         self._checkpoints = Checkpoints(location.path)
         self._session: Session | None = None
         self._flushes = location.synchronous == "full"
 
     async def prepare(self) -> None:
-        """Make the file a store of this version's schema, under the lock."""
+        """Make the schema, or upgrade it to this version's, under the lock."""
         await self._connection.run(self._prepare)
 
-    # ---- in the thread
+    # All below runs in the thread.
 
     def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
-        """See `fifoq_sqlite.lane.Serve`."""
+        """Run a batch: see `fifoq_sqlite.group_commit.Serve`."""
         session = self._session
         assert session is not None
-        news = None
+        changes = None
         try:
             with self._lock:
-                if batch.decide():
+                if batch.take():
                     try:
-                        news = self._transact(session, batch.tickets)
+                        changes = self._transact(session, batch.calls)
                     except Exception as error:
-                        news = self._split(session, batch.tickets, error)
+                        changes = self._split(session, batch.calls, error)
         except Exception as error:
-            if batch.decide():  # it never began
-                batch.fail(self._named(error) or error)
+            if batch.take():  # it never began
+                batch.fail(self._translate(error) or error)
             else:
-                log.warning("%s could not be let go after a commit, which stands: %s", self._location.path, error)
-        # Not while others wait for the lock: it may take a busy loop milliseconds to let this thread go on.
-        done(news)
-        if news is not None:
-            self._tidy_up(connection, news)
+                log.warning("%s could not be unlocked after a commit, which is done: %s", self._location.path, error)
+        # Not under the lock, for which others may wait: a busy loop may take milliseconds to let this thread go on.
+        done(changes)
+        if changes is not None:
+            self._tidy_up(connection, changes)
 
-    def _tidy_up(self, connection: sqlite3.Connection, news: Changes) -> None:
-        """Do what the callers need not wait for."""
+    def _transact(self, session: Session, calls: Sequence[PendingCall]) -> Changes | None:
+        """Run the calls in one transaction; return the changes."""
+        committing = False
         try:
-            if news.woken or news.ended:
-                self._mouth.tell(news)
+            session.begin()
+            for call in calls:
+                call.error = None
+                try:
+                    call.value = call.work(session)
+                except FifoqError as refusal:
+                    # Such a call is refused, as overtaken for instance, before it changes anything.
+                    call.error = refusal
+            if not session.changes and self._flushes:
+                self._commit_unflushed(session)
+                return None
+            if not session.only_unindexed:
+                save(session)
+            session.write()
+            committing = True
+            session.commit()
+            self._acknowledge(session)
+            return _changes((session.woken, session.ended, session.versions)) if session.changes else None
+        except BaseException as error:
+            session.roll_back()
+            known = self._translate(error, committing=committing) if isinstance(error, Exception) else None
+            raise known or error from error
+
+    def _split(self, session: Session, calls: Sequence[PendingCall], error: Exception) -> Changes | None:
+        """After a failed transaction: if a call was at fault, run each call in a transaction of its own."""
+        known = self._translate(error)
+        if known is None and len(calls) > 1:
+            changes = [self._transact_alone(session, call) for call in calls]
+            return Changes.of(one for one in changes if one)
+        for call in calls:
+            call.error = known or error
+        return None
+
+    def _transact_alone(self, session: Session, call: PendingCall) -> Changes | None:
+        try:
+            return self._transact(session, [call])
+        except Exception as error:
+            return self._split(session, [call], error)
+
+    def _acknowledge(self, session: Session) -> None:
+        if session.used:
+            state = session.used[-1]
+            self._mark.write(state.id, state.version)
+
+    def _commit_unflushed(self, session: Session) -> None:
+        """
+        Store the time and the replies of calls that changed nothing else, without a flush.
+
+        So the empty claims of an idle worker cost no flush. A power loss that takes the replies ends their callers too.
+        """
+        session.commit()
+        if not session.used:
+            return
+        session.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            session.connection.execute("BEGIN IMMEDIATE")
+            save(session)
+            session.write()
+            session.commit()
+        finally:
+            if session.connection.in_transaction:
+                session.connection.execute("ROLLBACK")
+            session.connection.execute("PRAGMA synchronous = FULL")
+
+    def _tidy_up(self, connection: sqlite3.Connection, changes: Changes) -> None:
+        """Notify the other processes, and checkpoint if it is due: the callers need not wait for either."""
+        try:
+            if changes.woken or changes.ended:
+                self._notifier.notify(changes)
             if self._checkpoints.due(connection):
                 with self._lock:
                     self._checkpoints.run(connection)
         except Exception as error:
-            log.warning("%s could not be tidied up after a commit, which stands: %s", self._location.path, error)
+            log.warning("%s could not be tidied up after a commit, which is done: %s", self._location.path, error)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -190,75 +181,90 @@ class Writer:
                 raise
         self._session = Session(connection, self._clock)
 
-    def _transact(self, session: Session, tickets: Sequence[PendingCall]) -> Changes | None:
-        """Run the calls in one transaction; return what changed."""
-        committing = False
-        try:
-            session.begin()
-            for ticket in tickets:
-                ticket.error = None
-                try:
-                    ticket.value = ticket.work(session)
-                except FifoqError as refusal:
-                    # It was refused before it changed anything, as overtaken.
-                    ticket.error = refusal
-            if not session.changes and self._flushes:
-                self._commit_lightly(session)
-                return None
-            if not session.alone:
-                save(session)
-            session.write()
-            committing = True
-            session.commit()
-            self._acknowledge(session)
-            return _news((session.woken, session.ended, session.versions)) if session.changes else None
-        except BaseException as error:
-            session.roll_back()
-            known = self._named(error, committing=committing) if isinstance(error, Exception) else None
-            raise known or error from error
-
-    def _split(self, session: Session, tickets: Sequence[PendingCall], error: Exception) -> Changes | None:
-        """The transaction failed. If that was the fault of one of the calls, each gets one of its own."""
-        known = self._named(error)
-        if known is None and len(tickets) > 1:
-            news = [self._transact_alone(session, ticket) for ticket in tickets]
-            return Changes.of(one for one in news if one)
-        for ticket in tickets:
-            ticket.error = known or error
-        return None
-
-    def _transact_alone(self, session: Session, ticket: PendingCall) -> Changes | None:
-        try:
-            return self._transact(session, [ticket])
-        except Exception as error:
-            return self._split(session, [ticket], error)
-
-    def _acknowledge(self, session: Session) -> None:
-        if session.used:
-            book = session.used[-1]
-            self._mark.write(book.id, book.version)
-
-    def _commit_lightly(self, session: Session) -> None:
-        """
-        Write the time and the replies of calls that changed nothing else, without a flush.
-
-        An idle worker's looks must cost nothing. Should power fail, nobody who was told is left to ask again.
-        """
-        session.commit()
-        if not session.used:
-            return
-        session.connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            session.connection.execute("BEGIN IMMEDIATE")
-            save(session)
-            session.write()
-            session.commit()
-        finally:
-            if session.connection.in_transaction:
-                session.connection.execute("ROLLBACK")
-            session.connection.execute("PRAGMA synchronous = FULL")
-
-    def _named(self, error: Exception, *, committing: bool = False) -> BackendError | None:
+    def _translate(self, error: Exception, *, committing: bool = False) -> BackendError | None:
         if isinstance(error, BackendError):
             return error
-        return named(error, self._location.path, self._location.timeout, committing=committing)
+        return translate(error, self._location.path, self._location.timeout, committing=committing)
+
+
+class Checkpoints:
+    """The policy by which the writing thread folds the log into the file: after a commit, under the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._log = f"{path}-wal"
+        self._rows_before = 0
+        self._commits = 0
+        self._large = False
+        self._truncate_at = 0.0
+        """The earliest time of the next truncation: after a failed one, a long reader may still be in the way."""
+
+    def due(self, connection: sqlite3.Connection) -> bool:
+        """Count one more commit, and return whether a checkpoint is due."""
+        self._commits += 1
+        if self._commits % COMMITS_PER_SIZE == 0:
+            self._large = self._size() >= LARGE_LOG and time.monotonic() >= self._truncate_at
+        return (
+            self._large
+            or self._commits >= CHECKPOINT_COMMITS
+            or connection.total_changes - self._rows_before >= CHECKPOINT_ROWS
+        )
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint without waiting: the next checkpoint folds the pages that a reader holds back."""
+        large, self._large = self._large, False
+        self._rows_before, self._commits = connection.total_changes, 0
+        try:
+            _, frames, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if large and not (frames == folded and self._truncate(connection)):
+                self._truncate_at = time.monotonic() + TRUNCATE_AGAIN
+        except sqlite3.OperationalError:
+            # The file has no room, or is locked. The commits are safe in the log, and the next checkpoint may succeed.
+            self._truncate_at = time.monotonic() + TRUNCATE_AGAIN
+
+    def _truncate(self, connection: sqlite3.Connection) -> bool:
+        """Truncate the log, unless a reader still uses it; return whether it was truncated."""
+        timeout = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(timeout)}")
+        return not busy
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:
+            return 0
+
+
+# ---- the reading connection ----
+
+
+class Reader:
+    """Runs batches on the connection that only reads."""
+
+    def __init__(self, location: Location, clock: Clock) -> None:
+        self._location = location
+        self._clock = clock
+        self._session: Session | None = None
+
+    def serve(self, batch: Batch, done: Done, connection: sqlite3.Connection) -> None:
+        """Run a batch, in the thread: see `fifoq_sqlite.group_commit.Serve`."""
+        if batch.take():
+            self._run(batch, connection)
+        done(None)
+
+    def _run(self, batch: Batch, connection: sqlite3.Connection) -> None:
+        session = self._session = self._session or Session(connection, self._clock)
+        try:
+            session.begin("DEFERRED")
+            for call in batch.calls:
+                try:
+                    call.value = call.work(session)
+                except FifoqError as error:
+                    call.error = error
+            session.commit()
+        except Exception as error:
+            session.roll_back()
+            batch.fail(translate(error, self._location.path, self._location.timeout) or error)

@@ -1,4 +1,9 @@
-"""Moves of jobs from state to state, gathered during a call and written at its end with few statements."""
+"""
+Transitions of jobs from state to state, collected during a call and written at its end with few statements.
+
+With them are the timers that cause transitions, and the indexing of jobs of small puts, which every other call needs
+first.
+"""
 
 import json
 from collections.abc import Collection
@@ -6,69 +11,13 @@ from typing import Any, NamedTuple
 
 from fifoq.queue import MAX_TIMERS, Receipt
 from fifoq.record import State
-from fifoq_sqlite.queue_state import CODE, STATES, UNBOUNDED, Gate, QueueState, Unindexed, score
+from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, UNBOUNDED, Gate, QueueState, Unindexed, score_of
 from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
 
 
-def filed(session: Session, name: str) -> QueueState | None:
-    """The book of a queue, if there is such a queue, with every job filed: what every call but a put of one needs."""
-    session.alone = False
-    book = session.book(name)
-    if book is not None:
-        book.plain = False
-        if book.unfiled:
-            file(session, book)
-    return book
-
-
-def filed_or_made(session: Session, name: str) -> QueueState:
-    """The same, of a queue that is made if there is none."""
-    return filed(session, name) or session.make_book(name)
-
-
-def file(session: Session, book: QueueState) -> None:
-    """File what is not."""
-    unfiled, book.unfiled = book.unfiled, {}
-    session.tick(book)
-    jobs = list(unfiled.values())
-    free = free_keys(session, book, {one.key for one in jobs if one.key is not None})
-    heads: list[int] = []
-    for one in jobs:
-        offered = one.key is None or one.key in free
-        if one.key is not None and offered:
-            free.remove(one.key)
-            heads.append(one.job)
-        book.enter(one.gate, one.value, score(one.priority, book.entry(one.job)) if offered else None)
-    session.change("unfiled_file", (book.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
-    _remember(session, book, unfiled)
-    session.woken.add(book.name)
-
-
-def free_keys(session: Session, book: QueueState, keys: set[str]) -> set[str]:
-    """Those of `keys` that have nobody in line and are not paused: the next job is offered as it comes."""
-    if not keys:
-        return set()
-    (found,) = session.run("lines_free", (book.id, json.dumps(list(keys)))).fetchone()
-    return set(json.loads(found))
-
-
-def _remember(session: Session, book: QueueState, jobs: dict[str, Unindexed]) -> None:
-    """Store the reply of each caller's last put: until now the jobs themselves told it."""
-    last: dict[str, tuple[int, list[str]]] = {}
-    for id, one in jobs.items():
-        known = last.get(one.caller)
-        if known is not None and known[0] == one.number:
-            known[1].append(id)
-        else:
-            last[one.caller] = one.number, [id]
-    for caller, (number, ids) in last.items():
-        reply = tuple((Receipt(id, True),) for id in ids)
-        session.run("replies_write", (book.id, "put", caller, number, book.now, encode("put", reply)))
-
-
-class Place(NamedTuple):
-    """A job, and where it stands."""
+class JobRef(NamedTuple):
+    """A job with its gate, key and value: the parts that its transitions need."""
 
     job: int
     id: str
@@ -79,7 +28,7 @@ class Place(NamedTuple):
 
 
 class End(NamedTuple):
-    """How a job ends. `retain` as asked by a settlement; `error` None leaves what is there."""
+    """The end of a job. `retain` is that of the settlement; `error` None keeps the job's last error."""
 
     state: State
     retain: int = 0
@@ -88,158 +37,224 @@ class End(NamedTuple):
     reason: str | None = None
 
 
-class Moves:
+class Transitions:
     """
-    The moves of one call. The counts are right at once, the jobs after `write`.
+    The transitions of one call. The counts are right at once, the rows of the jobs after `write`.
 
-    A line is looked at after all moves: then whoever is its head by now is offered.
+    `write` reads the heads of lines after all transitions, and offers the jobs that are heads then.
     """
 
-    def __init__(self, session: Session, book: QueueState, now: int) -> None:
+    def __init__(self, session: Session, state: QueueState, now: int) -> None:
         self._session = session
-        self._book = book
+        self._state = state
         self._now = now
         self._removed: list[int] = []
         self._ended: list[tuple[Any, ...]] = []
-        self._back: list[tuple[Any, ...]] = []
-        self._due: list[tuple[Any, ...]] = []
+        self._put_back: list[tuple[Any, ...]] = []
+        self._fallen_due: list[tuple[Any, ...]] = []
         self._keys: dict[str, None] = {}
 
-    def end(self, place: Place, before: State, end: End) -> None:
-        """End a job, and remove it if nobody wants it kept."""
-        kept = max(place.retain, end.retain)
-        self._leave(place, before, end.state if kept else None)
-        self._session.ended.append((self._book.name, place.id))
+    def end(self, ref: JobRef, before: State, end: End) -> None:
+        """End a job, and remove it unless it is to be kept."""
+        kept = max(ref.retain, end.retain)
+        self._leave(ref, before, end.state if kept else None)
+        self._session.ended.append((self._state.name, ref.id))
         if kept:
             self._ended.append(
-                (CODE[end.state], self._now, end.result, end.error, end.reason, kept, place.job),
+                (CODE[end.state], self._now, end.result, end.error, end.reason, kept, ref.job),
             )
         else:
-            self._removed.append(place.job)
+            self._removed.append(ref.job)
 
-    def halt(self, place: Place, error: bytes, retain: int) -> None:
-        """A running keyed job failed and keeps its place."""
-        self._leave(place, State.RUNNING, State.FAILED)
-        self._session.ended.append((self._book.name, place.id))
-        self._session.change("jobs_halt", (self._now, error, max(place.retain, retain), place.job))
+    def halt(self, ref: JobRef, error: bytes, retain: int) -> None:
+        """Fail a running job and halt its key: the job keeps its place."""
+        self._leave(ref, State.RUNNING, State.FAILED)
+        self._session.ended.append((self._state.name, ref.id))
+        self._session.change("jobs_halt", (self._now, error, max(ref.retain, retain), ref.job))
 
-    def back(
-        self, place: Place, ranked: int, after: int = 0, error: bytes | None = None, *, refund: bool = False
+    def put_back(
+        self, ref: JobRef, score: int, after: int = 0, error: bytes | None = None, *, refund: bool = False
     ) -> None:
-        """Put a running job back to its place (`ranked` is its score), claimable `after` microseconds from now."""
-        self._leave(place, State.RUNNING, State.WAITING)
+        """Return a running job to its place, claimable `after` microseconds from now."""
+        self._leave(ref, State.RUNNING, State.WAITING)
         due_at = self._now + after if after > 0 else None
-        since = self._now if due_at is not None and place.key is not None else None
-        ready = ranked if due_at is None else None
+        since = self._now if due_at is not None and ref.key is not None else None
+        ready = score if due_at is None else None
         if due_at is not None:
-            self._book.wake_by(due_at)
-        self._back.append((due_at, since, self._rank(place, ready), error, int(refund), 0, place.job))
+            self._state.add_timer(due_at)
+        self._put_back.append((due_at, since, self._offer(ref, ready), error, int(refund), 0, ref.job))
 
-    def crash(self, place: Place, ranked: int) -> None:
-        """The lease of a running job ended: it is back at its place, claimable at once."""
-        self._leave(place, State.RUNNING, State.WAITING)
-        self._back.append((None, None, self._rank(place, ranked), None, 0, 1, place.job))
+    def crash(self, ref: JobRef, score: int) -> None:
+        """Return a running job whose lease expired to its place, claimable at once."""
+        self._leave(ref, State.RUNNING, State.WAITING)
+        self._put_back.append((None, None, self._offer(ref, score), None, 0, 1, ref.job))
 
-    def due(self, place: Place, before: State, priority: int, seq: int, next_timer: int | None) -> None:
-        """The delay or back-off of a job is over."""
+    def fall_due(self, ref: JobRef, before: State, priority: int, seq: int, next_timer: int | None) -> None:
+        """Make a job claimable whose delay or back-off is over."""
         if before is State.SCHEDULED:
-            self._book.move(place.gate, before, State.WAITING)
-        line = None if place.key is None else seq
-        self._due.append((seq, line, self._rank(place, score(priority, seq)), next_timer, place.job))
+            self._state.move(ref.gate, before, State.WAITING)
+        line = None if ref.key is None else seq
+        self._fallen_due.append((seq, line, self._offer(ref, score_of(priority, seq)), next_timer, ref.job))
 
     def write(self) -> None:
-        """Write the jobs, then offer the heads of the lines that moved."""
+        """Write the jobs, then offer the heads of the lines that changed."""
         change_many = self._session.change_many
         if self._removed:
             self._session.change("jobs_remove", (json.dumps(self._removed),))
-        for name, rows in (("jobs_end", self._ended), ("jobs_back", self._back), ("timer_due", self._due)):
+        for name, rows in (
+            ("jobs_end", self._ended),
+            ("jobs_put_back", self._put_back),
+            ("jobs_fall_due", self._fallen_due),
+        ):
             if rows:
                 change_many(name, rows)
         if self._keys:
-            offer_heads(self._session, self._book, self._keys)
+            offer_heads(self._session, self._state, self._keys)
 
-    def _leave(self, place: Place, before: State, after: State | None) -> None:
-        self._book.move(place.gate, before, after)
+    def _leave(self, ref: JobRef, before: State, after: State | None) -> None:
+        self._state.move(ref.gate, before, after)
         if before is State.RUNNING:
-            self._free(place)
+            self._free_slots(ref)
         else:
-            self._book.touch(place.gate, place.value)
-        if place.key is not None and before is not State.SCHEDULED:
-            self._keys[place.key] = None
+            self._state.touch(ref.gate, ref.value)
+        if ref.key is not None and before is not State.SCHEDULED:
+            self._keys[ref.key] = None
 
-    def _free(self, place: Place) -> None:
-        """A slot of each gate of the path is free."""
-        if place.value is not None:
-            self._book.touch(place.gate, place.value, -1)
-        if place.value is not None or self._book.own.settings.limit or place.gate.settings.limit:
-            self._session.woken.add(self._book.name)
+    def _free_slots(self, ref: JobRef) -> None:
+        """Free the job's slots of its value, its task and the queue."""
+        if ref.value is not None:
+            self._state.touch(ref.gate, ref.value, -1)
+        if ref.value is not None or self._state.own_gate.settings.limit or ref.gate.settings.limit:
+            self._session.woken.add(self._state.name)
 
-    def _rank(self, place: Place, ready: int | None) -> int | None:
-        """Offer a job without a key at once; for one with a key its line decides."""
-        if place.key is not None:
-            self._keys[place.key] = None
+    def _offer(self, ref: JobRef, ready: int | None) -> int | None:
+        """Offer a job without a key at once, and return its score; for one with a key, `write` reads its line."""
+        if ref.key is not None:
+            self._keys[ref.key] = None
             return None
         if ready is not None:
-            self._book.offer(place.gate, place.value, ready)
-            self._session.woken.add(self._book.name)
+            self._state.offer(ref.gate, ref.value, ready)
+            self._session.woken.add(self._state.name)
         return ready
 
 
-def offer_heads(session: Session, book: QueueState, keys: Collection[str]) -> None:
-    """Offer the heads of these keys, where they may be and are not yet."""
-    heads = session.run("lines_heads", (book.id, json.dumps(list(keys)))).fetchall()
+def offer_heads(session: Session, state: QueueState, keys: Collection[str]) -> None:
+    """Offer the heads of these keys' lines, if they may be offered and are not yet."""
+    heads = session.run("lines_heads", (state.id, json.dumps(list(keys)))).fetchall()
     if not heads:
         return
     session.change("jobs_offer", (json.dumps([job for job, *_ in heads]),))
-    for _, gate, value, ranked in heads:
-        book.offer(book.by_id[gate], value, ranked)
-    session.woken.add(book.name)
+    for _, gate, value, score in heads:
+        state.offer(state.by_id[gate], value, score)
+    session.woken.add(state.name)
 
 
-def fire(session: Session, book: QueueState, now: int) -> None:
+# ---- timers ----
+
+
+def fire(session: Session, state: QueueState, now: int) -> None:
     """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
-    if nothing_due(session, book, now):
+    if nothing_due(session, state, now):
         return
-    due = session.run("timers_due", (book.id, now, MAX_TIMERS)).fetchall()
-    moves = Moves(session, book, now)
+    due = session.run("timers_due", (state.id, now, MAX_TIMERS)).fetchall()
+    transitions = Transitions(session, state, now)
     for job, id, gate, key, value, retain, *rest in due:
-        _fire(session, book, now, moves, Place(job, id, book.by_id[gate], key, value, retain), rest)
-    moves.write()
-    book.alarm = 0
-    session.woken.add(book.name)
+        _fire(session, state, now, transitions, JobRef(job, id, state.by_id[gate], key, value, retain), rest)
+    transitions.write()
+    state.no_timer_before = 0
+    session.woken.add(state.name)
 
 
-def nothing_due(session: Session, book: QueueState, now: int) -> bool:
-    """Whether no timer is due: nearly always known from the calls before, without a look."""
-    return now < book.alarm or now < _next(session, book)
+def _fire(
+    session: Session, state: QueueState, now: int, transitions: Transitions, ref: JobRef, rest: list[Any]
+) -> None:
+    code, priority, seq, expires_at, cancel_requested, reason = rest
+    before = State(STATES[code])
+    if before is State.RUNNING:
+        if cancel_requested:
+            session.change("jobs_adjust_counts", (0, 1, ref.job))
+            transitions.end(ref, before, End(State.CANCELLED, reason=reason))
+        else:
+            transitions.crash(ref, score_of(priority, seq))
+    elif expires_at is not None and expires_at <= now:
+        transitions.end(ref, before, End(State.CANCELLED, reason="expired"))
+    else:
+        transitions.fall_due(ref, before, priority, seq or state.next_number(), expires_at)
 
 
-def next_timer(session: Session, book: QueueState, now: int) -> int | None:
-    """Microseconds until the next timer, or the next token of a rate that has none."""
-    waits = [gate.token_in(now) for gate in (book.own, *book.tasks.values())]
-    first = _next(session, book)
+def nothing_due(session: Session, state: QueueState, now: int) -> bool:
+    """Return whether no timer is due: nearly always without a query, by the time that an earlier call read."""
+    return now < state.no_timer_before or now < _next_timer_at(session, state)
+
+
+def next_timer(session: Session, state: QueueState, now: int) -> int | None:
+    """Return the microseconds until the next timer, or until the next token of a rate that has none."""
+    waits = [gate.token_in(now) for gate in (state.own_gate, *state.tasks.values())]
+    first = _next_timer_at(session, state)
     if first < UNBOUNDED:
         return min([max(0, first - now), *(wait for wait in waits if wait)])
     return min((wait for wait in waits if wait), default=None)
 
 
-def _next(session: Session, book: QueueState) -> int:
-    """When the earliest timer is set for."""
-    row = session.run("timers_next", (book.id,)).fetchone()
-    book.alarm = row[0] if row else UNBOUNDED
-    return book.alarm
+def _next_timer_at(session: Session, state: QueueState) -> int:
+    row = session.run("timers_next", (state.id,)).fetchone()
+    state.no_timer_before = row[0] if row else UNBOUNDED
+    return state.no_timer_before
 
 
-def _fire(session: Session, book: QueueState, now: int, moves: Moves, place: Place, rest: list[Any]) -> None:
-    code, priority, seq, expires_at, cancel_requested, reason = rest
-    state = State(STATES[code])
-    if state is State.RUNNING:
-        if cancel_requested:
-            session.change("jobs_count", (0, 1, place.job))
-            moves.end(place, state, End(State.CANCELLED, reason=reason))
+# ---- indexing the jobs of small puts ----
+
+
+def indexed(session: Session, name: str) -> QueueState | None:
+    """Return the state of a queue, with all jobs indexed, or None if there is no such queue."""
+    session.only_unindexed = False
+    state = session.queue_state(name)
+    if state is not None:
+        state.only_unindexed = False
+        if state.unindexed:
+            _index(session, state)
+    return state
+
+
+def indexed_or_made(session: Session, name: str) -> QueueState:
+    """Return the same, of a queue that is made if there is none."""
+    return indexed(session, name) or session.make_queue(name)
+
+
+def free_keys(session: Session, state: QueueState, keys: set[str]) -> set[str]:
+    """Return those of `keys` that have no live job and are not paused: the next job of each is offered at once."""
+    if not keys:
+        return set()
+    (found,) = session.run("lines_free", (state.id, json.dumps(list(keys)))).fetchone()
+    return set(json.loads(found))
+
+
+def _index(session: Session, state: QueueState) -> None:
+    unindexed, state.unindexed = state.unindexed, {}
+    session.tick(state)
+    jobs = list(unindexed.values())
+    free = free_keys(session, state, {one.key for one in jobs if one.key is not None})
+    heads: list[int] = []
+    for one in jobs:
+        offered = one.key is None or one.key in free
+        if one.key is not None and offered:
+            free.remove(one.key)
+            heads.append(one.job)
+        state.enter(one.gate, one.value, score_of(one.priority, one.job & LAST_ENTRY) if offered else None)
+    session.change("unindexed_index", (state.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
+    _save_replies(session, state, unindexed)
+    session.woken.add(state.name)
+
+
+def _save_replies(session: Session, state: QueueState, jobs: dict[str, Unindexed]) -> None:
+    """Store the reply to each caller's last put, which until now only the rows of its jobs held."""
+    last: dict[str, tuple[int, list[str]]] = {}
+    for id, one in jobs.items():
+        known = last.get(one.caller)
+        if known is not None and known[0] == one.number:
+            known[1].append(id)
         else:
-            moves.crash(place, score(priority, seq))
-    elif expires_at is not None and expires_at <= now:
-        moves.end(place, state, End(State.CANCELLED, reason="expired"))
-    else:
-        moves.due(place, state, priority, seq or book.next_number(), expires_at)
+            last[one.caller] = one.number, [id]
+    for caller, (number, ids) in last.items():
+        reply = tuple((Receipt(id, True),) for id in ids)
+        session.run("replies_write", (state.id, "put", caller, number, state.now, encode("put", reply)))

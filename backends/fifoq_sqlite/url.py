@@ -1,4 +1,4 @@
-"""Where a store is and how it is opened: the URL, read strictly. It does no I/O."""
+"""The URL of a store, parsed strictly into the path and the options of a connection. Parsing does no I/O."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,19 +11,19 @@ _LEVELS = ("normal", "full")
 
 
 class Location(NamedTuple):
-    """A store's file and the two choices that a URL may make."""
+    """A store's file and the two options of its URL."""
 
     path: Path
     """Absolute, so that a later change of directory does not change the store."""
     synchronous: str = "full"
-    """`full`: a commit survives the loss of power; `normal`: the last ones may not, but those before do, in order."""
+    """`full`: every commit survives a power loss; `normal`: the last commits may be lost, the earlier ones survive."""
     timeout: float = 5.0
-    """Seconds to wait for others' writes before a call is `BackendBusy`."""
+    """Seconds that a call waits for the writes of other processes before it raises BackendBusy."""
 
     @classmethod
     def parse(cls, url: str) -> "Location":
         """
-        Read `sqlite:///rel.db` or `sqlite:////abs.db`, with `?synchronous=normal|full` and `&timeout=<seconds>`.
+        Parse `sqlite:///rel.db` or `sqlite:////abs.db`, with `?synchronous=normal|full` and `&timeout=<seconds>`.
 
         Raises ConfigurationError for anything else.
         """
@@ -40,11 +40,11 @@ class Location(NamedTuple):
                 "A SQLite URL has no fragment, no empty query and no control characters; "
                 "in the path, write # as %23 and ? as %3F."
             )
-        options = read_query(parts.query, ("synchronous", "timeout"), "SQLite")
+        options = read_query(parts.query, ("synchronous", "timeout"), "SQLite", url)
         return cls(
             _path(parts.path[1:]),
             _synchronous(options.get("synchronous", "full")),
-            read_timeout(options.get("timeout", "5")),
+            read_timeout(options.get("timeout", "5"), url),
         )
 
 

@@ -1,9 +1,9 @@
 """
-The peak shaver: a gateway whose requests wait for their results, and that stays upright when too many come.
+The peak shaver: a gateway whose requests wait for results, and that keeps working under overload.
 
-The gateway only queues; services do the work, each a process of its own. A task runs so many jobs at a time, over all
-services, and lets so many wait; beyond that the gateway answers 503 at once. In front, a token bucket sheds floods with
-429. Ctrl-C lets the requests that were accepted finish.
+The gateway only enqueues; services, each in its own process, run the jobs. Each task limits its running jobs, over all
+services, and its waiting jobs; beyond that the gateway answers 503 at once. Before that, a token bucket sheds floods
+with 429. After Ctrl-C the gateway first answers the requests that it has accepted.
 
     FIFOQ_URL=sqlite:///jobs.db uvicorn examples.peak_shaver.gateway:app
     FIFOQ_URL=sqlite:///jobs.db python -m examples.peak_shaver.service       (twice, each in a terminal)
@@ -11,7 +11,7 @@ services, and lets so many wait; beyond that the gateway answers 503 at once. In
     curl localhost:8000/fibonacci/90
     curl localhost:8000/load
 
-With FIFOQ_URL=memory:// no other process could see the jobs: then the gateway does the work, too.
+With FIFOQ_URL=memory:// other processes could not see the jobs, so the gateway runs them itself.
 """
 
 import os
@@ -28,7 +28,7 @@ app = FastAPI(
     lifespan=lifespan(tasks, worker=alone),
     dependencies=[Depends(RateLimit(burst=5000, per_second=1000))],
 )
-install_errors(app)  # a full queue: 503 with Retry-After; a result that takes too long: 504
+install_errors(app)  # 503 with Retry-After for a full queue, 504 for a late result
 
 
 @app.get("/prime/{x}")

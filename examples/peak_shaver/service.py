@@ -1,10 +1,10 @@
 """
-The peak shaver's service: a process that does the work of the gateway. Run as many as you like; more may join any time.
+The peak shaver's service: a process that runs the gateway's jobs. Start as many as you like, at any time.
 
     FIFOQ_URL=sqlite:///jobs.db python -m examples.peak_shaver.service
 
-Ctrl-C: it claims no more, lets its jobs finish for up to 25 s (FIFOQ_SHUTDOWN_GRACE), hands the rest back to their
-places, and exits. A second Ctrl-C hands them back at once.
+After Ctrl-C it claims no more jobs, waits up to 25 s for its running jobs (FIFOQ_SHUTDOWN_GRACE), returns the others to
+their places in the queue, and exits. A second Ctrl-C returns them at once.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 """
-What tests of fifoq are made of: a clock that stands still, the reference model, and the proof that a backend is right.
+For tests of backends: a clock that a test moves, the reference model, drivers, and the conformance kit.
 
     import pytest
     from fifoq.testing import QueueContract
@@ -9,13 +9,13 @@ What tests of fifoq are made of: a clock that stands still, the reference model,
         def make_backend(self, tmp_path):
             return lambda clock: MyBackend(f"mine:///{tmp_path}/jobs", clock=clock)
 
-And what tests of apps are made of: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
+For tests of apps: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from fifoq.testing.clock import ManualClock
-from fifoq.testing.driver import Driver, MakeBackend, spec
+from fifoq.testing.driver import AsyncDriver, Driver, MakeBackend, spec
 from fifoq.testing.enqueued import (
     assert_enqueued,
     assert_enqueued_sync,
@@ -24,7 +24,7 @@ from fifoq.testing.enqueued import (
     enqueued,
     enqueued_sync,
 )
-from fifoq.testing.faults import LostReplies
+from fifoq.testing.lost_replies import LostReplies
 from fifoq.testing.model import Model
 from fifoq.testing.model_backend import ModelBackend, ModelStore
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fifoq.testing.contract import ProcessContract, QueueContract
 
 __all__ = [
+    "AsyncDriver",
     "Driver",
     "LostReplies",
     "MakeBackend",

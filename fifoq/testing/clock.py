@@ -1,14 +1,14 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that moves only when a test moves it."""
 
 from fifoq.clock import microseconds
 
 START = 1_750_000_000_000_000
-"""Where a ManualClock starts unless told otherwise: some moment in 2025, in microseconds since 1970-01-01 UTC."""
+"""The default start of a ManualClock: a moment in 2025, in microseconds since 1970-01-01 UTC."""
 
 
 class ManualClock:
     """
-    The time of a test: it moves when told to, and only then.
+    The time of a test: it moves by `advance` and `set`, and only then.
 
         clock = ManualClock()
         backend = make_backend(clock)
@@ -21,7 +21,7 @@ class ManualClock:
         self._now = now
 
     def now(self) -> int:
-        """Microseconds since 1970-01-01 UTC."""
+        """Return the microseconds since 1970-01-01 UTC."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -29,7 +29,7 @@ class ManualClock:
         self._now += microseconds(seconds)
 
     def set(self, microseconds: int) -> None:
-        """Jump to `microseconds` since 1970-01-01 UTC, back as well as ahead: as when somebody sets a host's clock."""
+        """Jump to `microseconds` since 1970-01-01 UTC, back or ahead, as if the clock of a host were set."""
         self._now = microseconds
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""For tests of apps: what they have enqueued, and running it. A Fifoq is known here by what it does, not its class."""
+"""For tests of apps: the jobs that an app has enqueued, and running them. The app is typed here by protocols."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,7 +16,7 @@ class Drains(Protocol):
     """A worker."""
 
     async def drain(self) -> None:
-        """Work until nothing is left."""
+        """Run jobs until none is left that may run."""
         ...
 
 
@@ -24,15 +24,15 @@ class Enqueues(Protocol):
     """A Fifoq."""
 
     def worker(self, *, grace: float | None = None) -> Drains:
-        """Make a worker, with so many seconds for its jobs to finish when it is ended early."""
+        """Make a worker, with `grace` seconds for its jobs to finish when it is ended early."""
         ...
 
     def jobs(self) -> AsyncIterator[Job]:
-        """Go through all jobs."""
+        """Iterate over all jobs."""
         ...
 
     def run_sync(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run `work()` where it is open."""
+        """Run `work()` on the loop on which the Fifoq is open."""
         ...
 
 
@@ -40,7 +40,7 @@ class Bound(Protocol):
     """A checked call of a task."""
 
     def spec(self) -> JobSpec:
-        """Return what would be put."""
+        """Return the job that the call would put."""
         ...
 
 
@@ -57,7 +57,7 @@ class Binds(Protocol[P]):
 
 async def drain(tasks: Enqueues, timeout: float = 30.0) -> None:
     """
-    Run all jobs that can run now, those too that they enqueue, and return; TimeoutError after `timeout` seconds.
+    Run all jobs that can run now, and those that they enqueue, and return. Raises TimeoutError after `timeout` seconds.
 
     Jobs with a delay stay. The app needs no worker of its own, and may have one.
     """
@@ -66,15 +66,15 @@ async def drain(tasks: Enqueues, timeout: float = 30.0) -> None:
 
 
 async def enqueued(tasks: Enqueues, task: Binds[...] | None = None) -> list[Job]:
-    """Return the jobs that are kept, in order of entry, queue after queue: all of them, or those of one task."""
+    """Return the jobs in the store, in order of entry, queue after queue: all of them, or those of one task."""
     return [job async for job in tasks.jobs() if task is None or job.task == task.name]
 
 
 async def assert_enqueued(tasks: Enqueues, task: Binds[P], /, *args: P.args, **kwargs: P.kwargs) -> Job:
     """
-    Return the newest job of this very call, whatever has become of it. Raises AssertionError if there is none.
+    Return the newest job of this call, in any state. Raises AssertionError if there is none.
 
-    Arguments are compared as they are sent, so it does not matter which were given by name, or by default. With
+    Arguments are compared as they are sent: whether one was passed by name, or by default, makes no difference. With
     `task.options(…)` its key and its priority count too.
 
         await client.post("/matches/m1", json={"goals": 1})
@@ -86,7 +86,7 @@ async def assert_enqueued(tasks: Enqueues, task: Binds[P], /, *args: P.args, **k
         if (job.args, job.kwargs) == decode_call(wanted.payload) and _options(job) == _options(wanted):
             return job
     found = "".join(f"\n  {_shown(job)}" for job in jobs) or " none"
-    raise AssertionError(f"{_shown(wanted)} was not enqueued. Of this task were:{found}")
+    raise AssertionError(f"{_shown(wanted)} was not enqueued. Enqueued of this task:{found}")
 
 
 def drain_sync(tasks: Enqueues, timeout: float = 30.0) -> None:

@@ -1,6 +1,6 @@
 """
-The state machine: Hypothesis chooses the operations, every reply must be the model's, and a difference is shrunk to the
-shortest way there.
+The state machine: Hypothesis chooses the operations, every reply must be the model's, and a difference is shrunk to its
+shortest run.
 """
 
 import os
@@ -19,7 +19,7 @@ from fifoq.testing.pair import Pair
 T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("FIFOQ_TEST_EXAMPLES", "0"))
-"""How many examples to try; unset, a fixed hundred: the same in each run."""
+"""How many examples to try; unset, the same hundred in each run."""
 STEPS = 50
 
 
@@ -34,7 +34,7 @@ class HypothesisDraw:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Each operation is a rule, and all that can be seen an invariant."""
+    """Each operation is a rule; that the queue reads as the model does is an invariant."""
 
     def __init__(self, make_backend: MakeBackend, clock: ManualClock) -> None:
         super().__init__()
@@ -44,8 +44,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.pair.close()
 
     @invariant()
-    def all_that_can_be_seen_is_the_models(self) -> None:
-        self.pair.look()
+    def the_queue_reads_as_the_model(self) -> None:
+        self.pair.compare_all()
 
 
 def _rule(operation: Callable[[operations.Draw, Pair], None], number: int) -> Any:
@@ -57,7 +57,7 @@ def _rule(operation: Callable[[operations.Draw, Pair], None], number: int) -> An
 
 
 def _add_rules() -> None:
-    """Hypothesis weighs its rules alike: the frequent operations stand there several times."""
+    """Add each operation as often as its weight asks: Hypothesis chooses every rule equally often."""
     for operation, weight in operations.OPERATIONS.items():
         for number in range((weight + 2) // 3):
             setattr(QueueMachine, f"{operation.__name__}_{number}", _rule(operation, number))

@@ -1,7 +1,8 @@
 """
-The reference model behind the seam: slow, correct, and ready for any test that needs a backend without trusting one.
+The reference model as a backend: slow and correct, for tests that need a backend and must not trust a real one.
 
-It holds all in the process, like `memory://`, and any number of backends on any threads share one store.
+Its jobs are in the memory of the process, like those of `memory://`. Any number of backends, on any threads, share one
+store.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from fifoq.errors import JobNotFound
 from fifoq.queue import (
     MAX_PAGE,
     Audit,
-    BlockedKey,
+    BlockedKeyRecord,
     BlockedKeys,
     Call,
     Changed,
@@ -27,12 +28,12 @@ from fifoq.testing.model import Model
 
 R = TypeVar("R")
 
-GLANCE = 0.002
-"""Seconds between two looks of a call that waits."""
+POLL_INTERVAL = 0.002
+"""Seconds between two reads of a call that waits."""
 
 
 class ModelStore:
-    """What the backends of one store share."""
+    """The queues that all backends of one store share."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or ProcessClock()
@@ -82,10 +83,10 @@ class ModelQueue:
         return self._change(lambda model: model.purge(limit))
 
     async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        return self._look(lambda model: model.get(ids))
+        return self._read(lambda model: model.get(ids))
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
-        def look(model: Model) -> Records:
+        def page_of(model: Model) -> Records:
             ahead = [record for record in model.find(Filter()) if record.entry > cursor]
             read = ahead[:MAX_PAGE]
             wanted = set(model.find(filter))
@@ -93,21 +94,21 @@ class ModelQueue:
             last = page[-1] if len(page) == limit else read[-1] if read else None
             return Records(tuple(page), last.entry if last and last is not ahead[-1] else None)
 
-        return self._look(look)
+        return self._read(page_of)
 
     async def stats(self) -> Stats:
-        return self._look(Model.stats)
+        return self._read(Model.stats)
 
     async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
-        def after(one: BlockedKey) -> bool:
+        def after(one: BlockedKeyRecord) -> bool:
             return cursor is None or _cursor(one) > cursor
 
-        blocked = [one for one in self._look(Model.blocked_keys) if after(one)]
+        blocked = [one for one in self._read(Model.blocked_keys) if after(one)]
         page = tuple(blocked[: min(limit, MAX_PAGE)])
         return BlockedKeys(page, _cursor(page[-1]) if len(page) < len(blocked) else None)
 
     async def audit(self) -> Audit:
-        return self._look(lambda model: Audit((), len(model.book.items)))
+        return self._read(lambda model: Audit((), len(model.state.jobs)))
 
     async def wait(self, timeout: float) -> bool:
         before = self._store.changes
@@ -122,7 +123,7 @@ class ModelQueue:
 
     async def finished(self, id: str, timeout: float) -> Record | None:
         def ended() -> Record | None:
-            (record,) = self._look(lambda model: model.get([id]))
+            (record,) = self._read(lambda model: model.get([id]))
             if record is None:
                 raise JobNotFound(id, self.name)
             return record if record.state.ended else None
@@ -136,9 +137,9 @@ class ModelQueue:
             self._store.changes += 1
             return apply(self._store.model(self.name))
 
-    def _look(self, look: Callable[[Model], R]) -> R:
+    def _read(self, read: Callable[[Model], R]) -> R:
         with self._store.lock:
-            return look(self._store.model(self.name))
+            return read(self._store.model(self.name))
 
 
 class ModelBackend:
@@ -149,10 +150,10 @@ class ModelBackend:
         self._queues: dict[str, ModelQueue] = {}
 
     async def open(self) -> None:
-        """There is nothing to connect."""
+        """Connect to nothing: the store is in this process."""
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Free nothing: the jobs stay in the store."""
 
     def twin(self) -> "ModelBackend":
         return ModelBackend(self._store)
@@ -167,14 +168,14 @@ class ModelBackend:
         return ()
 
 
-def _cursor(one: BlockedKey) -> str:
+def _cursor(one: BlockedKeyRecord) -> str:
     return f"{one.since:020}:{one.key}"
 
 
-async def _until(look: Callable[[], R | None], timeout: float) -> R | None:
-    """What `look` finds, as soon as it finds something within `timeout` real seconds."""
+async def _until(read: Callable[[], R | None], timeout: float) -> R | None:
+    """Return the first value of `read` that is not None within `timeout` real seconds, or None."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
-    while (found := look()) is None and loop.time() < end:  # noqa: ASYNC110 - what it waits for has no loop
-        await asyncio.sleep(min(GLANCE, max(0.0, end - loop.time())))
+    while (found := read()) is None and loop.time() < end:  # noqa: ASYNC110 - a change of the store has no event
+        await asyncio.sleep(min(POLL_INTERVAL, max(0.0, end - loop.time())))
     return found

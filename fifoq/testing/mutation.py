@@ -1,8 +1,8 @@
 """
-Whether the kit would notice: one case of it, run by itself against a backend with a planted bug.
+Mutation tests of the kit: one case of it, run by itself against a backend with a planted bug.
 
 A check that has never failed proves nothing. A mutant plants one bug and names the cases that must fail for it; the
-same cases pass without it. The audit that follows every case in a suite is left out: the case itself has to tell.
+same cases pass without it. The audit that follows every case in a suite is left out: the case itself must fail.
 """
 
 import inspect
@@ -19,10 +19,10 @@ from fifoq.testing.driver import Driver, MakeBackend
 Case = Callable[..., None]
 Plant = Callable[[pytest.MonkeyPatch], None]
 MakeStore = Callable[[], MakeBackend]
-"""Gives the `make_backend` of another fresh store at each call."""
+"""Returns the `make_backend` of another fresh store at each call."""
 
 CAUGHT = (AssertionError, pytest.fail.Exception)
-"""What a case raises that does not like what it sees."""
+"""The errors of a case that fails."""
 
 
 class Mutant(NamedTuple):
@@ -73,7 +73,7 @@ def after(patch: pytest.MonkeyPatch, owner: Any, name: str, then: Callable[..., 
     """
     Plant a bug behind `owner.name`: call `then` with its arguments when it has returned.
 
-    What `then` returns, unless it is None, is returned in place of the real reply.
+    A value of `then` other than None replaces the real reply.
     """
     real = getattr(owner, name)
 
@@ -112,7 +112,7 @@ def _run(case: Case, make_backend: MakeBackend, arguments: dict[str, Any]) -> No
 
 
 def _parameters(case: Case) -> Iterator[dict[str, Any]]:
-    """Every combination of what the case is parametrized with."""
+    """Yield every combination of the case's parameters."""
     marks = [mark.args for mark in getattr(case, "pytestmark", []) if mark.name == "parametrize"]
     for values in itertools.product(*(list(options) for _, options in marks)):
         arguments: dict[str, Any] = {}

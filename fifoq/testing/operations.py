@@ -1,6 +1,6 @@
 """
-What can be done to a pair, with random arguments. They are drawn from few keys, tasks, values and times, so that most
-operations meet what earlier ones left, and some are refused.
+Random operations on a pair. Their arguments are drawn from few keys, tasks, values and times, so that most operations
+meet jobs of earlier ones, and some are refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ RETAIN = (0, 2 * SECOND, 20 * SECOND)
 
 
 class Draw(Protocol):
-    """Where the arguments come from: a seeded generator, or Hypothesis, which shrinks them."""
+    """The source of arguments: a seeded generator, or Hypothesis, which shrinks them."""
 
     def one(self, options: Sequence[T]) -> T:
-        """One of the options; the simplest come first."""
+        """Return one of the options, which begin with the simplest."""
         ...
 
 
@@ -42,11 +42,11 @@ class RandomDraw:
 
 
 def some(draw: Draw, options: Sequence[T], most: int = 3) -> list[T]:
-    """Up to `most` of the options, repeats allowed."""
+    """Return up to `most` of the options, repeats allowed."""
     return [draw.one(options) for _ in range(draw.one(range(1, most + 1)))] if options else []
 
 
-# ---- jobs in
+# ---- put ----
 
 
 def put(draw: Draw, pair: Pair) -> None:
@@ -73,7 +73,7 @@ def _spec(draw: Draw, pair: Pair) -> JobSpec:
     )
 
 
-# ---- leases
+# ---- claim, settle, extend ----
 
 
 def claim(draw: Draw, pair: Pair) -> None:
@@ -91,11 +91,11 @@ def _settlement(draw: Draw, pair: Pair) -> Settlement:
 
 
 def _lease(draw: Draw, pair: Pair) -> tuple[str, str]:
-    """The id and token of a lease: mostly one that is held, sometimes any that ever was, or none."""
-    held = [(item.spec.id, item.token) for item in pair.model.book.items if item.token]
+    """Return the id and token of a lease: mostly one that is held, sometimes any earlier one, or of no job."""
+    held = [(job.spec.id, job.token) for job in pair.model.state.jobs if job.token]
     ever = [(lease.spec.id, lease.token) for lease in pair.leases[-20:]]
-    nobody = [("nobody", "nothing")]
-    return draw.one((held if draw.one(range(6)) else ever) or ever or nobody)
+    missing = [("missing", "nothing")]
+    return draw.one((held if draw.one(range(6)) else ever) or ever or missing)
 
 
 def _outcome(draw: Draw) -> Outcome:
@@ -119,13 +119,13 @@ def extend(draw: Draw, pair: Pair) -> None:
     pair.do("extend", extensions)
 
 
-# ---- operators
+# ---- operators ----
 
 
 def _ids(draw: Draw, pair: Pair, state: State | None = None) -> list[str]:
-    """Some ids: mostly of jobs in that state, if it is given."""
-    wanted = [item.spec.id for item in pair.model.book.items if state in (None, item.state)]
-    return some(draw, wanted if wanted and draw.one(range(4)) else [*pair.ids[-30:], "nobody"])
+    """Return some ids: mostly of jobs in `state`, if it is not None."""
+    wanted = [job.spec.id for job in pair.model.state.jobs if state in (None, job.state)]
+    return some(draw, wanted if wanted and draw.one(range(4)) else [*pair.ids[-30:], "missing"])
 
 
 def cancel(draw: Draw, pair: Pair) -> None:
@@ -137,7 +137,7 @@ def requeue(draw: Draw, pair: Pair) -> None:
 
 
 def skip(draw: Draw, pair: Pair) -> None:
-    halted = [item.spec.id for item in pair.model.book.items if item.halted]
+    halted = [job.spec.id for job in pair.model.state.jobs if job.halted]
     pair.do("skip", some(draw, halted) or _ids(draw, pair, State.FAILED))
 
 
@@ -170,7 +170,7 @@ def purge(draw: Draw, pair: Pair) -> None:
     pair.do("purge", 1_000)
 
 
-# ---- repeats, time, looks
+# ---- repeats, time, reading ----
 
 
 def repeat(draw: Draw, pair: Pair) -> None:
@@ -179,15 +179,15 @@ def repeat(draw: Draw, pair: Pair) -> None:
 
 
 def overtaken(draw: Draw, pair: Pair) -> None:
-    """A late duplicate of an earlier call."""
+    """Send a late duplicate of an earlier call."""
     if pair.sent:
         sent = draw.one(list(pair.sent.values()))
         pair.do(sent.verb, Call(sent.call.caller, sent.call.number - draw.one((1, 2))), *sent.arguments)
 
 
 def advance(draw: Draw, pair: Pair) -> None:
-    """Some time, or exactly to the next timer, or just before it."""
-    timers = [item.timer for item in pair.model.book.items if item.timer is not None]
+    """Advance by some time, or exactly to the next timer, or just before it."""
+    timers = [job.timer for job in pair.model.state.jobs if job.timer is not None]
     ahead = max(0, min(timers, default=0) - pair.model.now())
     pair.advance(draw.one((1.0, 0.5, 3.0, 0.0, ahead / SECOND, max(0, ahead - 1) / SECOND, 20.0)))
 
@@ -234,10 +234,10 @@ OPERATIONS: dict[Callable[[Draw, Pair], None], int] = {
 
 def run(pair: Pair, seed: int, steps: int) -> None:
     """
-    Do so many random operations, and compare all that can be seen after each.
+    Do `steps` random operations, and compare everything that can be read after each.
 
     Each seed prefers some operations and leaves others out: together they get further than a uniform mix does. Some
-    seeds look at everything after each step, some seldom, lest a look repair what it should find.
+    seeds compare after each step, some seldom, in case reading repairs the fault that it should find.
     """
     random = Random(seed)
     draw = RandomDraw(random)
@@ -248,5 +248,5 @@ def run(pair: Pair, seed: int, steps: int) -> None:
     for step, operation in enumerate(random.choices(list(weights), list(weights.values()), k=steps), 1):
         operation(draw, pair)
         if step % seldom == 0:
-            pair.look()
-    pair.look()
+            pair.compare_all()
+    pair.compare_all()

@@ -1,7 +1,7 @@
 """
-A backend and the model, driven alike: every reply of the one must be the other's.
+A backend and the model, with the same calls to both: every reply of the one must be the other's.
 
-Two backends on one store take turns, so that nothing may be remembered in a backend that belongs into the store.
+Two backends on one store take turns: a reply that depends on state kept in one of them, not in the store, differs.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from fifoq.clock import SECOND
 from fifoq.errors import OutcomeUnknown
 from fifoq.limits import GateSettings
-from fifoq.queue import MAX_PAGE, BlockedKey, Call, Gate, Queue, Stats
+from fifoq.queue import MAX_PAGE, BlockedKeyRecord, Call, Gate, Queue, Stats
 from fifoq.record import Claimed, Filter, JobSpec, Lease, Record
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.driver import MakeBackend
@@ -20,7 +20,7 @@ from fifoq.testing.model import Model
 
 _names = itertools.count(1)
 TRACE = 80
-"""How many of the last operations a difference is told with."""
+"""How many of the last operations the report of a difference lists."""
 
 
 class Sent(NamedTuple):
@@ -34,14 +34,14 @@ class Sent(NamedTuple):
 
 
 class Pair:
-    """One queue, twice: in a store behind the seam, and in the model."""
+    """One queue, twice: in a backend's store, and in the model."""
 
     def __init__(self, make_backend: MakeBackend, clock: ManualClock) -> None:
         self.clock = clock
         self.ids: list[str] = []
         """Every id that was ever put."""
         self.leases: list[Lease] = []
-        """Every lease that was ever given, the newest last."""
+        """Every lease that a claim ever returned, the newest last."""
         self.sent: dict[tuple[str, str], Sent] = {}
         """The last call of each verb and caller."""
         self._name = f"pair-{next(_names)}"
@@ -55,7 +55,7 @@ class Pair:
         self.model = self._model()
 
     def _model(self) -> Model:
-        """The model, on the store's time: an earlier pair may have set its clock back."""
+        """Return a model on the store's time: an earlier pair may have set its clock back."""
         call, probe = self.call("probe"), JobSpec("probe", "probe", b"")
         self._run(self._queue().put(call, [[probe]]))
         (record,) = self._run(self._queue().get(["probe"]))
@@ -66,7 +66,7 @@ class Pair:
         return model
 
     def close(self) -> None:
-        """Close the store and leave the clock ahead of all that was seen."""
+        """Close the store and leave the clock at the latest time that it had."""
         self.clock.set(max(self._latest, self.clock.now()))
         for backend in self._backends:
             self._run(backend.close())
@@ -76,11 +76,11 @@ class Pair:
         return self._loop.run_until_complete(coroutine)
 
     def _queue(self) -> Queue:
-        """The queue, on the backend whose turn it is."""
+        """Return the queue, on the backend whose turn it is."""
         self._backends.reverse()
         return self._backends[0].queue(self._name)
 
-    # ---- operations
+    # ---- operations ----
 
     def fresh_id(self) -> str:
         return f"j{next(self._numbers)}"
@@ -89,7 +89,7 @@ class Pair:
         return Call(f"{caller} of {self._name}", next(self._numbers))
 
     def do(self, verb: str, *arguments: Any) -> Any:
-        """Do one thing on both sides and compare the replies."""
+        """Make one call on both sides and compare the replies."""
         self._trace.append(f"{verb}{arguments!r}")
         expected = self._expected(verb, arguments)
         got = self._got(verb, arguments)
@@ -102,7 +102,7 @@ class Pair:
         return got
 
     def repeat(self, sent: Sent) -> None:
-        """Send the last call of a caller once more: the reply is the first one, to the letter."""
+        """Send the last call of a caller once more: its reply must equal the first one."""
         self._trace.append(f"repeat {sent.verb} {sent.call}")
         getattr(self.model, sent.verb)(sent.call, *sent.arguments)
         got = self._got(sent.verb, (sent.call, *sent.arguments))
@@ -115,17 +115,17 @@ class Pair:
 
     def set_back(self, seconds: float) -> None:
         """
-        Set the clock back. A write stands before and after: which looks count as a use of the time is the store's own.
+        Set the clock back, between two writes: whether a read counts as a use of the time is up to the store.
         """
-        self._mark()
+        self._write()
         self._trace.append(f"set_back({seconds})")
         self.clock.set(self.clock.now() - round(seconds * SECOND))
-        self._mark()
+        self._write()
 
-    def _mark(self) -> None:
-        mark = JobSpec(f"mark-{next(self._numbers)}", "probe", b"")
-        self.do("put", self.call("mark"), [[mark]])
-        self.do("cancel", [mark.id], "mark")
+    def _write(self) -> None:
+        written = JobSpec(f"mark-{next(self._numbers)}", "probe", b"")
+        self.do("put", self.call("mark"), [[written]])
+        self.do("cancel", [written.id], "mark")
 
     def reopen(self) -> None:
         """Close one of the backends and open it again; the other keeps the store alive."""
@@ -134,13 +134,13 @@ class Pair:
         self._run(self._backends[0].close())
         self._run(self._backends[0].open())
 
-    # ---- looks
+    # ---- reading ----
 
-    def look(self) -> None:
-        """Compare all that can be seen."""
+    def compare_all(self) -> None:
+        """Compare everything that can be read."""
         audit = self._run(self._queue().audit())
         self._same("audit().differences", (), audit.differences)
-        self._same("audit().jobs", len(self.model.book.items), audit.jobs)
+        self._same("audit().jobs", len(self.model.state.jobs), audit.jobs)
         self._same("get", self.model.get(self.ids), self._run(self._queue().get(self.ids)))
         self._compare_stats(self.model.stats(), self._run(self._queue().stats()))
         self.find(Filter(), MAX_PAGE)
@@ -158,9 +158,9 @@ class Pair:
         self._same(f"find {filter}", self.model.find(filter), tuple(records))
 
     def blocked_keys(self, limit: int) -> None:
-        keys: list[BlockedKey] = []
+        keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
-        for _ in range(1 + len(self.ids) + len(self.model.book.paused_keys)):
+        for _ in range(1 + len(self.ids) + len(self.model.state.paused_keys)):
             page = self._run(self._queue().blocked_keys(cursor, limit))
             self._check(len(page.keys) <= limit, f"a page of {limit} has {len(page.keys)} keys")
             keys += page.keys
@@ -171,7 +171,7 @@ class Pair:
         self._same("blocked_keys, by time", [one.since for one in expected], [one.since for one in keys])
         self._same("blocked_keys", sorted(expected, key=_by_key), sorted(keys, key=_by_key))
 
-    # ---- comparing
+    # ---- comparing ----
 
     def _expected(self, verb: str, arguments: tuple[Any, ...]) -> Any:
         try:
@@ -194,16 +194,18 @@ class Pair:
         else:
             self._same(verb, expected, got)
 
-    def _compare_timer(self, earliest: int | None, told: int | None, tasks: Collection[str]) -> None:
-        """Too early costs a claim, too late is a stall: it lies between the first change and the first job."""
-        if told == earliest:
+    def _compare_timer(self, earliest: int | None, got: int | None, tasks: Collection[str]) -> None:
+        """Compare timers: it may lie from the first change to the first job. Too late would stall a worker."""
+        if got == earliest:
             return
         latest = self.model.soonest(tasks)
-        if told is None:
-            self._check(latest is None, f"claim told no timer, but a job is claimable in {latest}")
+        if got is None:
+            self._check(latest is None, f"claim returned no timer, but a job is claimable in {latest}")
         else:
-            self._check(earliest is not None and told >= earliest, f"claim told {told}, the first timer is {earliest}")
-            self._check(latest is None or told <= latest, f"claim told {told}, but a job is claimable in {latest}")
+            self._check(
+                earliest is not None and got >= earliest, f"claim returned {got}, the first timer is {earliest}"
+            )
+            self._check(latest is None or got <= latest, f"claim returned {got}, but a job is claimable in {latest}")
 
     def _compare_stats(self, expected: Stats, got: Stats) -> None:
         self._same("stats", expected._replace(gates=()), got._replace(gates=()))
@@ -211,9 +213,11 @@ class Pair:
         gates = tuple(gate for gate in got.gates if gate.task in wanted or gate != _idle(gate.task))
         self._same("the gates", expected.gates, gates)
 
-    def _same(self, what: str, expected: Any, got: Any) -> None:
+    def _same(self, subject: str, expected: Any, got: Any) -> None:
         if expected != got:
-            self._check(False, f"{what} differs\n  model:   {_show(expected, got)}\n  backend: {_show(got, expected)}")
+            self._check(
+                False, f"{subject} differs\n  model:   {_show(expected, got)}\n  backend: {_show(got, expected)}"
+            )
 
     def _check(self, true: bool, message: str) -> None:
         if not true:
@@ -222,16 +226,16 @@ class Pair:
 
 
 def _idle(task: str | None) -> Gate:
-    """A gate that says nothing: a backend may forget it, or tell of it."""
+    """Return a gate without settings and jobs: a backend may list it or not."""
     return Gate(task, GateSettings(), overridden=False, paused=False, live=0, running=0)
 
 
-def _by_key(one: BlockedKey) -> str:
+def _by_key(one: BlockedKeyRecord) -> str:
     return one.key
 
 
 def _show(value: Any, beside: Any) -> str:
-    """A reply as text; of two long ones, what stands only in this one."""
+    """Return a reply as text; of a tuple, the members that the other one lacks."""
     if type(value) is tuple and type(beside) is tuple:
         mine, other = cast("tuple[Any, ...]", value), cast("tuple[Any, ...]", beside)
         return "\n    ".join(repr(one) for one in mine if one not in other) or f"{len(mine)} of these, in another order"

@@ -1,4 +1,4 @@
-"""A store whose queues are each seen through something else: how witnesses look on, and how faults are planted."""
+"""Wrappers of a backend and its queues: they watch calls for the history checker, and plant faults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from fifoq.queue import Backend, Queue
 
 class WrappedBackend:
     """
-    A backend that hands out `wrap(queue)` for each of its queues, always the same one; all else is the store's own.
+    A backend that returns `wrap(queue)` for each of its queues, always the same one; its other methods are the store's.
 
         WrappedBackend(memory, IgnoresKeys)
     """
@@ -31,7 +31,7 @@ class WrappedBackend:
 
 
 class WrappedQueue:
-    """A queue that does all as it should: a subclass changes, or watches, a verb."""
+    """A queue that forwards all verbs: a subclass changes, or watches, a verb."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""What the mutants have in common: fresh stores of the in-memory backend, into which they are planted."""
+"""Fresh stores of the memory backend: the fixture of its contract and of the mutants planted in it."""
 
 from uuid import uuid4
 

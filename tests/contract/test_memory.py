@@ -1,14 +1,11 @@
-"""The in-memory backend keeps the contract."""
+"""The memory backend keeps the contract."""
 
 import pytest
 
 from fifoq.testing import MakeBackend, QueueContract
 from fifoq.testing.contract.model import ModelCases
 from fifoq.testing.mutation import MakeStore
-from fifoq_memory import indexes as agenda
-from fifoq_memory import indexes as blocked
-from fifoq_memory import indexes as register
-from fifoq_memory import jobs as ready
+from fifoq_memory import indexes, jobs
 
 
 class TestMemory(QueueContract):
@@ -18,12 +15,12 @@ class TestMemory(QueueContract):
 
 
 class TestMemoryOfTinyPages(ModelCases):
-    """What its structures do at their edges, at sizes that a comparison with the model can reach."""
+    """The edges of its indexes, at sizes that a comparison with the model reaches."""
 
     @pytest.fixture
     def make_backend(self, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> MakeBackend:
-        monkeypatch.setattr(agenda, "SLACK", 0)
-        monkeypatch.setattr(ready, "SLACK", 0)
-        monkeypatch.setattr(blocked, "CHUNK", 1)
-        monkeypatch.setattr(register, "PAGE_BITS", 1)
+        monkeypatch.setattr(indexes, "SLACK", 0)
+        monkeypatch.setattr(jobs, "SLACK", 0)
+        monkeypatch.setattr(indexes, "CHUNK", 1)
+        monkeypatch.setattr(indexes, "PAGE_BITS", 1)
         return make_store()

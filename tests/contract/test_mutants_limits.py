@@ -1,5 +1,5 @@
 """
-The ways in which other queues break limits, planted in the in-memory backend one at a time. Each is caught by the named
+The bugs by which other queues break limits, planted in the memory backend one at a time. Each is caught by the named
 cases of the kit.
 """
 
@@ -10,10 +10,7 @@ import pytest
 from fifoq.queue import Declare
 from fifoq.testing.contract.limits import LimitCases
 from fifoq.testing.mutation import MakeStore, Mutant, Mutants, after, check
-from fifoq_memory import claim as claiming
-from fifoq_memory import operations as operating
-from fifoq_memory import settle as firing
-from fifoq_memory import settle as settling
+from fifoq_memory import claim, operations, settle
 from fifoq_memory.jobs import Gate, Job, ReadySet, TaskGate, ValueGate
 from fifoq_memory.queue_state import QueueState
 
@@ -28,19 +25,19 @@ def a_crash_leaks_its_slot(patch: pytest.MonkeyPatch) -> None:
         state.gate.running += 1
         job.task.running += 1
 
-    after(patch, firing, "_end_lease", then)
+    after(patch, settle, "_end_lease", then)
 
 
 @bugs.caught_by(LimitCases.test_a_crash_leaks_no_slot)
 def a_crash_leaks_the_slot_of_its_value(patch: pytest.MonkeyPatch) -> None:
-    real = firing._end_lease
+    real = settle._end_lease
 
     def end_lease(state: QueueState, job: Job, now: int) -> None:
         if job.value is not None:
             job.value.running += 1
         real(state, job, now)
 
-    patch.setattr(firing, "_end_lease", end_lease)
+    patch.setattr(settle, "_end_lease", end_lease)
 
 
 @bugs.caught_by(
@@ -54,8 +51,8 @@ def a_second_settle_frees_another_slot(patch: pytest.MonkeyPatch) -> None:
         if id in state.jobs and state.jobs[id].token != token:
             state.gate.running -= 1
 
-    real = settling._settle
-    patch.setattr(settling, "_settle", lambda *arguments: (then(*arguments), real(*arguments))[1])
+    real = settle._settle
+    patch.setattr(settle, "_settle", lambda *arguments: (then(*arguments), real(*arguments))[1])
 
 
 @bugs.caught_by(LimitCases.test_a_job_that_backs_off_holds_no_slot)
@@ -85,7 +82,7 @@ def a_job_over_its_tasks_limit_holds_a_slot_of_the_queue(patch: pytest.MonkeyPat
         for task in state.tasks.values():
             state.gate.running += task.limit == task.running and task.ready.first() is not None
 
-    after(patch, claiming, "claim", then)
+    after(patch, claim, "claim", then)
 
 
 @bugs.caught_by(LimitCases.test_limits_nest, LimitCases.test_each_value_runs_no_more_than_the_value_limit)
@@ -102,8 +99,8 @@ def a_value_has_no_limit(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(LimitCases.test_limits_nest, LimitCases.test_each_value_runs_no_more_than_the_value_limit)
-def nobody_is_woken_when_a_value_has_room_again(patch: pytest.MonkeyPatch) -> None:
-    """What was parked on a full limit stays parked."""
+def no_job_is_offered_when_a_value_has_room_again(patch: pytest.MonkeyPatch) -> None:
+    """A job that waits for a full limit stays there."""
     real = ValueGate.show
 
     def release(gate: ValueGate, job: Job) -> None:
@@ -141,7 +138,7 @@ def a_batch_looks_at_the_limit_once(patch: pytest.MonkeyPatch) -> None:
 
 
 @bugs.caught_by(LimitCases.test_a_value_limit_counts_the_leases_taken_before_it_was_declared)
-def a_value_counts_only_what_it_let_through(patch: pytest.MonkeyPatch) -> None:
+def a_value_counts_only_the_leases_since_its_declaration(patch: pytest.MonkeyPatch) -> None:
     def then(gate: Gate) -> None:
         for value in gate.values.values() if isinstance(gate, TaskGate) and hasattr(gate, "values") else ():
             value.running = 0
@@ -152,18 +149,18 @@ def a_value_counts_only_what_it_let_through(patch: pytest.MonkeyPatch) -> None:
 @bugs.caught_by(LimitCases.test_an_override_beats_every_declaration_until_it_is_lifted)
 def a_declaration_lifts_the_override(patch: pytest.MonkeyPatch) -> None:
     """Every worker that starts puts back what the operator has changed."""
-    real = operating._apply
+    real = operations._apply
 
     def apply(state: QueueState, now: int, setting: Any) -> None:
         if isinstance(setting, Declare):
             (state.gate if setting.task is None else state.task(setting.task)).override = None
         real(state, now, setting)
 
-    patch.setattr(operating, "_apply", apply)
+    patch.setattr(operations, "_apply", apply)
 
 
 @bugs.caught_by(LimitCases.test_an_override_is_of_all_settings_at_once)
-def an_override_changes_only_what_it_names(patch: pytest.MonkeyPatch) -> None:
+def an_override_changes_only_the_settings_it_names(patch: pytest.MonkeyPatch) -> None:
     def then(gate: Gate) -> None:
         if gate.override and gate.declared and gate.limit is None:
             gate.limit = gate.declared.limit

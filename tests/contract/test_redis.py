@@ -31,7 +31,7 @@ _PARTS = [part for part in QueueContract.__bases__ if part is not ModelCases or 
 
 @pytest.fixture
 def cluster(lasting_cluster: Callable[[Vendor], Cluster]) -> Cluster:
-    """A Cluster of one vendor: what it may do otherwise is to find keys in other slots."""
+    """A Cluster of one vendor. It differs from a single server in the slots of keys only."""
     cluster = lasting_cluster(next(iter(vendors().values())))
     cluster.flush()
     return cluster
@@ -39,8 +39,8 @@ def cluster(lasting_cluster: Callable[[Vendor], Cluster]) -> Cluster:
 
 class TestRedisCluster(*_PARTS):
     """
-    All of the kit but the random runs beside the model, which say nothing here that they do not say above: the scripts
-    and the keys are the same. With FIFOQ_TEST_EXAMPLES set, those too.
+    All of the kit, and the random runs beside the model only with FIFOQ_TEST_EXAMPLES: without, they prove nothing more
+    than on a single server, whose scripts and keys are the same.
     """
 
     @pytest.fixture

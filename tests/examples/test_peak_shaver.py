@@ -1,7 +1,7 @@
 """
-The peak-shaver story: results are awaited, a full task is 503 at once, Ctrl-C finishes requests.
+The peak-shaver story: requests await results, a full task is 503 at once, and Ctrl-C lets requests finish.
 
-On memory the gateway works alone; on every other store services do the work, which come, go and die.
+On memory the gateway runs the jobs itself; on other backends services run them, which start, stop and are killed.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ import httpx
 import pytest
 
 PRIME = 2**38 - 45
-"""Takes long enough that the queue behind it fills."""
+"""A number that takes long enough to let the queue fill."""
 
 
 @pytest.fixture
 def services(url: str, serve: Any) -> None:
-    """Two services, where more than the gateway's process can do the work."""
+    """Two services, on backends that processes share."""
     for _ in range(0 if url.startswith("memory") else 2):
         serve()
 
 
-async def ask(example: Any, times: int) -> list[asyncio.Task[httpx.Response]]:
-    """Ask so many times, and return once the gateway has accepted all of that."""
+async def request(example: Any, times: int) -> list[asyncio.Task[httpx.Response]]:
+    """Send `times` requests, and return once the gateway has accepted all of them."""
     crowd = [asyncio.create_task(example.client.get(f"/prime/{PRIME}")) for _ in range(times)]
     while sum((load := (await example.client.get("/load")).json()).values()) < times:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert load["waiting"] > 0, "all was done: nothing would be proven"
+    assert load["waiting"] > 0, "all jobs were done: the test would prove nothing"
     return crowd
 
 
@@ -63,16 +63,18 @@ async def test_beyond_the_capacity_of_a_task_the_gateway_answers_503_and_all_acc
 
 async def test_after_ctrl_c_the_requests_that_were_accepted_still_get_their_results(run: Any, services: None) -> None:
     async with run("peak_shaver.gateway") as example:
-        crowd = await ask(example, 40)
+        crowd = await request(example, 40)
         example.interrupt()
         assert await statuses(crowd) == {200}
         await asyncio.to_thread(example.ended_well)
 
 
-@pytest.mark.parametrize("url", ["sqlite", "redis"], indirect=True)  # all stores that processes share
-async def test_services_come_go_and_die_and_every_request_gets_its_result(run: Any, url: str, serve: Any) -> None:
+@pytest.mark.parametrize("url", ["sqlite", "redis"], indirect=True)  # the backends that processes share
+async def test_services_start_stop_and_are_killed_and_every_request_gets_its_result(
+    run: Any, url: str, serve: Any
+) -> None:
     async with run("peak_shaver.gateway") as example:
-        crowd = await ask(example, 50)  # before there is any service
+        crowd = await request(example, 50)  # before any service runs
         killed, leaving = await asyncio.to_thread(serve), await asyncio.to_thread(serve)
         while (await example.client.get("/load")).json()["running"] < 4:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
@@ -80,6 +82,6 @@ async def test_services_come_go_and_die_and_every_request_gets_its_result(run: A
         leaving.interrupt()
         await asyncio.to_thread(leaving.ended_well)
         load = (await example.client.get("/load")).json()
-        assert load["waiting"] > 0, "all was done before the new service came"
+        assert load["waiting"] > 0, "all jobs were done before the new service started"
         await asyncio.to_thread(serve)
         assert await statuses(crowd) == {200}

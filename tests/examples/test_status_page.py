@@ -1,4 +1,4 @@
-"""The status-page story: the caller's own id, strictly one after another, each job's state in the order submitted."""
+"""The status-page story: clients choose ids, reports run strictly one after another, and are shown in that order."""
 
 import asyncio
 import time
@@ -20,15 +20,15 @@ async def test_reports_are_built_one_after_another_and_shown_in_the_order_submit
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             page = (await client.get("/status")).json()
-            assert [line["id"] for line in page] == ids
-            states = [line["status"] for line in page]
-            assert states == sorted(states, key=ORDER_OF_STATES.index), "a later report was ahead of an earlier one"
+            assert [report["id"] for report in page] == ids
+            states = [report["status"] for report in page]
+            assert states == sorted(states, key=ORDER_OF_STATES.index), "a later report overtook an earlier one"
             assert states.count("in_progress") <= 1
-            seen_in_progress |= {line["id"] for line in page if line["status"] == "in_progress"}
+            seen_in_progress |= {report["id"] for report in page if report["status"] == "in_progress"}
             if states == ["complete"] * REPORTS:
                 break
             await asyncio.sleep(0.005)
-    assert [line["outcome"] for line in page] == [f"r{n}: {1 + 7 * n % 5} pages" for n in range(REPORTS)]
+    assert [report["outcome"] for report in page] == [f"r{n}: {1 + 7 * n % 5} pages" for n in range(REPORTS)]
     assert len(seen_in_progress) > REPORTS // 3
 
 

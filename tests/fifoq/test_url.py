@@ -9,8 +9,8 @@ KNOWN = ("prefix", "timeout")
 
 
 def test_a_query_is_read_by_name() -> None:
-    assert read_query("timeout=5&prefix=a%26b", KNOWN, "Store") == {"timeout": "5", "prefix": "a&b"}
-    assert read_query("", KNOWN, "Store") == {}
+    assert read_query("timeout=5&prefix=a%26b", KNOWN, "Store", "store://host") == {"timeout": "5", "prefix": "a&b"}
+    assert read_query("", KNOWN, "Store", "store://host") == {}
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def test_a_query_is_read_by_name() -> None:
 )
 def test_a_wrong_query_is_named(query: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        read_query(query, KNOWN, "Store")
+        read_query(query, KNOWN, "Store", "store://host")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "3601", "soon", ""])
 def test_a_timeout_is_a_number_of_seconds_up_to_an_hour(text: str) -> None:
-    assert read_timeout("2.5") == 2.5
+    assert read_timeout("2.5", "store://host") == 2.5
     with pytest.raises(ConfigurationError, match="above 0 and up to 3,600"):
-        read_timeout(text)
+        read_timeout(text, "store://host")

@@ -1,4 +1,4 @@
-"""Apps are served by a real uvicorn on a free loopback port, over real HTTP; what touches the store, on each."""
+"""Apps are served by a real uvicorn over HTTP on a free loopback port; tests of the store run on each backend."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ Serve = Callable[[FastAPI], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the jobs are kept."""
+    """The URL of each backend in turn."""
     match request.param:
         case "memory":
             return "memory://"
@@ -28,11 +28,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Run an app until the end of the block, which gets a client of it."""
+    """Serve an app inside a `with` block, and yield its client."""
 
     @asynccontextmanager
     async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-        # TCP by name: asyncio switches Nagle's delay off only for sockets that say so.
+        # The protocol is named because asyncio disables Nagle's algorithm only for sockets that are marked as TCP.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))

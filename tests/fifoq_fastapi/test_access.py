@@ -1,4 +1,4 @@
-"""A router is guarded or says that it is public; owners see their own jobs, and of others not even that they exist."""
+"""A router is guarded or explicitly public. For an owner the jobs of other owners do not exist."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from fifoq_fastapi.access import shown_id, stored_id
 
 
 async def user(scopes: SecurityScopes, x_user: Annotated[str | None, Header()] = None) -> str:
-    """Users are who they say; one of them may only read."""
+    """Accept any name as the user; the user `reader` may only read."""
     if x_user is None:
         raise HTTPException(401, "who are you?", {"WWW-Authenticate": "X-User"})
     if x_user == "reader" and "fifoq:write" in scopes.scopes:
@@ -42,7 +42,9 @@ def make_app(url: str = "memory://", **access: object) -> tuple[Fifoq, FastAPI]:
         ({"public": True, "owner": str}, "no owners"),
     ],
 )
-def test_a_router_that_does_not_say_who_may_call_it_is_refused(access: dict[str, object], message: str) -> None:
+def test_a_router_with_missing_or_contradictory_access_rules_is_refused(
+    access: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make_app(**access)
 
@@ -78,9 +80,9 @@ async def test_a_job_of_another_owner_does_not_exist(serve) -> None:
         where = accepted.headers["location"]
         assert (await client.get(where, headers={"x-user": "ada"})).json()["owner"] == "ada"
         theirs = await client.get(where, headers={"x-user": "bob"})
-        nobodys = await client.get("/jobs/nothing", headers={"x-user": "bob"})
-    assert theirs.status_code == nobodys.status_code == 404
-    assert theirs.json()["detail"].replace(accepted.json()["id"], "nothing") == nobodys.json()["detail"]
+        missing = await client.get("/jobs/nothing", headers={"x-user": "bob"})
+    assert theirs.status_code == missing.status_code == 404
+    assert theirs.json()["detail"].replace(accepted.json()["id"], "nothing") == missing.json()["detail"]
 
 
 async def test_a_job_of_another_owner_is_404_on_every_route_and_on_no_list(serve, url: str) -> None:
@@ -92,8 +94,8 @@ async def test_a_job_of_another_owner_is_404_on_every_route_and_on_no_list(serve
 
     ada, bob = {"x-user": "ada"}, {"x-user": "bob"}
     async with serve(app) as client:
-        for who in (ada, bob):
-            await client.post("/tasks/greet?wait=5", headers={**who, "Idempotency-Key": f"of {who['x-user']}"})
+        for caller in (ada, bob):
+            await client.post("/tasks/greet?wait=5", headers={**caller, "Idempotency-Key": f"of {caller['x-user']}"})
         failed = await client.post(
             "/tasks/fail?wait=5", json={"key": "k"}, headers={**ada, "Idempotency-Key": "failed"}
         )
@@ -112,7 +114,7 @@ async def test_a_job_of_another_owner_is_404_on_every_route_and_on_no_list(serve
         assert (await client.get("/jobs/failed", headers=ada)).json() == before.json()
         seen = {name: await pages(client, {"x-user": name}) for name in ("ada", "bob", "eve")}
         assert seen == {"ada": ["of ada", "failed"], "bob": ["of bob"], "eve": []}
-        blocked = [(await client.get("/keys/blocked", headers=who)).json()["keys"] for who in (ada, bob)]
+        blocked = [(await client.get("/keys/blocked", headers=caller)).json()["keys"] for caller in (ada, bob)]
         assert [[key["job_id"] for key in keys] for keys in blocked] == [["failed"], []]
         events = await client.get("/jobs/of%20ada/events", headers=ada)
         assert '"id":"of ada"' in events.text
@@ -121,7 +123,7 @@ async def test_a_job_of_another_owner_is_404_on_every_route_and_on_no_list(serve
 
 
 async def pages(client: httpx.AsyncClient, headers: dict[str, str]) -> list[str]:
-    """The ids on all pages: one is of one queue, and short where others have jobs."""
+    """Return the ids on all pages. A page is of one queue, and short where jobs of other owners were left out."""
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -173,7 +175,7 @@ async def test_a_stored_id_of_one_owner_is_no_way_in_for_another(serve) -> None:
     assert planted.status_code == 202
 
 
-async def test_a_job_that_the_app_enqueued_has_no_owner_and_is_nobodys(serve) -> None:
+async def test_a_job_that_the_app_enqueued_has_no_owner_and_is_hidden_from_every_owner(serve) -> None:
     tasks, app = make_app(auth=user, owner=str)
     async with serve(app) as client:
         job = await next(iter(tasks.tasks.values())).enqueue("world")
@@ -190,9 +192,9 @@ async def test_an_owner_function_may_be_async(serve) -> None:
     assert answer.json()["owner"] == "tenant of ada"
 
 
-@pytest.mark.parametrize("nobody", [None, 7, "", "\n"])
-async def test_an_owner_function_that_names_nobody_lets_nobody_in(serve, nobody: object) -> None:
-    _, app = make_app(auth=user, owner=lambda name: nobody)
+@pytest.mark.parametrize("no_name", [None, 7, "", "\n"])
+async def test_an_owner_function_that_returns_no_name_admits_no_caller(serve, no_name: object) -> None:
+    _, app = make_app(auth=user, owner=lambda name: no_name)
     async with serve(app) as client:
         answer = await client.post("/tasks/greet", headers={"x-user": "ada"})
     assert answer.status_code == 500

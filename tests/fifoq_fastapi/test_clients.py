@@ -1,4 +1,4 @@
-"""Apps under test clients: with their lifespan or without, in another thread, with dependencies overridden, several."""
+"""Apps under test clients: with or without lifespan, in a thread, with overridden dependencies, or several at once."""
 
 from typing import Annotated
 
@@ -42,7 +42,7 @@ def make(url: str, *, worker: bool = False) -> tuple[Fifoq, FastAPI]:
     return tasks, app
 
 
-def test_under_a_test_client_jobs_are_enqueued_run_and_looked_at(url: str) -> None:
+def test_under_a_test_client_jobs_are_enqueued_run_and_shown(url: str) -> None:
     tasks, app = make(url)
     welcome = tasks.tasks["welcome"]
     with TestClient(app) as client:
@@ -89,7 +89,7 @@ async def test_over_the_asgi_transport_the_lifespan_may_be_run_by_the_test(url: 
     assert answer.json()["state"] == "succeeded"
 
 
-def test_without_its_lifespan_an_app_is_told_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_its_lifespan_an_app_answers_500_and_logs_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
     _, app = make("memory://")
     client = TestClient(app)
     assert client.post("/signup", params={"email": "ada"}).status_code == 500
@@ -139,7 +139,7 @@ async def test_two_fifoqs_live_in_one_app_each_with_its_worker_and_router(serve,
 
 
 @pytest.mark.parametrize("idle", ["one", "two"])
-async def test_a_worker_of_one_fifoq_that_does_not_claim_says_nothing_of_the_other(
+async def test_a_worker_of_one_fifoq_that_does_not_claim_leaves_the_other_ready(
     serve, monkeypatch: pytest.MonkeyPatch, idle: str
 ) -> None:
     one, two = Fifoq("memory://"), Fifoq("memory://")

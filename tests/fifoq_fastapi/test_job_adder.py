@@ -1,4 +1,4 @@
-"""`Jobs` stands in for BackgroundTasks: the same call, an `await`, and the job is kept."""
+"""`Jobs` replaces BackgroundTasks: the same call, with an `await`, enqueues a job."""
 
 import functools
 
@@ -37,7 +37,7 @@ async def test_a_function_that_is_no_task_is_refused_with_what_to_do(function: o
         await JobAdder().add_task(function)  # pyright: ignore
 
 
-async def test_wrong_arguments_are_told_to_the_caller_of_the_route(serve) -> None:
+async def test_wrong_arguments_are_422_for_the_caller_of_the_route(serve) -> None:
     app = FastAPI(lifespan=lifespan(tasks))
     install_errors(app)
 

@@ -1,4 +1,4 @@
-"""What hears the server's signals: it passes them on, tells once, and knows who does not want to wait any longer."""
+"""The server's shutdown begins with a signal, which the server gets as well; a second Ctrl-C hurries it."""
 
 import asyncio
 import os
@@ -13,11 +13,11 @@ from fifoq_fastapi.lifecycle import SIGNALS, ServerShutdown
 
 
 @pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """What a server that listens hears."""
-    heard: list[int] = []
-    before = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in SIGNALS}
-    yield heard
+def received() -> Iterator[list[int]]:
+    """The signals that the handlers of a server receive."""
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in SIGNALS}
+    yield received
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -29,11 +29,11 @@ async def send(*numbers: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.Signals) -> None:
-    with ServerShutdown().listening() as shutdown:
+async def test_a_signal_begins_the_shutdown_and_reaches_the_server(received: list[int], number: signal.Signals) -> None:
+    with ServerShutdown().handling_signals() as shutdown:
         assert not shutdown.begun
         await send(number)
-        assert (shutdown.begun, heard) == (True, [number])
+        assert (shutdown.begun, received) == (True, [number])
 
 
 @pytest.mark.parametrize(
@@ -46,27 +46,27 @@ async def test_a_signal_is_told_and_passed_on(heard: list[int], number: signal.S
         ([signal.SIGTERM, signal.SIGINT], 1),
     ],
 )
-async def test_only_a_second_ctrl_c_is_impatient(heard: list[int], numbers: list[signal.Signals], hurries: int) -> None:
+async def test_only_a_second_ctrl_c_hurries(received: list[int], numbers: list[signal.Signals], hurries: int) -> None:
     calls: list[str] = []
-    with ServerShutdown().listening() as shutdown:
+    with ServerShutdown().handling_signals() as shutdown:
         shutdown.hurry = lambda: calls.append("hurry")
         await send(*numbers)
-    assert (heard, len(calls)) == (numbers, hurries)
+    assert (received, len(calls)) == (numbers, hurries)
 
 
-async def test_the_handlers_are_put_back_unless_somebody_has_set_others(heard: list[int]) -> None:
+async def test_the_handlers_are_restored_unless_others_were_set_meanwhile(received: list[int]) -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    with ServerShutdown().listening(), ServerShutdown().listening():
+    with ServerShutdown().handling_signals(), ServerShutdown().handling_signals():
         assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
         signal.signal(signal.SIGTERM, other := lambda number, frame: None)
     assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
     assert signal.getsignal(signal.SIGTERM) is other
 
 
-async def test_without_a_server_that_listens_signals_are_left_alone() -> None:
+async def test_without_a_server_that_handles_them_signals_are_left_alone() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        with ServerShutdown().listening():
+        with ServerShutdown().handling_signals():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -76,7 +76,7 @@ def test_in_another_thread_nothing_is_touched() -> None:
     before, after = signal.getsignal(signal.SIGINT), list[object]()
 
     async def listen() -> None:
-        with ServerShutdown().listening():
+        with ServerShutdown().handling_signals():
             after.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
@@ -85,13 +85,13 @@ def test_in_another_thread_nothing_is_touched() -> None:
     assert after == [before]
 
 
-async def test_limits_are_cut_once_it_is_told_and_after() -> None:
+async def test_timeouts_expire_when_the_shutdown_begins_and_after() -> None:
     shutdown = ServerShutdown()
 
     async def wait() -> str:
         try:
-            async with asyncio.timeout(30) as limit:
-                with shutdown.cuts(limit):
+            async with asyncio.timeout(30) as timeout:
+                with shutdown.cuts(timeout):
                     await asyncio.Event().wait()
         except TimeoutError:
             return "cut"
@@ -103,8 +103,10 @@ async def test_limits_are_cut_once_it_is_told_and_after() -> None:
     assert await asyncio.gather(*waits, wait()) == ["cut"] * 4
 
 
-async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq_fastapi.lifecycle.SERVER_POLL", 0.001)
+async def test_a_server_that_stops_without_a_signal_is_seen(
+    received: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fifoq_fastapi.lifecycle.SERVER_POLL_INTERVAL", 0.001)
 
     class Server(SimpleNamespace):
         def handle_exit(self, number: int, frame: object) -> None: ...
@@ -113,7 +115,7 @@ async def test_a_server_that_stops_without_a_signal_is_seen(heard: list[int], mo
         listening = SimpleNamespace(is_serving=lambda stop=stop: stop == "flag")
         server = Server(should_exit=False, servers=[])
         signal.signal(signal.SIGINT, server.handle_exit)
-        with ServerShutdown().listening() as shutdown:
+        with ServerShutdown().handling_signals() as shutdown:
             await asyncio.sleep(0.01)
             assert not shutdown.begun, "it has not begun to listen"
             server.servers = [listening]

@@ -1,4 +1,4 @@
-"""The lifespan opens the Fifoq, composes with the app's own, and its worker claims until it ends."""
+"""The lifespan opens the Fifoq and composes with the app's own lifespan; its worker claims until the lifespan ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,8 @@ async def test_it_composes_with_the_apps_own_lifespan_and_its_state(serve) -> No
     tasks, happened = Fifoq("memory://"), list[str]()
 
     @tasks.task
-    async def note(what: str) -> None:
-        happened.append(what)
+    async def note(text: str) -> None:
+        happened.append(text)
 
     @asynccontextmanager
     async def own(app: FastAPI) -> AsyncIterator[dict[str, str]]:
@@ -55,7 +55,7 @@ async def test_without_a_worker_jobs_wait(serve) -> None:
         assert (await client.get("/ready")).status_code == 200
 
 
-async def test_a_route_that_awaits_a_result_gets_it_although_the_server_was_told_to_stop(serve) -> None:
+async def test_a_route_that_awaits_a_result_gets_it_although_the_server_is_stopping(serve) -> None:
     tasks, begun, go_on = Fifoq("memory://"), asyncio.Event(), asyncio.Event()
 
     @tasks.task
@@ -95,7 +95,7 @@ async def test_a_worker_that_does_not_claim_is_not_ready(serve, monkeypatch: pyt
     assert alive.json() == {"status": "alive"}
 
 
-async def test_an_app_that_forgot_the_lifespan_is_not_ready_and_told_so(
+async def test_an_app_without_the_lifespan_is_not_ready_and_logs_the_remedy(
     serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = Fifoq("memory://")
@@ -132,7 +132,7 @@ async def test_types_that_cannot_be_resolved_stop_the_start() -> None:
             ...
 
 
-async def test_the_location_knows_where_the_app_is_mounted(serve) -> None:
+async def test_the_location_includes_the_path_of_a_mounted_app(serve) -> None:
     tasks = Fifoq("memory://")
 
     @tasks.task

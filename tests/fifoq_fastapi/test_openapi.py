@@ -1,7 +1,7 @@
 """
-The OpenAPI document is true: whatever a client sends that reads it, the answers are those that it names.
+The OpenAPI document is true: it names every response that the server sends to requests made from it.
 
-schemathesis makes requests from the document, right and wrong ones and chains of them, and sends them to the server.
+schemathesis makes valid and invalid requests from the document, and chains of them, and sends them to the server.
 """
 
 import asyncio
@@ -67,22 +67,22 @@ EXPECTED = """
 [checks]
 not_a_server_error.expected-statuses = ["1xx", "2xx", "3xx", "4xx", 502, 503]
 """
-"""502 and 503 are in the document: the awaited job failed, the queue is full. Others would not conform to it."""
+"""The document has 502 (the awaited job failed) and 503 (the queue is full); other errors would not conform to it."""
 EXCLUDED = [
-    "positive_data_acceptance",  # an id that is taken, an empty text as a key: the document cannot tell which
-    "use_after_free",  # a job that was cancelled by DELETE is kept, and shown, for a while
+    "positive_data_acceptance",  # an id that is taken, an empty text as a key: the document cannot describe them
+    "use_after_free",  # a job that was cancelled by DELETE is kept and shown for a while
 ]
 
 
-async def test_no_request_made_from_the_document_gets_an_answer_that_it_does_not_name(
+async def test_no_request_made_from_the_document_gets_a_response_that_it_does_not_name(
     serve, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fifoq_fastapi.routes.LONGEST_WAIT", 0.05)
-    monkeypatch.setattr("fifoq_fastapi.events.FollowedJob.other_than", gone)
+    monkeypatch.setattr("fifoq_fastapi.events.FollowedJob.changed_from", gone)
     tasks, app = make_app(url)
     (tmp_path / "schemathesis.toml").write_text(EXPECTED)
     async with serve(app) as client:
-        # What the document says is the same on every store, so that the whole is looked at on one.
+        # The document is the same on every backend, so only one backend gets all requests.
         part = [] if url == "memory://" else ["--phases", "coverage", "--include-path-regex", "^/q/"]
         options = ["--max-examples", "3", "--seed", "1", "--no-color", "--exclude-checks", ",".join(EXCLUDED)]
         process = await asyncio.create_subprocess_exec(
@@ -97,15 +97,15 @@ async def test_no_request_made_from_the_document_gets_an_answer_that_it_does_not
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
         stats = await tasks.stats()
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, output.decode()
     kept = [sum(counts[:6]) for counts in stats.values()]
-    assert sum(kept) > 2, "it came no further than to refusals"
+    assert sum(kept) > 2, "every request was refused"
 
 
 async def gone(followed: object, seen: object) -> None:
-    """Streams of jobs that never end would never end either."""
+    """End every stream at once: jobs that never end have streams that never end."""
 
 
 def operations(app: FastAPI) -> dict[tuple[str, str], dict[str, Any]]:
@@ -113,7 +113,7 @@ def operations(app: FastAPI) -> dict[tuple[str, str], dict[str, Any]]:
     return {(method.upper(), path): each for path, methods in paths.items() for method, each in methods.items()}
 
 
-async def test_nothing_is_written_by_who_does_not_say_who_they_are_or_may_not_write(serve, url: str) -> None:
+async def test_callers_without_authentication_or_scope_write_nothing(serve, url: str) -> None:
     tasks, app = make_app(url)
     async with serve(app) as client:
         job = await tasks.tasks["nothing"].options(id="j", delay=60).enqueue()
@@ -126,12 +126,12 @@ async def test_nothing_is_written_by_who_does_not_say_who_they_are_or_may_not_wr
             if method != "GET":
                 reader = await client.request(method, filled, headers={"Authorization": "Bearer bob"}, **body)
                 assert reader.status_code == 403, (method, path)
-        assert (await client.post("/q/tasks/unknown")).status_code == 401, "not even which tasks there are is told"
+        assert (await client.post("/q/tasks/unknown")).status_code == 401, "the names of the tasks are not revealed"
         assert await job.status() == await tasks.get("j")
         assert [job.id async for job in tasks.jobs()] == ["j"]
 
 
-def test_every_route_is_named_documented_and_says_what_scope_it_asks_for() -> None:
+def test_every_route_has_a_name_a_summary_and_the_scope_that_it_requires() -> None:
     _, app = make_app("memory://")
     found = operations(app)
     ids = [each["operationId"] for each in found.values()]

@@ -1,4 +1,4 @@
-"""More requests than there is room for: those beyond the capacity are refused at once, the others get their results."""
+"""Requests beyond the capacity are refused at once; the others get their results."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from fifoq_fastapi import install_errors, lifespan
 
 CAPACITY, CROWD = 320, 2_000
 ENOUGH = 24 * 2**20
-"""Bytes that the process may grow by from the first crowd to the last."""
+"""Bytes by which the memory of the process may grow from the first crowd to the last."""
 
 
 class Answer(NamedTuple):
@@ -40,10 +40,10 @@ async def test_exactly_those_beyond_the_capacity_are_refused_and_memory_stays_fl
 
     sizes: list[int] = []
     async with serve(app) as client:
-        # One store tells whether the app's own memory grows; the others keep their jobs elsewhere.
+        # The memory of the app itself is measured on one backend; the others keep their jobs elsewhere.
         for _ in range(2 if url == "memory://" else 1):
             go_on.clear()
-            crowd = [asyncio.create_task(ask(client.base_url.port, number)) for number in range(CROWD)]
+            crowd = [asyncio.create_task(send(client.base_url.port, number)) for number in range(CROWD)]
             await settled(crowd, CROWD - CAPACITY)
             refused = [each.result() for each in crowd if each.done()]
             accepted = {number: each for number, each in enumerate(crowd) if not each.done()}
@@ -61,15 +61,15 @@ def check(refused: list[Answer], accepted: dict[int, Answer]) -> None:
 
 
 async def settled(answers: list["asyncio.Task[Answer]"], refusals: int) -> None:
-    """Wait until so many have been answered; a moment longer, nothing else has."""
+    """Wait until `refusals` requests have been answered, and a moment longer: no other request may be."""
     async with asyncio.timeout(150):
         while sum(each.done() for each in answers) < refusals:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.1)
 
 
-async def ask(port: int | None, number: int) -> Answer:
-    """One request on a connection of its own. Not httpx: two thousand of its clients would be the load."""
+async def send(port: int | None, number: int) -> Answer:
+    """Send one request on its own connection, without httpx: two thousand clients of httpx would be the load."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /work/{number} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
     text = (await reader.read()).decode()
@@ -80,7 +80,7 @@ async def ask(port: int | None, number: int) -> Answer:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has, where that can be seen."""
+    """Return the resident memory of this process in bytes, or 0 where it cannot be read."""
     status = Path("/proc/self/status")
     match = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(match[1]) * 1024 if match else 0

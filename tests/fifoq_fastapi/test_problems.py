@@ -1,4 +1,4 @@
-"""Each error of the tree has its status, told as problem details; what a store says of itself stays in the log."""
+"""Each FifoqError has its status, sent as problem details; details of the store stay in the log."""
 
 import logging
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fifoq import errors
 from fifoq.errors import FifoqError
 from fifoq_fastapi import install_errors
-from fifoq_fastapi.problems import problem
+from fifoq_fastapi.problems import error_response
 
 SAMPLES: list[tuple[FifoqError, int, str | None]] = [
     (errors.QueueFull("queue 'q' is full", retry_after=2.2), 503, "3"),
@@ -43,7 +43,7 @@ def test_every_error_of_the_tree_has_a_sample() -> None:
 
 
 @pytest.mark.parametrize(("error", "status", "retry_after"), SAMPLES, ids=lambda each: type(each).__name__)
-async def test_an_error_of_a_route_is_told_with_its_status(
+async def test_an_error_of_a_route_is_answered_with_its_status(
     serve, error: FifoqError, status: int, retry_after: str | None
 ) -> None:
     app = FastAPI()
@@ -55,26 +55,26 @@ async def test_an_error_of_a_route_is_told_with_its_status(
 
     async with serve(app) as client:
         answer: httpx.Response = await client.get("/")
-    told = answer.json()
-    assert answer.status_code == told["status"] == status
+    sent = answer.json()
+    assert answer.status_code == sent["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers.get("retry-after") == retry_after
-    assert set(told) >= {"type", "title", "status", "detail"}
+    assert set(sent) >= {"type", "title", "status", "detail"}
     assert "10.0.0.7" not in answer.text
 
 
-def test_what_the_caller_is_not_told_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_details_that_the_caller_does_not_get_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "fifoq.fastapi"):
-        problem(errors.BackendUnavailable("no route to 10.0.0.7"))
+        error_response(errors.BackendUnavailable("no route to 10.0.0.7"))
     assert "no route to 10.0.0.7" in caplog.text
 
 
 def test_invalid_arguments_name_the_parameter() -> None:
-    answer = problem(errors.InvalidArguments("tick must be an int", parameter="tick"))
+    answer = error_response(errors.InvalidArguments("tick must be an int", parameter="tick"))
     assert b'"parameter":"tick"' in answer.body
 
 
-async def test_errors_of_others_are_left_alone(serve) -> None:
+async def test_errors_that_are_not_of_fifoq_are_left_alone(serve) -> None:
     app = FastAPI()
     install_errors(app)
 

@@ -1,4 +1,4 @@
-"""`RateLimit` lets a burst through, refills evenly, and sheds the rest with 429."""
+"""`RateLimit` admits a burst, refills evenly, and sheds other requests with 429."""
 
 from typing import Annotated
 

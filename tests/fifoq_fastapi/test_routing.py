@@ -1,4 +1,4 @@
-"""The routes: typed per task, 202 with the job, idempotent by key, waiting on demand, problems told as problems."""
+"""Each task has a typed route: 202 with the job, idempotent by key, `?wait=`, problem details; and late tasks, too."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ class Order(BaseModel):
 
 
 class Shop:
-    """An app with one task of each sort, served publicly."""
+    """An app with one task of each sort, and a public router."""
 
     def __init__(self, *, worker: bool = True, **queue: object) -> None:
         self.tasks = Fifoq("memory://", lease=3.0, grace=0.1)
@@ -112,14 +112,14 @@ async def test_an_absurd_wait_is_422(serve, shop: Shop, wait: str) -> None:
     assert (answer.status_code, answer.json()["parameter"]) == (422, "wait")
 
 
-async def test_a_job_that_fails_while_awaited_is_502_without_its_words(serve, shop: Shop) -> None:
+async def test_a_job_that_fails_while_awaited_is_502_without_its_message(serve, shop: Shop) -> None:
     async with serve(shop.app) as client:
         answer = await client.post("/queue/tasks/spoil", params={"wait": 5})
-        told = answer.json()
+        problem = answer.json()
         assert answer.status_code == 502
-        assert told["type"] == "urn:fifoq:job-failed"
-        assert "secret" not in told["detail"]
-        job = await client.get(f"/queue/jobs/{told['job_id']}")
+        assert problem["type"] == "urn:fifoq:job-failed"
+        assert "secret" not in problem["detail"]
+        job = await client.get(f"/queue/jobs/{problem['job_id']}")
     assert (job.status_code, job.json()["state"]) == (200, "failed")
     assert "traceback" not in job.json()["error"]
 
@@ -320,10 +320,10 @@ async def test_a_task_may_be_named_as_a_path(serve) -> None:
     assert (answer.status_code, answer.headers["location"]) == (202, "/q/jobs/k")
 
 
-async def test_routes_are_there_even_if_fastapi_does_not_ask_for_a_version(
+async def test_routes_are_there_even_if_fastapi_does_not_read_their_version(
     serve, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That method is FastAPI's own affair: without it, tasks get their routes with the first request."""
+    """The method is private to FastAPI. Without it, tasks get their routes with the first request."""
     monkeypatch.delattr(TaskRouter, "_get_routes_version")
     async with serve(shop.app) as client:
         assert (await client.post("/queue/tasks/hold")).status_code == 202
@@ -394,7 +394,7 @@ async def test_results_of_all_kinds_are_json(serve) -> None:
     }
 
 
-async def test_the_apps_own_limit_of_a_body_is_told_as_a_problem_too(serve) -> None:
+async def test_the_apps_own_limit_of_a_body_is_a_problem_too(serve) -> None:
     tasks = Fifoq("memory://")
 
     @tasks.task
@@ -419,7 +419,7 @@ async def test_an_id_that_ends_like_the_path_of_a_stream_is_refused(serve, shop:
     assert (answer.status_code, answer.json()["parameter"]) == (422, "Idempotency-Key")
 
 
-async def test_a_method_that_a_path_does_not_know_is_told_all_that_it_knows(serve, shop: Shop) -> None:
+async def test_a_method_without_a_route_is_405_with_all_methods_of_the_path(serve, shop: Shop) -> None:
     async with serve(shop.app) as client:
         answer = await client.put("/queue/jobs/a")
         breaks = await client.post("/queue/queues/a%0Ab/pause")

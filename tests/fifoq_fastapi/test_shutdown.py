@@ -1,4 +1,4 @@
-"""The end of a server, in real processes: what is open ends, awaited results arrive, jobs keep their place."""
+"""The shutdown of real server processes: streams and waits end, awaited results arrive, jobs keep their place."""
 
 import asyncio
 import os
@@ -18,24 +18,24 @@ from fifoq import Fifoq, State
 from fifoq.job import Job
 
 HERE = Path(__file__).parent
-PATIENCE = 40.0
+TIMEOUT = 40.0
 
 
 class Service:
-    """A running uvicorn: its client, its process, and what it said."""
+    """A running uvicorn: its client, its process and its log."""
 
-    def __init__(self, client: httpx.AsyncClient, process: subprocess.Popen[bytes], said: Path) -> None:
+    def __init__(self, client: httpx.AsyncClient, process: subprocess.Popen[bytes], log: Path) -> None:
         self.client = client
         self.process = process
-        self._said = said
+        self._log = log
 
     @property
-    def said(self) -> str:
-        return self._said.read_text()
+    def log(self) -> str:
+        return self._log.read_text()
 
     async def answers(self) -> None:
-        """Wait until it answers: with several processes it says where it listens before any of them does."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait until it answers. With several processes it logs its address before any of them accepts connections."""
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 with suppress(httpx.TransportError):
                     await self.client.get("/health")
@@ -52,15 +52,15 @@ class Service:
             while (await self.client.get(f"/jobs/{id}")).json()["state"] != "running":  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def says(self, words: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while words not in self.said:  # noqa: ASYNC110
+    async def logs(self, text: str) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            while text not in self.log:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def end(self) -> float:
-        """Wait for the end of the process; return after how many seconds it came."""
+        """Wait for the end of the process, and return the seconds until then."""
         begun = time.monotonic()
-        await asyncio.to_thread(self.process.wait, PATIENCE)
+        await asyncio.to_thread(self.process.wait, TIMEOUT)
         return time.monotonic() - begun
 
 
@@ -69,19 +69,19 @@ Start = Callable[..., AbstractAsyncContextManager[Service]]
 
 @pytest.fixture
 def start(url: str, tmp_path: Path) -> Start:
-    """Run `uvicorn service:app` until the end of the block."""
+    """Run `uvicorn service:app` inside a `with` block."""
 
     @asynccontextmanager
     async def starting(*options: str, grace: float = 1.0) -> AsyncIterator[Service]:
-        said = tmp_path / "said.txt"
+        log = tmp_path / "log.txt"
         files = {"NOTES": str(tmp_path / "notes.txt"), "RELEASE": str(tmp_path / "release")}
         environment = {"FIFOQ_URL": url, "FIFOQ_SHUTDOWN_GRACE": str(grace), **files}
         command = [sys.executable, "-m", "uvicorn", "service:app", "--app-dir", str(HERE / "programs"), "--port", "0"]
-        with uvicorn([*command, *options], environment, said) as process:
-            address = await asyncio.to_thread(address_in, said, process)
+        with uvicorn([*command, *options], environment, log) as process:
+            address = await asyncio.to_thread(address_in, log, process)
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-            async with httpx.AsyncClient(base_url=address, timeout=PATIENCE, limits=limits) as client:
-                service = Service(client, process, said)
+            async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT, limits=limits) as client:
+                service = Service(client, process, log)
                 await service.answers()
                 yield service
 
@@ -89,9 +89,9 @@ def start(url: str, tmp_path: Path) -> Start:
 
 
 @contextmanager
-def uvicorn(command: list[str], environment: dict[str, str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with said.open("w") as stream:
-        # A process group of its own: what is left of it can be ended as a whole.
+def uvicorn(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("w") as stream:
+        # With its own process group, uvicorn and its children can be killed as a whole.
         process = subprocess.Popen(command, env=os.environ | environment, stderr=stream, start_new_session=True)
     try:
         yield process
@@ -101,29 +101,29 @@ def uvicorn(command: list[str], environment: dict[str, str], said: Path) -> Iter
         process.wait()
 
 
-def address_in(said: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + PATIENCE
+def address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"running on (http://\S+)", said.read_text())
+        found = re.search(r"running on (http://\S+)", log.read_text())
         if found:
             return found[1]
         time.sleep(0.02)
-    raise AssertionError(f"uvicorn did not start: {said.read_text()}")
+    raise AssertionError(f"uvicorn did not start: {log.read_text()}")
 
 
-async def left_behind(url: str, *ids: str) -> list[Job]:
-    """Look into the store after the process has ended."""
-    async with (tasks := stranger(url)):
+async def stored_jobs(url: str, *ids: str) -> list[Job]:
+    """Read jobs from the store after the process has ended."""
+    async with (tasks := app_without_tasks(url)):
         return [await tasks.get(id) for id in ids]
 
 
-def stranger(url: str) -> Fifoq:
+def app_without_tasks(url: str) -> Fifoq:
     tasks = Fifoq(url)
     tasks.queue("default")
     return tasks
 
 
-async def read(lines: AsyncIterator[str]) -> list[str]:
+async def read_events(lines: AsyncIterator[str]) -> list[str]:
     return [line async for line in lines if line.startswith("event")]
 
 
@@ -142,14 +142,14 @@ async def test_a_signal_ends_streams_and_waits_and_jobs_within_the_grace(
             await asyncio.sleep(0.1)
             service.process.send_signal(signal_)
             ended = asyncio.create_task(service.end())
-            await read(lines)
+            await read_events(lines)
             assert (await waiting).json()["state"] == "running"
             assert not ended.done(), "the jobs have their grace after that"
             seconds = await ended
-    assert seconds < 1.0 + 1.0 + BUSY, service.said
-    assert service.process.returncode in (0, -signal_), service.said
+    assert seconds < 1.0 + 1.0 + BUSY, service.log
+    assert service.process.returncode in (0, -signal_), service.log
     if not url.startswith("memory"):
-        held, other, done = await left_behind(url, *ids, soon)
+        held, other, done = await stored_jobs(url, *ids, soon)
         assert [(job.state, job.attempt, job.crashes) for job in (held, other)] == [(State.WAITING, 0, 0)] * 2
         assert done.state is State.SUCCEEDED, "it finished within the grace"
 
@@ -159,9 +159,9 @@ async def test_a_thread_that_cannot_be_stopped_does_not_hold_up_the_end(start: S
         id = await service.post("hold_thread", seconds=60)
         await service.runs(id)
         service.process.send_signal(signal.SIGTERM)
-        assert await service.end() < 0.5 + 1.0 + BUSY, service.said
+        assert await service.end() < 0.5 + 1.0 + BUSY, service.log
     if not url.startswith("memory"):
-        (job,) = await left_behind(url, id)
+        (job,) = await stored_jobs(url, id)
         assert (job.state, job.attempt) == (State.WAITING, 0)
 
 
@@ -171,7 +171,7 @@ async def test_results_that_routes_await_still_arrive_after_the_signal(start: St
         while (await service.client.get("/queues")).json()["queues"][0]["running"] < 20:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         service.process.send_signal(signal.SIGTERM)
-        await service.says("Waiting for connections to close")
+        await service.logs("Waiting for connections to close")
         (tmp_path / "release").touch()
         answers = await asyncio.gather(*crowd)
         assert {answer.json() for answer in answers} == {"held"}
@@ -189,12 +189,12 @@ async def test_a_second_ctrl_c_ends_at_once_and_loses_nothing_but_leases(start: 
             while (await service.client.get("/queues")).json()["queues"][0]["running"] < 6:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         service.process.send_signal(signal.SIGINT)
-        await service.says("Waiting for connections to close" if waiting else "Waiting for application shutdown")
+        await service.logs("Waiting for connections to close" if waiting else "Waiting for application shutdown")
         service.process.send_signal(signal.SIGINT)
-        assert await service.end() < 2.0 + BUSY, service.said
+        assert await service.end() < 2.0 + BUSY, service.log
         await asyncio.gather(*waiting, return_exceptions=True)
     if not url.startswith("memory"):
-        jobs = await left_behind(url, *ids)
+        jobs = await stored_jobs(url, *ids)
         assert {job.state for job in jobs} <= {State.WAITING, State.RUNNING}, "nothing failed, nothing was cancelled"
         if when == "in the grace":
             assert {(job.state, job.attempt) for job in jobs} == {(State.WAITING, 0)}
@@ -206,12 +206,12 @@ async def test_several_processes_share_a_store_in_order_and_memory_warns(
     lines, numbers = 8, 12
     async with start("--workers", "2") as service:
         if url.startswith("memory"):
-            await service.says("private to each process")
+            await service.logs("private to each process")
             return
 
         async def push(line: int) -> list[str]:
-            # A connection of their own for each line: the processes take turns in accepting them.
-            async with httpx.AsyncClient(base_url=service.client.base_url, timeout=PATIENCE) as client:
+            # Each line has its own connection: the processes take turns in accepting connections.
+            async with httpx.AsyncClient(base_url=service.client.base_url, timeout=TIMEOUT) as client:
                 answers = [
                     await client.post("/tasks/note", json={"line": f"l{line}", "number": number})
                     for number in range(numbers)
@@ -226,8 +226,8 @@ async def test_several_processes_share_a_store_in_order_and_memory_warns(
     notes = [note.split() for note in (tmp_path / "notes.txt").read_text().splitlines()]
     for line in range(lines):
         assert [int(number) for name, number, _ in notes if name == f"l{line}"] == list(range(numbers))
-    assert "Traceback" not in service.said
+    assert "Traceback" not in service.log
 
 
 BUSY = 3.0
-"""Seconds that a busy machine may take on top; what hangs, hangs for much longer."""
+"""Extra seconds for a busy machine; a process that hangs takes much longer."""

@@ -1,4 +1,4 @@
-"""A queue in memory, its state open to inspection, on a clock that stands still."""
+"""A queue in memory, its state for inspection, and a clock that a test moves by hand."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The audit finds each structure that was tampered with, and nothing in one that was not."""
+"""The audit finds each structure that is corrupted, and no difference in a sound one."""
 
 from collections import deque
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def disorder(state: QueueState) -> None:
     state.tasks["task"].ready.run.reverse()
 
 
-def lose_place(state: QueueState) -> None:
+def lose_score(state: QueueState) -> None:
     ready = state.tasks["task"].ready
     ready.run.remove(state.jobs["unkeyed"].score)
 
@@ -69,20 +69,20 @@ def forget_line(state: QueueState) -> None:
 
 
 def empty_line(state: QueueState) -> None:
-    state.lines["nobody"] = Line("nobody")
+    state.lines["empty"] = Line("empty")
 
 
 def stray_gate(state: QueueState) -> None:
-    state.tasks["task"].values["nobody"] = ValueGate(state.tasks["task"], "nobody")
+    state.tasks["task"].values["stray"] = ValueGate(state.tasks["task"], "stray")
 
 
-def late_slip(state: QueueState) -> None:
+def late_mark(state: QueueState) -> None:
     timers = state.timers
     timers.run = deque((at + 1, entry) for at, entry in timers.run)
     timers.rest[:] = [(at + 1, entry) for at, entry in timers.rest]
 
 
-def mark(state: QueueState) -> None:
+def unmark_blocked(state: QueueState) -> None:
     state.lines["halted"].blocked_since = None
 
 
@@ -93,53 +93,53 @@ CORRUPTIONS: dict[str, Callable[[QueueState], object]] = {
     "a waiting job without a seq": lambda state: setattr(state.jobs["second"], "score", 0),
     "a scheduled job with a seq": lambda state: setattr(state.jobs["scheduled"], "score", 1),
     "an unkeyed job that halts": lambda state: setattr(state.jobs["ended"], "halted", True),
-    "an end of one that waits": lambda state: setattr(state.jobs["unkeyed"], "finished_at", 1),
-    "a number of nobody": lambda state: state.numbers.add(state.number + 1, state.jobs["unkeyed"]),
+    "an end of a job that waits": lambda state: setattr(state.jobs["unkeyed"], "finished_at", 1),
+    "a number of no job": lambda state: state.numbers.add(state.number + 1, state.jobs["unkeyed"]),
     "a job without its number": lambda state: state.numbers.remove(state.jobs["unkeyed"].entry),
     "a late job without its seq": lambda state: state.numbers.remove(state.jobs["late"].seq or 0),
-    "a number of two": double_number,
+    "a number of two jobs": double_number,
     "a number given out twice": lambda state: setattr(state, "number", 3),
-    "an oldest one that was passed": lambda state: setattr(state.oldest, "passed", state.number),
+    "an oldest job that was passed": lambda state: setattr(state.oldest, "passed", state.number),
     "a return that is in no heap": lambda state: state.oldest.seqs.add(1),
     "a count of scheduled jobs": lambda state: setattr(state, "scheduled", 5),
     "a count of ended jobs": lambda state: state.ended.update({State.FAILED: 0}),
     "a slot of the queue": lambda state: setattr(state.gate, "running", 0),
     "conservation": lambda state: setattr(state, "accepted", state.accepted + 1),
     "a unique text that is lost": lambda state: state.uniques.clear(),
-    "a unique text of nobody": lambda state: state.uniques.update(other=state.jobs["unkeyed"]),
+    "a unique text of no job": lambda state: state.uniques.update(other=state.jobs["unkeyed"]),
     "a timer that is lost": lambda state: state.timers.clear(state.jobs["running"].entry),
     "a timer at another time": lambda state: state.timers.set(state.jobs["scheduled"].entry, 1),
-    "a timer without a slip": lambda state: state.timers.run.clear(),
-    "a timer without a slip in the heap": lambda state: state.timers.rest.clear(),
-    "a slip that is too late": late_slip,
-    "slips out of order": lambda state: state.timers.run.reverse(),
-    "slips out of order in the heap": lambda state: state.timers.rest.reverse(),
+    "a timer without a mark": lambda state: state.timers.run.clear(),
+    "a timer without a mark in the heap": lambda state: state.timers.rest.clear(),
+    "a mark that is too late": late_mark,
+    "marks out of order": lambda state: state.timers.run.reverse(),
+    "marks out of order in the heap": lambda state: state.timers.rest.reverse(),
     "a purge that is lost": lambda state: state.purges.clear(state.jobs["ended"].entry),
-    "a purge of one that waits": lambda state: state.purges.set(state.jobs["unkeyed"].entry, 1),
+    "a purge of a job that waits": lambda state: state.purges.set(state.jobs["unkeyed"].entry, 1),
     "a line that is lost": forget_line,
-    "a line of nobody": empty_line,
+    "a line without jobs": empty_line,
     "a line out of order": swap,
     "a line out of order from its end": relink,
-    "a line that forgot its last": lambda state: setattr(state.lines["k"], "tail", state.jobs["first"]),
+    "a line with a wrong tail": lambda state: setattr(state.lines["k"], "tail", state.jobs["first"]),
     "a blocked key that is lost": lambda state: state.blocked.chunks.clear(),
     "a blocked key that is not": lambda state: state.blocked.add((1, "k")),
-    "a line that forgot it is blocked": mark,
+    "a line without the time since which it is blocked": unmark_blocked,
     "a task's count of live jobs": lambda state: setattr(state.tasks["task"], "live", 0),
     "a slot of a task": lambda state: setattr(state.tasks["task"], "running", 0),
     "a task without its gate": lambda state: state.tasks.clear(),
     "an offered job in no ready set": lambda state: ready(state, "unkeyed"),
     "a head in no ready set": lambda state: ready(state, "first"),
-    "one behind its head in a ready set": lambda state: state.tasks["task"].ready.add(
+    "a job behind its head in a ready set": lambda state: state.tasks["task"].ready.add(
         state.jobs["second"].score, state.jobs["second"]
     ),
-    "one behind a halted head in a ready set": lambda state: state.tasks["task"].ready.add(
+    "a job behind a halted head in a ready set": lambda state: state.tasks["task"].ready.add(
         state.jobs["behind"].score, state.jobs["behind"]
     ),
     "a ready set out of order": disorder,
-    "a ready job without a place": lose_place,
+    "a ready job without its score": lose_score,
     "a slot of a value": lambda state: setattr(value(state, "v"), "running", 0),
     "a value's gate that is lost": lambda state: state.tasks["task"].values.pop("v"),
-    "a value's gate of nobody": stray_gate,
+    "a value's gate without jobs": stray_gate,
     "a full gate that is shown": lambda state: setattr(value(state, "v"), "shown", state.jobs["shut"].score),
     "an open gate that is not shown": lambda state: setattr(value(state, "w"), "shown", None),
     "an offered job in no ready set of its value": lambda state: value(state, "v").ready.members.clear(),

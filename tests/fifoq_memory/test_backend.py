@@ -1,4 +1,4 @@
-"""URLs, names, twins, clocks, and what an operator is told."""
+"""The backend: URLs, names, twins, clocks, and the warnings for operators."""
 
 import logging
 from uuid import uuid4
@@ -62,7 +62,7 @@ def test_a_queue_name_is_checked() -> None:
 
 
 async def test_two_without_a_name_share_nothing() -> None:
-    first, second = (Driverless(MemoryBackend("memory://")) for _ in range(2))
+    first, second = (Putter(MemoryBackend("memory://")) for _ in range(2))
     await first.put()
     assert await first.waiting() == 1
     assert await second.waiting() == 0
@@ -71,17 +71,17 @@ async def test_two_without_a_name_share_nothing() -> None:
 
 async def test_two_of_one_name_share_all_and_closing_both_loses_nothing() -> None:
     url = f"memory://{uuid4().hex}"
-    first, second = (Driverless(MemoryBackend(url)) for _ in range(2))
+    first, second = (Putter(MemoryBackend(url)) for _ in range(2))
     await first.put()
     assert await second.waiting() == 1
     await first.backend.close()
     await second.backend.close()
     del first, second
-    assert await Driverless(MemoryBackend(url)).waiting() == 1
+    assert await Putter(MemoryBackend(url)).waiting() == 1
 
 
 async def test_a_twin_shares_the_store_and_the_clock() -> None:
-    made = Driverless(MemoryBackend("memory://", clock=ManualClock(42)))
+    made = Putter(MemoryBackend("memory://", clock=ManualClock(42)))
     await made.put()
     record = (await made.backend.twin().queue("queue").get(["a"]))[0]
     assert record is not None
@@ -120,7 +120,7 @@ async def test_a_queue_is_there_after_its_first_put_or_configure() -> None:
     made = MemoryBackend("memory://")
     await made.queue("looked-at").stats()
     await made.queue("b").configure([])
-    await Driverless(made).put()
+    await Putter(made).put()
     assert await made.queues() == ("b", "queue")
     assert made.queue("b") is made.queue("b")
 
@@ -132,7 +132,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-async def test_alone_it_says_only_that_it_is_lost_with_the_process(
+async def test_a_single_process_is_warned_of_its_end_only(
     alone: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone.setenv("WEB_CONCURRENCY", "1")
@@ -161,8 +161,8 @@ async def test_one_of_several_processes_is_warned_once(
     assert message in await made.check()
 
 
-class Driverless:
-    """Just enough to put one job, on whatever loop runs."""
+class Putter:
+    """Puts one job, on the running loop."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend

@@ -1,13 +1,19 @@
-"""What pages are read from: the index of numbers, the blocked keys, and the search for the oldest waiting job."""
+"""The indexes: timers by (time, entry), jobs by number, blocked keys by time, and the oldest waiting job."""
 
 import random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fifoq.record import State
 from fifoq.testing import spec
-from fifoq_memory.indexes import CHUNK, BlockedKeyIndex, EntryIndex, OldestWaiting
+from fifoq_memory.indexes import CHUNK, SLACK, BlockedKeyIndex, EntryIndex, OldestWaiting, TimerIndex
 from fifoq_memory.jobs import Job, TaskGate, score_of
 
 TASK = TaskGate("task")
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["set", "set", "set", "clear", "due"]), st.integers(1, 5), st.integers(0, 20))
+)
 
 
 def job(number: int) -> Job:
@@ -16,7 +22,52 @@ def job(number: int) -> Job:
     return made
 
 
-def test_a_register_is_read_from_any_number_on() -> None:
+# ---- timers ----
+
+
+@given(STEPS)
+def test_a_timer_index_is_a_map_of_entries_to_times(steps: list[tuple[str, int, int]]) -> None:
+    index, plain = TimerIndex(), dict[int, int]()
+    for step, entry, at in steps:
+        match step:
+            case "set":
+                index.set(entry, at)
+                plain[entry] = at
+            case "clear":
+                index.clear(entry)
+                plain.pop(entry, None)
+            case _:
+                due = sorted((time, one) for one, time in plain.items() if time <= at)[:entry]
+                assert index.due(at, entry) == [one for _, one in due]
+                for _, one in due:
+                    del plain[one]
+        assert index.next() == min(plain.values(), default=None)
+        assert index.times == plain
+
+
+def test_an_extension_adds_no_mark() -> None:
+    index = TimerIndex()
+    index.set(1, 15)
+    for now in range(10_000):
+        index.set(1, now + 15)
+    assert len(index.run) + len(index.rest) == 1
+    assert index.due(10_000, 10) == []
+    assert index.next() == 10_014
+
+
+def test_cleared_times_do_not_pile_up() -> None:
+    index = TimerIndex()
+    index.set(0, 1_000_000)
+    for entry in range(1, 20_000):
+        index.set(entry, entry + 1_000_000)
+        index.clear(entry)
+    assert len(index.run) + len(index.rest) <= 2 + SLACK + 1
+
+
+# ---- jobs by number ----
+
+
+def test_an_entry_index_is_read_from_any_number_on() -> None:
     random.seed(1)
     index, plain = EntryIndex(), dict[int, Job]()
     for number in range(1, 5_000):
@@ -31,7 +82,7 @@ def test_a_register_is_read_from_any_number_on() -> None:
         assert index.get(start) is plain.get(start)
 
 
-def test_a_register_keeps_nothing_of_what_left() -> None:
+def test_an_entry_index_keeps_nothing_of_removed_jobs() -> None:
     index = EntryIndex()
     for number in range(1, 2_000):
         index.add(number, job(number))
@@ -40,6 +91,9 @@ def test_a_register_keeps_nothing_of_what_left() -> None:
     assert index.order == [0]
     assert list(index.pages) == [0]
     assert list(index.pages[0]) == [1]
+
+
+# ---- blocked keys ----
 
 
 def test_blocked_keys_are_in_order_from_any_place_on() -> None:
@@ -62,7 +116,10 @@ def test_blocked_keys_are_in_order_from_any_place_on() -> None:
     assert blocked.chunks == []
 
 
-def test_the_oldest_waiting_job_is_found_whoever_comes_back() -> None:
+# ---- the oldest waiting job ----
+
+
+def test_the_oldest_waiting_job_is_found_whichever_comes_back() -> None:
     random.seed(3)
     index, oldest = EntryIndex(), OldestWaiting()
     jobs = [job(number) for number in range(1, 400)]

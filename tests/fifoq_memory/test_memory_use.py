@@ -1,4 +1,4 @@
-"""What is over takes no memory: jobs, lines, gates, slips, replies."""
+"""Ended jobs leave nothing in memory: no line, gate, timer or reply."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The audit finds what does not agree with the jobs: each structure is spoiled once, and seen."""
+"""The audit finds derived data that differ from the jobs: each structure is spoiled once, and found."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import pytest
 from fifoq.limits import GateSettings, Limit
 from fifoq.queue import Declare, Pause
 from fifoq.record import Fail, Settlement
-from tests.fifoq_redis.conftest import Line, job
+from fifoq.testing import AsyncDriver
+from tests.fifoq_redis.conftest import job
 from tests.servers import Server
 
 SPOILED = (
@@ -34,25 +35,27 @@ SPOILED = (
 )
 
 
-async def fill(line: Line) -> None:
-    """Something of everything."""
-    await line.queue.configure([Declare("task", GateSettings.of(limit=Limit(1, "x"))), Pause(key="k9")])
+async def fill(driver: AsyncDriver) -> None:
+    """Put data into every structure."""
+    await driver.queue.configure([Declare("task", GateSettings.of(limit=Limit(1, "x"))), Pause(key="k9")])
     jobs = [job(f"{n}", f"k{n % 4}", value="v", unique=f"u{n}") for n in range(8)]
-    await line.put(*jobs, job("plain"), job("paused", "k9"), job("later", delay=10**12), job("failing", "f"))
-    leases = {lease.spec.id: lease for lease in await line.claim(4)}
-    await line.succeed(leases.pop("plain"), retain=10**12)
+    await driver.put(*jobs, job("plain"), job("paused", "k9"), job("later", delay=10**12), job("failing", "f"))
+    leases = {lease.spec.id: lease for lease in await driver.leases(4)}
+    await driver.succeed(leases.pop("plain"), retain=10**12)
     failing = leases.pop("failing")
-    await line.queue.settle(line.call(), [Settlement(failing.spec.id, failing.token, Fail(b"", True, 0))])
+    await driver.queue.settle(driver.call(), [Settlement(failing.spec.id, failing.token, Fail(b"", True, 0))])
 
 
 @pytest.mark.parametrize(("command", "key"), SPOILED)
-async def test_what_was_spoiled_is_found(line: Line, any_redis_server: Server, command: str, key: str) -> None:
-    await fill(line)
-    await line.put(job("free"))
-    assert (await line.queue.audit()).differences == ()
+async def test_a_spoiled_structure_is_found(
+    driver: AsyncDriver, any_redis_server: Server, command: str, key: str
+) -> None:
+    await fill(driver)
+    await driver.put(job("free"))
+    assert (await driver.queue.audit()).differences == ()
     with any_redis_server.client() as client:
         _spoil(client, command, f"fifoq:{{queue}}:{key}")
-    assert (await line.queue.audit()).differences != ()
+    assert (await driver.queue.audit()).differences != ()
 
 
 def _spoil(client: Any, command: str, key: str) -> None:

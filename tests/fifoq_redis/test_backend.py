@@ -1,4 +1,4 @@
-"""What an open backend is: its checks, its user, its process."""
+"""An open backend: its checks, its user, its process."""
 
 import asyncio
 import logging
@@ -9,9 +9,10 @@ import pytest
 
 from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq.queue import Queue
-from fifoq_redis import RedisBackend
-from fifoq_redis.claims import Watch
-from tests.fifoq_redis.conftest import LONG, Line, job
+from fifoq.testing import AsyncDriver
+from fifoq_redis import RedisBackend, pubsub
+from fifoq_redis.keys import Keys
+from tests.fifoq_redis.conftest import LONG, job, use_everything
 from tests.servers import Server, Servers, Vendor
 
 COMMANDS = (
@@ -20,18 +21,16 @@ COMMANDS = (
     *("+zadd", "+zrem", "+zrange", "+zrangebyscore", "+zrangebylex", "+zrank", "+zscore", "+zcount"),
     *("+publish", "+subscribe", "+pubsub|numsub", "+ping"),
 )
-"""As docs/redis.md lists them."""
+"""The commands that docs/redis.md lists."""
 
 
-async def test_a_user_who_is_limited_to_the_prefix_can_do_all_and_no_more(redis_server: Server) -> None:
+async def test_a_user_limited_to_the_prefix_can_do_everything_and_no_more(redis_server: Server) -> None:
     url = redis_server.user("limited", "secret", "~shop:*", "&shop:*", *COMMANDS)
     backend = RedisBackend(f"{url}?prefix=shop")
     await backend.open()
-    from tests.fifoq_redis.test_library import use_everything
-
-    line = Line(backend.queue("queue"))
-    await use_everything(line)
-    assert (await line.queue.audit()).differences == ()
+    driver = AsyncDriver(backend.queue("queue"), retain=0)
+    await use_everything(driver)
+    assert (await driver.queue.audit()).differences == ()
     assert await backend.queues() == ("queue",)
     await backend.check()
     await backend.close()
@@ -40,8 +39,8 @@ async def test_a_user_who_is_limited_to_the_prefix_can_do_all_and_no_more(redis_
     assert "secret" not in str(caught.value)
 
 
-async def test_a_wrong_password_is_told_without_showing_it(redis_server: Server) -> None:
-    url = redis_server.user("somebody", "right", "~*", "&*", "+@all").replace(":right@", ":wrong-one@")
+async def test_a_wrong_password_is_reported_without_showing_it(redis_server: Server) -> None:
+    url = redis_server.user("reader", "right", "~*", "&*", "+@all").replace(":right@", ":wrong-one@")
     with pytest.raises(ConfigurationError, match="password") as caught:
         await RedisBackend(url).open()
     assert "wrong-one" not in str(caught.value)
@@ -72,24 +71,55 @@ async def test_a_server_that_would_evict_them_is_warned_of(
     await backend.close()
 
 
-async def test_nobody_at_the_door_is_told_with_the_address() -> None:
+async def test_a_server_that_cannot_be_reached_is_reported_with_its_address() -> None:
     with pytest.raises(BackendUnavailable, match=r"127\.0\.0\.1:1 "):
         await RedisBackend("redis://127.0.0.1:1").open()
 
 
-async def test_what_is_not_open_says_so(any_redis_server: Server) -> None:
+async def test_a_backend_that_is_not_open_is_reported(any_redis_server: Server) -> None:
     backend = RedisBackend(any_redis_server.url)
     with pytest.raises(ConfigurationError, match="not open"):
         await backend.queue("queue").stats()
 
 
-async def test_a_fork_leaves_the_parents_connection_alone(backend: RedisBackend, line: Line) -> None:
-    await line.put(job("a"))
+async def test_waits_that_outlive_the_backend_end_and_leave_no_connection(
+    backend: RedisBackend, driver: AsyncDriver, any_redis_server: Server
+) -> None:
+    await driver.put(job("a"))
+    await driver.claim()
+    while await driver.queue.wait(0.01):
+        pass
+    waits = [asyncio.create_task(driver.queue.wait(LONG)), asyncio.create_task(driver.queue.finished("a", LONG))]
+    await asyncio.sleep(0.1)
+    await backend.close()
+    for wait in waits:
+        with pytest.raises(ConfigurationError, match="not open"):
+            await asyncio.wait_for(wait, LONG)
+    await asyncio.sleep(0.1)
+    with any_redis_server.client() as client:
+        assert client.pubsub_channels("fifoq:*") == []
+
+
+async def test_a_query_of_an_end_just_begun_fails_when_the_backend_closes(
+    backend: RedisBackend, driver: AsyncDriver
+) -> None:
+    """Its task is cancelled before its first step."""
+    await driver.put(job("a"))
+    assert await backend._open_store().subscribe(Keys.of("fifoq", "queue").state, LONG)
+    query = asyncio.create_task(driver.queue.finished("a", 1.0))
+    await asyncio.sleep(0)
+    await backend.close()
+    with pytest.raises(BackendUnavailable, match="closed"):
+        await asyncio.wait_for(query, LONG)
+
+
+async def test_a_fork_leaves_the_parents_connection_alone(backend: RedisBackend, driver: AsyncDriver) -> None:
+    await driver.put(job("a"))
     child = os.fork()
     if not child:
         try:
             asyncio.get_event_loop_policy()
-            line.queue.stats().send(None)
+            driver.queue.stats().send(None)
             os._exit(1)
         except ConfigurationError as error:
             os._exit(0 if "fork" in str(error) else 2)
@@ -97,14 +127,14 @@ async def test_a_fork_leaves_the_parents_connection_alone(backend: RedisBackend,
             os._exit(3)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert [lease.spec.id for lease in await line.claim()] == ["a"]
+    assert [lease.spec.id for lease in await driver.leases()] == ["a"]
 
 
-async def test_of_calls_that_are_cancelled_nothing_gets_out_of_step(line: Line) -> None:
-    await line.put(*[job(f"{n}") for n in range(50)])
+async def test_cancelled_calls_leave_replies_in_step(driver: AsyncDriver) -> None:
+    await driver.put(*[job(f"{n}") for n in range(50)])
 
     async def ask(id: str) -> str:
-        (record,) = await line.queue.get([id])
+        (record,) = await driver.queue.get([id])
         assert record is not None
         return record.spec.id
 
@@ -119,41 +149,41 @@ async def test_of_calls_that_are_cancelled_nothing_gets_out_of_step(line: Line) 
         await asyncio.gather(*tasks[::2], return_exceptions=True)
 
 
-async def test_a_settle_and_the_claim_after_it_are_one_round_trip(backend: RedisBackend, line: Line) -> None:
-    await line.put(*[job(f"{n}", f"k{n % 10}") for n in range(400)])
-    assert backend._opened is not None
-    (place,) = backend._opened.route.places()
-    leases = await line.claim(100)
-    before, done = place.wire.turns, 0
+async def test_a_settle_and_the_claim_after_it_are_one_round_trip(backend: RedisBackend, driver: AsyncDriver) -> None:
+    await driver.put(*[job(f"{n}", f"k{n % 10}") for n in range(400)])
+    assert backend._store is not None
+    (node,) = backend._store.topology.nodes()
+    leases = await driver.leases(100)
+    before, done = node.connection.sends, 0
     while leases:
-        settled, claimed = await asyncio.gather(line.succeed(*leases), line.claim(100))
+        settled, claimed = await asyncio.gather(driver.succeed_all(*leases), driver.leases(100))
         done += len(settled)
-        leases = claimed or await line.claim(100)
+        leases = claimed or await driver.leases(100)
     assert done == 400
-    assert place.wire.turns - before <= 0.1 * done + 45  # ten keys give ten jobs at a time: two turns for ten
+    assert node.connection.sends - before <= 0.1 * done + 45  # ten keys give ten jobs at a time: two turns for ten
 
 
 async def test_queues_are_found_again_after_the_server_was_emptied(
-    backend: RedisBackend, line: Line, any_redis_server: Server
+    backend: RedisBackend, driver: AsyncDriver, any_redis_server: Server
 ) -> None:
-    await line.put(job("a"))
+    await driver.put(job("a"))
     any_redis_server.flush()
     assert await backend.queues() == ()
-    await line.put(job("b"))
+    await driver.put(job("b"))
     assert await backend.queues() == ("queue",)
 
 
-async def test_who_is_called_and_waits_no_more_passes_it_on(
+async def test_a_notified_backend_without_a_waiter_passes_the_notification_on(
     any_redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two wait; the one that is told of a job has gone by then: the other one hears of it, and nobody has to ask."""
-    monkeypatch.setattr(Watch, "floor", 2 * LONG)
+    """Two backends waited; the notified one has no waiter any more. The other one wakes without a query."""
+    monkeypatch.setattr(pubsub, "QUERY_AFTER", 2 * LONG)
     first, second = RedisBackend(any_redis_server.url), RedisBackend(any_redis_server.url)
     for backend in (first, second):
         await backend.open()
-    one, two = Line(first.queue("queue")), Line(second.queue("queue"))
-    await _registered(one.queue)
-    waiting = asyncio.create_task(_registered(two.queue, LONG))
+    one, two = AsyncDriver(first.queue("queue"), retain=0), AsyncDriver(second.queue("queue"), retain=0)
+    await _next_change(one.queue)
+    waiting = asyncio.create_task(_next_change(two.queue, LONG))
     await asyncio.sleep(0.1)
     await one.put(job("a"))
     assert await asyncio.wait_for(waiting, 0.9 * LONG)
@@ -161,8 +191,8 @@ async def test_who_is_called_and_waits_no_more_passes_it_on(
         await backend.close()
 
 
-async def _registered(queue: Queue, timeout: float = 0.2) -> bool:
-    """Wait for the next change, from what there is now on."""
+async def _next_change(queue: Queue, timeout: float = 0.2) -> bool:
+    """Wait until no change is left to report, and then for the next one."""
     while await queue.wait(0.01):
         pass
     return await queue.wait(timeout)

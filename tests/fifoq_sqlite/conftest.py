@@ -5,44 +5,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from fifoq.queue import Call, PutReply, Queue
-from fifoq.record import Claimed, JobSpec, Lease, Settlement, State, Succeed
+from fifoq.testing import AsyncDriver
 from fifoq_sqlite import SqliteBackend
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
-PROGRAMS = Path(__file__).parent / "programs"
+ROOT = Path(__file__).parents[2]
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-class Line:
-    """A queue with numbered calls."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self._caller, self._number = uuid4().hex, 0
-
-    def call(self) -> Call:
-        self._number += 1
-        return Call(self._caller, self._number)
-
-    async def put(self, *specs: JobSpec) -> tuple[PutReply, ...]:
-        return await self.queue.put(self.call(), [specs])
-
-    async def claim(self, n: int = 1, lease: float = 15.0) -> tuple[Lease, ...]:
-        return (await self.look(n, lease)).leases
-
-    async def look(self, n: int = 1, lease: float = 15.0) -> Claimed:
-        return await self.queue.claim(self.call(), "worker", n, round(lease * 1e6), ["task"])
-
-    async def succeed(self, *leases: Lease, retain: int = 0) -> tuple[State | None, ...]:
-        settlements = [Settlement(lease.spec.id, lease.token, Succeed(b"", retain)) for lease in leases]
-        return await self.queue.settle(self.call(), settlements)
 
 
 @pytest.fixture
@@ -64,24 +37,24 @@ async def backend(url: str) -> AsyncIterator[SqliteBackend]:
 
 
 @pytest.fixture
-def line_of() -> Callable[[SqliteBackend], Line]:
-    """A function that gives a caller's view of the queue of any backend."""
-    return lambda backend: Line(backend.queue("queue"))
+def driver_of() -> Callable[[SqliteBackend], AsyncDriver]:
+    """A function that returns a driver of the queue of any backend."""
+    return lambda backend: AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture
-def line(backend: SqliteBackend) -> Line:
-    return Line(backend.queue("queue"))
+def driver(backend: SqliteBackend) -> AsyncDriver:
+    return AsyncDriver(backend.queue("queue"), retain=0)
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a program of `programs/` with arguments; those still running at the end are killed."""
+    """A function that starts a program of `programs/` with arguments. Programs that still run at the end are killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", f"tests.fifoq_sqlite.programs.{program}", *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         return process
 

@@ -1,4 +1,4 @@
-"""A call costs the same whatever waits: counted in steps of SQLite's machine, which no busy computer changes."""
+"""A call costs the same however many jobs wait, counted in steps of SQLite's machine: a measure free of the load."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ from fifoq_sqlite import SqliteBackend
 FEW, MANY = 200, 20_000
 
 
-class Counted(Driver):
-    """A driver that counts what its calls cost."""
+class CountingDriver(Driver):
+    """A driver that counts the steps of its calls."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(SqliteBackend(f"sqlite:///{path}?synchronous=normal", clock=ManualClock()))
 
     def steps(self, action: Callable[[], object]) -> int:
-        """The steps of both connections during an action."""
+        """Run an action and return the steps of both connections during it."""
         count = 0
 
         def step() -> int:
@@ -29,11 +29,13 @@ class Counted(Driver):
             return 0
 
         assert isinstance(self.backend, SqliteBackend)
-        assert self.backend._opened is not None
-        for connection in (self.backend._opened._writes, self.backend._opened._reads):
+        store = self.backend._store
+        assert store is not None
+        connections = (store._write_connection, store._read_connection)
+        for connection in connections:
             self.run(connection.run(lambda raw: raw.set_progress_handler(step, 1)))
         action()
-        for connection in (self.backend._opened._writes, self.backend._opened._reads):
+        for connection in connections:
             self.run(connection.run(lambda raw: raw.set_progress_handler(None, 1)))
         return count
 
@@ -64,11 +66,11 @@ def many_timers(driver: Driver, n: int) -> None:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[], Counted]]:
-    made: list[Counted] = []
+def make(tmp_path: Path) -> Iterator[Callable[[], CountingDriver]]:
+    made: list[CountingDriver] = []
 
-    def make() -> Counted:
-        made.append(Counted(tmp_path / f"{len(made)}.db"))
+    def make() -> CountingDriver:
+        made.append(CountingDriver(tmp_path / f"{len(made)}.db"))
         return made[-1]
 
     yield make
@@ -78,18 +80,18 @@ def make(tmp_path: Path) -> Iterator[Callable[[], Counted]]:
 
 @pytest.mark.parametrize("shape", [deep_line, many_keys, many_values, many_timers])
 def test_no_call_takes_more_steps_with_more_waiting(
-    make: Callable[[], Counted], shape: Callable[[Driver, int], None]
+    make: Callable[[], CountingDriver], shape: Callable[[Driver, int], None]
 ) -> None:
     few, many = (_costs(make(), shape, n) for n in (FEW, MANY))
     assert {verb: cost for verb, cost in many.items() if cost > 1.5 * few[verb] + 50} == {}, f"with few: {few}"
 
 
-def test_more_ended_jobs_cost_nothing(make: Callable[[], Counted]) -> None:
+def test_more_ended_jobs_cost_nothing(make: Callable[[], CountingDriver]) -> None:
     few, many = (_costs(make(), many_ended, n) for n in (50, 1_000))
     assert {verb: cost for verb, cost in many.items() if cost > 1.5 * few[verb] + 50} == {}, f"with few: {few}"
 
 
-def _costs(driver: Counted, shape: Callable[[Driver, int], None], n: int) -> dict[str, int]:
+def _costs(driver: CountingDriver, shape: Callable[[Driver, int], None], n: int) -> dict[str, int]:
     shape(driver, n)
     own = [spec("own"), spec("own"), spec(value="v0")]
     costs = {"put": driver.steps(lambda: driver.put(*own))}

@@ -1,5 +1,5 @@
-# ruff: noqa: ASYNC240 -- a look at a file on this disk blocks nobody here
-"""What a store leaves in its folder, for whom, and how large it grows."""
+"""The files of a store: their permissions, their sizes, and those that remain after it is closed."""
+# ruff: noqa: ASYNC240 -- the disk is local, and a test may block its loop
 
 import asyncio
 import os
@@ -12,8 +12,7 @@ import pytest
 from fifoq.errors import BackendCorrupt, BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq.testing import spec
-from fifoq_sqlite import SqliteBackend
-from fifoq_sqlite import transactions as checkpoint
+from fifoq_sqlite import SqliteBackend, transactions
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
@@ -23,20 +22,20 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_every_file_is_its_owners_alone(path: Path, line: Any) -> None:
-    await line.put(spec())
+async def test_every_file_is_its_owners_alone(path: Path, driver: Any) -> None:
+    await driver.put(spec())
     folder = path.with_name("jobs.db-fifoq")
     files = [path, Path(f"{path}-wal"), Path(f"{path}-shm"), *folder.iterdir()]
     assert {file.name: oct(mode(file)) for file in files if mode(file) != 0o600} == {}
     assert mode(folder) == 0o700
 
 
-async def test_a_careless_umask_opens_nothing(path: Path, url: str, line_of: Any) -> None:
+async def test_a_careless_umask_opens_nothing(path: Path, url: str, driver_of: Any) -> None:
     before = os.umask(0)
     try:
         backend = SqliteBackend(url)
         await backend.open()
-        await line_of(backend).put(spec())
+        await driver_of(backend).put(spec())
         await backend.close()
     finally:
         os.umask(before)
@@ -51,30 +50,30 @@ async def test_a_link_to_nowhere_is_not_followed(path: Path, url: str, tmp_path:
     assert not target.exists()
 
 
-async def test_two_names_of_one_file_are_one_store(path: Path, url: str, line: Any, tmp_path: Path) -> None:
+async def test_two_names_of_one_file_are_one_store(path: Path, url: str, driver: Any, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     other.symlink_to(path)
     twin = SqliteBackend(f"sqlite:///{other}?synchronous=normal")
     await twin.open()
-    await line.put(spec(id="one"))
+    await driver.put(spec(id="one"))
     assert [record and record.spec.id for record in await twin.queue("queue").get(["one"])] == ["one"]
     await twin.close()
     assert not Path(f"{other}-fifoq").exists()
 
 
-async def test_closing_leaves_the_file_whole_and_no_pipe(path: Path, url: str, line_of: Any) -> None:
+async def test_closing_leaves_the_file_whole_and_no_pipe(path: Path, url: str, driver_of: Any) -> None:
     backend = SqliteBackend(url)
     await backend.open()
-    await line_of(backend).put(spec())
+    await driver_of(backend).put(spec())
     await asyncio.wait_for(backend.close(), LONG)
     await asyncio.wait_for(backend.close(), LONG)
     assert not Path(f"{path}-wal").exists()
     assert sorted(file.name for file in path.with_name("jobs.db-fifoq").iterdir()) == ["lock", "mark", "turn"]
 
 
-async def test_closing_lets_go_of_every_descriptor(url: str, line_of: Any) -> None:
+async def test_closing_closes_every_descriptor(url: str, driver_of: Any) -> None:
     def descriptors() -> set[tuple[str, str]]:
-        """Each with what it opens: those of earlier tests may be closed meanwhile, whenever garbage is collected."""
+        """Each with its target: the garbage collector may close those of earlier tests meanwhile."""
         folder = Path("/proc/self/fd")
         return {(fd, os.readlink(folder / fd)) for fd in os.listdir(folder) if (folder / fd).is_symlink()}
 
@@ -82,54 +81,56 @@ async def test_closing_lets_go_of_every_descriptor(url: str, line_of: Any) -> No
     before = descriptors()
     for _ in range(5):
         await backend.open()
-        await line_of(backend).put(spec())
+        await driver_of(backend).put(spec())
         await backend.close()
     assert descriptors() - before == set()
 
 
-async def test_the_log_stays_bounded(path: Path, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "LARGE", 256 * 1024)
+async def test_the_log_stays_bounded(path: Path, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "LARGE_LOG", 256 * 1024)
     log = Path(f"{path}-wal")
     largest = 0
     for _ in range(300):
-        await line.put(spec(payload=bytes(8_000)))
-        await line.succeed(*await line.claim())
+        await driver.put(spec(payload=bytes(8_000)))
+        await driver.succeed_all(*await driver.leases())
         largest = max(largest, log.stat().st_size)
     assert largest < 1_500_000
 
 
-async def test_the_log_is_written_again_in_place(path: Path, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flush of a log that grows costs twice as much."""
-    monkeypatch.setattr(checkpoint, "COMMITS", 20)
+async def test_the_log_is_written_again_in_place(path: Path, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that grows makes a flush cost twice as much."""
+    monkeypatch.setattr(transactions, "CHECKPOINT_COMMITS", 20)
     log = Path(f"{path}-wal")
     sizes: list[int] = []
     for _ in range(200):
-        await line.put(spec())
-        await line.succeed(*await line.claim())
+        await driver.put(spec())
+        await driver.succeed_all(*await driver.leases())
         sizes.append(log.stat().st_size)
     assert sizes[100:] == sizes[100:101] * 100
 
 
 async def test_the_log_is_cut_once_a_long_reader_is_gone(
-    path: Path, backend: SqliteBackend, line: Any, monkeypatch: pytest.MonkeyPatch
+    path: Path, backend: SqliteBackend, driver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "LARGE", 256 * 1024)
-    monkeypatch.setattr(checkpoint, "PAUSE", 0.0)
-    assert backend._opened is not None
-    await line.put(spec())
-    await backend._opened._reads.run(
+    monkeypatch.setattr(transactions, "LARGE_LOG", 256 * 1024)
+    monkeypatch.setattr(transactions, "TRUNCATE_AGAIN", 0.0)
+    assert backend._store is not None
+    await driver.put(spec())
+    await backend._store._read_connection.run(
         lambda raw: raw.execute("BEGIN").connection.execute("SELECT * FROM fifoq_jobs").fetchall()
     )
     for _ in range(100):
-        await line.put(spec(payload=bytes(8_000)))
+        await driver.put(spec(payload=bytes(8_000)))
     assert Path(f"{path}-wal").stat().st_size > 700_000
-    await backend._opened._reads.run(lambda raw: raw.execute("COMMIT"))
+    await backend._store._read_connection.run(lambda raw: raw.execute("COMMIT"))
     for _ in range(20):
-        await line.put(spec())
+        await driver.put(spec())
     assert Path(f"{path}-wal").stat().st_size < 300_000
 
 
-async def test_a_store_of_a_newer_fifoq_is_refused_and_named(path: Path, url: str, backend: SqliteBackend) -> None:
+async def test_a_store_of_a_newer_fifoq_is_refused_with_both_versions_named(
+    path: Path, url: str, backend: SqliteBackend
+) -> None:
     await backend.write(lambda session: session.change("store_migrate", (7, "9.9.9")))
     await backend.close()
     with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 1"):
@@ -137,27 +138,27 @@ async def test_a_store_of_a_newer_fifoq_is_refused_and_named(path: Path, url: st
 
 
 async def test_a_newer_fifoq_that_comes_while_it_is_open_is_noticed(
-    url: str, backend: SqliteBackend, line_of: Any
+    url: str, backend: SqliteBackend, driver_of: Any
 ) -> None:
     other = backend.twin()
     await other.open()
-    await line_of(other).put(spec())
+    await driver_of(other).put(spec())
     await backend.write(lambda session: session.change("store_migrate", (7, "9.9.9")))
     with pytest.raises(ConfigurationError, match="schema 7"):
         await other.queue("queue").put(Call("c", 1), [[spec()]])
     await other.close()
 
 
-async def test_many_that_open_a_new_file_at_once_make_one_store(url: str, line_of: Any) -> None:
+async def test_many_backends_that_open_a_new_file_at_once_make_one_store(url: str, driver_of: Any) -> None:
     backends = [SqliteBackend(url) for _ in range(8)]
     await asyncio.gather(*(backend.open() for backend in backends))
-    await asyncio.gather(*(line_of(backend).put(spec()) for backend in backends))
+    await asyncio.gather(*(driver_of(backend).put(spec()) for backend in backends))
     assert (await backends[0].queue("queue").stats()).waiting == 8
     await asyncio.gather(*(backend.close() for backend in backends))
 
 
 async def test_a_file_that_is_no_store_is_left_as_it_is(path: Path, url: str) -> None:
-    path.write_bytes(b"a letter to somebody, long enough to be taken for a page of data" * 100)
+    path.write_bytes(b"a letter to a friend, long enough to be taken for a page of data" * 100)
     before = path.read_bytes()
     with pytest.raises(BackendCorrupt):
         await SqliteBackend(url).open()
@@ -176,7 +177,7 @@ async def test_a_file_that_is_replaced_while_open_is_noticed(path: Path, backend
     path.with_name("moved.db").rename(path)
 
 
-async def test_check_tells_of_an_old_sqlite_and_of_open_permissions(path: Path, backend: SqliteBackend) -> None:
+async def test_check_advises_on_open_permissions(path: Path, backend: SqliteBackend) -> None:
     path.chmod(0o644)
     advice = await backend.check()
     assert any("open to others" in sentence for sentence in advice)

@@ -25,8 +25,8 @@ POINTS = (
 KILLS = int(os.environ.get("FIFOQ_KILLS", "60"))
 
 
-class Nursery:
-    """Starts processes, and writes down when they are killed."""
+class Processes:
+    """The processes that `programs/fork_server.py` starts; their kills are logged."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: FileLog) -> None:
         assert process.stdin is not None
@@ -50,9 +50,9 @@ class Nursery:
         except BlockingIOError:
             return ""
 
-    def look(self) -> list[tuple[str, int]]:
-        """Who has died since, with the exit code."""
-        died: list[tuple[str, int]] = []
+    def ended(self) -> list[tuple[str, int]]:
+        """Return the processes that have ended since the last call, with their exit codes."""
+        ended: list[tuple[str, int]] = []
         *lines, self._rest = (self._rest + self._read()).split("\n")
         for line in lines:
             match line.split():
@@ -60,13 +60,13 @@ class Nursery:
                     self.running[name] = int(pid)
                 case ["died", name, code, at]:
                     del self.running[name]
-                    died.append((name, int(code)))
+                    ended.append((name, int(code)))
                     if int(code) < 0:
                         self.killed += 1
                         self._log.write(Doubted(int(at), name))
                 case words:
                     raise AssertionError(words)
-        return died
+        return ended
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def history(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nursery(start: Any, url: str, history: Path) -> Iterator[Nursery]:
+def processes(start: Any, url: str, history: Path) -> Iterator[Processes]:
     log = FileLog(history)
-    process = start("nursery.py", url, history)
-    nursery = Nursery(process, log)
-    yield nursery
-    for pid in nursery.running.values():
+    process = start("fork_server", url, history)
+    processes = Processes(process, log)
+    yield processes
+    for pid in processes.running.values():
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -102,12 +102,12 @@ async def records(backend: SqliteBackend) -> AsyncIterator[Record]:
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(LONG):
-        while not await condition():  # noqa: ASYNC110 -- what is waited for happens in other processes
+        while not await condition():  # noqa: ASYNC110 -- the condition becomes true in other processes
             await asyncio.sleep(0.01)
 
 
 async def prove(backend: SqliteBackend, history: Path, jobs: int) -> None:
-    """The whole history keeps every promise, and the store is sound."""
+    """Check the whole history against every promise, and audit the store."""
     with FileLog(history) as log:
         async for record in records(backend):
             log.write(Final("queue", record.spec.id, record.state, record.halted, record.entry))
@@ -119,14 +119,14 @@ async def prove(backend: SqliteBackend, history: Path, jobs: int) -> None:
 
 
 async def test_four_producers_and_four_workers_share_a_file(
-    backend: SqliteBackend, nursery: Nursery, history: Path
+    backend: SqliteBackend, processes: Processes, history: Path
 ) -> None:
     for number in range(4):
-        nursery.start("worker", f"w{number}", "nowhere", 1)
-        nursery.start("producer", f"p{number}", 0, 250, 7, "nowhere", 1)
+        processes.start("worker", f"w{number}", "nowhere", 1)
+        processes.start("producer", f"p{number}", 0, 250, 7, "nowhere", 1)
 
     async def done() -> bool:
-        assert all(code == 0 for _, code in nursery.look())
+        assert all(code == 0 for _, code in processes.ended())
         return (await backend.queue("queue").stats()).succeeded == 1_000
 
     await until(done)
@@ -134,50 +134,50 @@ async def test_four_producers_and_four_workers_share_a_file(
 
 
 async def test_killed_workers_lose_nothing_and_mix_up_nothing(
-    backend: SqliteBackend, nursery: Nursery, history: Path
+    backend: SqliteBackend, processes: Processes, history: Path
 ) -> None:
     jobs, names, points = 1_200, iter(range(10**6)), random.Random(5)
     for number in range(3):
-        nursery.start("producer", f"p{number}", 0, jobs // 3, 150, "nowhere", 1)
+        processes.start("producer", f"p{number}", 0, jobs // 3, 150, "nowhere", 1)
 
     async def step() -> bool:
-        nursery.look()
-        workers = [name for name in nursery.running if name.startswith("w")]
+        processes.ended()
+        workers = [name for name in processes.running if name.startswith("w")]
         stats = await backend.queue("queue").stats()
         for _ in range(4 - len(workers)):
-            if nursery.killed < KILLS:
-                nursery.start("worker", f"w{next(names)}", points.choice(POINTS), points.randint(1, 5))
+            if processes.killed < KILLS:
+                processes.start("worker", f"w{next(names)}", points.choice(POINTS), points.randint(1, 5))
             else:
-                nursery.start("worker", f"w{next(names)}", "nowhere", 1)
-        if nursery.killed < KILLS and stats.waiting + stats.running < 100:
-            nursery.start("producer", f"p{next(names)}", 0, 300, 150, "nowhere", 1)
-        return nursery.killed >= KILLS and stats.waiting + stats.running == 0 and stats.succeeded >= jobs
+                processes.start("worker", f"w{next(names)}", "nowhere", 1)
+        if processes.killed < KILLS and stats.waiting + stats.running < 100:
+            processes.start("producer", f"p{next(names)}", 0, 300, 150, "nowhere", 1)
+        return processes.killed >= KILLS and stats.waiting + stats.running == 0 and stats.succeeded >= jobs
 
     await until(step)
     stats = await backend.queue("queue").stats()
     await prove(backend, history, stats.succeeded)
-    print(json.dumps({"killed": nursery.killed, "jobs": stats.succeeded, "fences": "all ascend"}))
+    print(json.dumps({"killed": processes.killed, "jobs": stats.succeeded, "fences": "all ascend"}))
 
 
 async def test_a_killed_producer_leaves_whole_puts_and_its_successor_repeats_the_last_by_id(
-    backend: SqliteBackend, nursery: Nursery, history: Path
+    backend: SqliteBackend, processes: Processes, history: Path
 ) -> None:
     count, rounds = 40, 12
     points = ("before_put", "after_put", "before_commit", "after_commit", "before_reply")
-    nursery.start("worker", "w", "nowhere", 1)
+    processes.start("worker", "w", "nowhere", 1)
     for number in range(rounds):
-        nursery.start("producer", f"p{number}", 0, count, 3, points[number % len(points)], number % 7 + 1)
+        processes.start("producer", f"p{number}", 0, count, 3, points[number % len(points)], number % 7 + 1)
 
     async def dead() -> bool:
-        nursery.look()
-        return list(nursery.running) == ["w"]
+        processes.ended()
+        return list(processes.running) == ["w"]
 
     await until(dead)
-    assert nursery.killed == rounds
+    assert processes.killed == rounds
     again = stamp()
     for number in range(rounds):
-        # The same ids again, as a caller does who does not know what became of them.
-        nursery.start("producer", f"p{number}", 0, count, 3, "nowhere", 1)
+        # The same ids again, as from a producer whose first puts had an unknown outcome.
+        processes.start("producer", f"p{number}", 0, count, 3, "nowhere", 1)
     await until(dead)
 
     async def done() -> bool:

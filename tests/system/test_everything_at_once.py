@@ -16,7 +16,6 @@ import pytest
 from fifoq import Context, Fifoq, GiveUp, JobNotFound, Limit, Rate, Retry, RetryAfter, State
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend
-from fifoq.testing.faults import LostReplies
 from fifoq.testing.history import (
     Bounds,
     MemoryLog,
@@ -28,6 +27,7 @@ from fifoq.testing.history import (
     stamp,
     write_finals,
 )
+from fifoq.testing.lost_replies import LostReplies
 
 JOBS = 1_500
 QUEUE_RATE = Rate(3_000, burst=200)

@@ -9,8 +9,8 @@ import pytest
 from fifoq import Context, Fifoq, Limit, Retry, State
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend
-from fifoq.testing.faults import VERBS, LostReplies
 from fifoq.testing.history import MemoryLog, Producer, WatchedBackend, attempt, check, write_finals
+from fifoq.testing.lost_replies import VERBS, LostReplies
 
 JOBS, KEYS = 1_000, 25
 

@@ -1,6 +1,8 @@
+-- Audit: all jobs, paused keys and values of a queue. No other statements read a whole queue.
+
 -- name: audit_jobs
 -- Inputs: 1 queue.
--- Outputs: all that is derived of each job, and what from, in order of entry.
+-- Outputs: the derived columns of all jobs, and those from which they are derived, in order of entry.
 SELECT job, id, gate, key, value, priority, state, seq, line, ready, at, since, held, kept_until,
     due_at, expires_at, "unique", token, halted, finished_at
 FROM fifoq_jobs WHERE job BETWEEN ?1 << 40 AND (?1 + 1 << 40) - 1 AND queue = ?1 ORDER BY job;

@@ -1,3 +1,7 @@
+-- Queries (get, find, stats, blocked keys) and the calls of operators (cancel, requeue, skip, pause, resume, purge).
+-- jobs_get, unindexed_get and jobs_find return the same 29 columns, in the order in which operations.py reads a record.
+-- SQL has no name for a list of columns but a view, which would be part of the schema: so the list is repeated.
+
 -- name: jobs_get
 -- Inputs: 1 queue, 2 a JSON array of ids.
 -- Outputs: records.
@@ -6,8 +10,17 @@ SELECT job, id, gate, payload, key, value, priority, delay, in_line, expires, "u
     result, error, progress, reason, cancel_requested, halted
 FROM fifoq_jobs WHERE queue = ?1 AND id IN (SELECT e.value FROM json_each(?2) AS e);
 
+-- name: unindexed_get
+-- Inputs: 1 a JSON array of unindexed jobs.
+-- Outputs: records.
+SELECT job, id, gate, payload, key, value, priority, delay, in_line, expires, "unique", retain, owner, meta,
+    seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
+    result, error, progress, reason, cancel_requested, halted
+FROM fifoq_jobs WHERE job IN (SELECT e.value FROM json_each(?1) AS e);
+
 -- name: jobs_find
--- Inputs: 1 the job before the first, 2 the last job, 3-6 state, gate, key, owner (NULL for any), 7 how many.
+-- Inputs: 1 the job before the first, 2 the last job, 3-6 state, gate, key, owner (NULL for any), 7 the maximal number
+-- of records.
 -- Outputs: records, in order of entry.
 SELECT job, id, gate, payload, key, value, priority, delay, in_line, expires, "unique", retain, owner, meta,
     seq, state, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
@@ -19,14 +32,14 @@ WHERE job > ?1 AND job <= ?2
 ORDER BY job LIMIT ?7;
 
 -- name: jobs_window
--- Inputs: 1 the job before the first, 2 the last job that may be, 3 how many.
--- Outputs: how many jobs there are, and the last of them.
+-- Inputs: 1 the job before the first, 2 the last possible job, 3 the maximal number of jobs.
+-- Outputs: the number of jobs, and the last of them.
 SELECT count(*), max(job) FROM (SELECT job FROM fifoq_jobs WHERE job > ?1 AND job <= ?2 ORDER BY job LIMIT ?3);
 
 -- name: jobs_oldest
--- Of the waiting job with the smallest seq. Those offered without a value at priority 0 are found by their scores.
+-- Find the waiting job with the smallest seq. Offered jobs without a value and of priority 0 are found by their scores.
 -- Inputs: 1 queue.
--- Outputs: created_at, if one waits.
+-- Outputs: created_at, if a job waits.
 SELECT created_at FROM (
     SELECT * FROM (
         SELECT seq, created_at FROM fifoq_jobs
@@ -46,9 +59,9 @@ SELECT created_at FROM (
 ORDER BY seq LIMIT 1;
 
 -- name: keys_blocked
--- Jobs that may block their keys, and paused keys, by (since, key).
--- Inputs: 1 queue, 2 and 3 the (since, key) before the first, 4 how many.
--- Outputs: since, key, reason (NULL: another row tells of this key, or it is not blocked), id of the key's head.
+-- Read the jobs that may block their keys, and the paused keys, by (since, key).
+-- Inputs: 1 queue, 2 and 3 the (since, key) before the first, 4 the maximal number of rows.
+-- Outputs: since, key, reason (NULL: the key is not blocked, or another row has its reason), id of the key's head.
 SELECT since, key, CASE
         WHEN paused IS NULL THEN CASE
             WHEN id IS NOT head THEN NULL
@@ -80,19 +93,21 @@ FROM (
     ORDER BY since, key, job LIMIT ?4
 ) AS both;
 
--- name: jobs_look
--- What an operator's call has to know.
+-- ---- calls of operators ----
+
+-- name: jobs_inspect
+-- Read the columns of a job that the call of an operator depends on.
 -- Inputs: 1 queue, 2 id.
 -- Outputs: one row, if there is such a job.
 SELECT job, gate, key, value, retain, state, priority, cancel_requested, halted, kept, "unique"
 FROM fifoq_jobs WHERE queue = ?1 AND id = ?2;
 
--- name: jobs_ask_cancel
+-- name: jobs_request_cancel
 -- Inputs: 1 reason, 2 job.
 UPDATE fifoq_jobs SET cancel_requested = 1, reason = ?1 WHERE job = ?2;
 
 -- name: jobs_requeue
--- As if never tried. A halted job keeps its seq.
+-- Make a failed job waiting, as if it had never run. A halted job keeps its seq.
 -- Inputs: 1 a new seq or NULL, 2 job.
 UPDATE fifoq_jobs
 SET state = 1, halted = 0, seq = coalesce(?1, seq), line = CASE WHEN key IS NULL THEN NULL ELSE coalesce(?1, seq) END,
@@ -101,6 +116,7 @@ SET state = 1, halted = 0, seq = coalesce(?1, seq), line = CASE WHEN key IS NULL
 WHERE job = ?2;
 
 -- name: jobs_skip
+-- End the halt of a job's key: the job leaves its line, and is kept from now on.
 -- Inputs: 1 now, 2 job.
 UPDATE fifoq_jobs
 SET halted = 0, kept_until = ?1 + kept, line = NULL, since = NULL, held = NULL
@@ -110,12 +126,8 @@ WHERE job = ?2;
 -- Inputs: 1 queue, 2 key, 3 now.
 INSERT INTO fifoq_paused_keys (queue, key, since) VALUES (?1, ?2, ?3) ON CONFLICT (queue, key) DO NOTHING;
 
--- name: keys_resume
--- Inputs: 1 queue, 2 key.
-DELETE FROM fifoq_paused_keys WHERE queue = ?1 AND key = ?2;
-
 -- name: keys_withdraw
--- Offer the key's head no longer.
+-- Withdraw the offer of a paused key's head.
 -- Inputs: 1 queue, 2 key.
 -- Outputs: gate and value of the job, if it was offered.
 UPDATE fifoq_jobs SET ready = NULL
@@ -125,9 +137,13 @@ WHERE job = (
 ) AND ready IS NOT NULL
 RETURNING gate, value;
 
--- name: jobs_over
--- Inputs: 1 queue, 2 now, 3 how many.
--- Outputs: job and state of the ended jobs whose time is over, by (kept_until, entry).
+-- name: keys_resume
+-- Inputs: 1 queue, 2 key.
+DELETE FROM fifoq_paused_keys WHERE queue = ?1 AND key = ?2;
+
+-- name: jobs_purgeable
+-- Inputs: 1 queue, 2 now, 3 the maximal number of jobs.
+-- Outputs: job and state of the ended jobs that are kept no longer, by (kept_until, entry).
 SELECT job, state FROM fifoq_jobs
 WHERE queue = ?1 AND kept_until <= ?2 AND kept_until IS NOT NULL
 ORDER BY kept_until, job LIMIT ?3;

@@ -1,36 +1,32 @@
+-- Queues with their gates: the state of a queue, read once by a connection and written back by each transaction; the
+-- settings of gates; the gates of values.
+
 -- name: queue_find
 -- Inputs: 1 name.
 -- Outputs: queue.
 SELECT queue FROM fifoq_queues WHERE name = ?1;
 
--- name: queue_make
--- Inputs: 1 name.
-INSERT INTO fifoq_queues (name) VALUES (?1);
-
 -- name: queue_names
 -- Outputs: name of each queue, in order.
 SELECT name FROM fifoq_queues ORDER BY name;
 
+-- name: queue_make
+-- Inputs: 1 name.
+INSERT INTO fifoq_queues (name) VALUES (?1);
+
 -- name: queue_version
--- Inputs: 1 queue, 2 the last entry that may be.
--- Outputs: its version: as stored, and one for each job that is not filed.
+-- Inputs: 1 queue, 2 the last possible entry.
+-- Outputs: the queue's version: the stored one, plus one for each unindexed job.
 SELECT g.version + (
     SELECT count(*) FROM fifoq_jobs AS j
     WHERE j.job > (?1 << 40 | g.counter) AND j.job <= (?1 << 40 | ?2)
 ) FROM fifoq_gates AS g WHERE g.queue = ?1 AND g.task = '';
 
--- name: queue_write
--- Inputs: 1-4 of a queue's own gate: paused, tat, live, running; 5-10 version, now, ahead, counter, fence, purged;
--- 11-15 how many jobs are scheduled, waiting, succeeded, failed, cancelled; 16 gate.
-UPDATE fifoq_gates
-SET paused = ?1, tat = ?2, live = ?3, running = ?4,
-    version = ?5, now = ?6, ahead = ?7, counter = ?8, fence = ?9, purged = ?10,
-    scheduled = ?11, waiting = ?12, succeeded = ?13, failed = ?14, cancelled = ?15
-WHERE gate = ?16;
+-- ---- the state of a queue ----
 
 -- name: gates_read
 -- Inputs: 1 queue.
--- Outputs: the queue's own gate ('') and its tasks', by name.
+-- Outputs: the queue's own gate (task '') and the gates of its tasks, by name.
 SELECT gate, task, paused, tat, live, running, head, valued,
     version, now, ahead, counter, fence, purged, scheduled, waiting, succeeded, failed, cancelled
 FROM fifoq_gates WHERE queue = ?1 ORDER BY task;
@@ -39,17 +35,28 @@ FROM fifoq_gates WHERE queue = ?1 ORDER BY task;
 -- Inputs: 1 queue, 2 task ('' for the queue's own gate).
 INSERT INTO fifoq_gates (queue, task) VALUES (?1, ?2);
 
+-- name: queue_write
+-- Inputs: 1-4 of the queue's own gate: paused, tat, live, running; 5-10 version, now, ahead, counter, fence, purged;
+-- 11-15 the numbers of scheduled, waiting, succeeded, failed and cancelled jobs; 16 gate.
+UPDATE fifoq_gates
+SET paused = ?1, tat = ?2, live = ?3, running = ?4,
+    version = ?5, now = ?6, ahead = ?7, counter = ?8, fence = ?9, purged = ?10,
+    scheduled = ?11, waiting = ?12, succeeded = ?13, failed = ?14, cancelled = ?15
+WHERE gate = ?16;
+
 -- name: gate_write
--- Inputs: 1-6 of a task: paused, tat, live, running, head, valued; 7 gate.
+-- Inputs: 1-6 of a task's gate: paused, tat, live, running, head, valued; 7 gate.
 UPDATE fifoq_gates SET paused = ?1, tat = ?2, live = ?3, running = ?4, head = ?5, valued = ?6 WHERE gate = ?7;
 
 -- name: gate_head
--- What a task would offer next, its own gate set aside.
+-- Recompute the two parts of a task's head, regardless of the task's own gate.
 -- Inputs: 1 gate.
--- Outputs: the first score of its jobs without a value, the first head of its values.
+-- Outputs: the first score of the task's offered jobs without a value, the first head of its values.
 SELECT
     (SELECT ready FROM fifoq_jobs WHERE gate = ?1 AND value IS NULL AND ready IS NOT NULL ORDER BY ready LIMIT 1),
     (SELECT head FROM fifoq_values WHERE gate = ?1 AND head IS NOT NULL ORDER BY head LIMIT 1);
+
+-- ---- settings of gates ----
 
 -- name: settings_read
 -- Inputs: 1 queue.
@@ -67,16 +74,14 @@ SET "limit" = excluded."limit", value_limit = excluded.value_limit, capacity = e
     interval = excluded.interval, burst = excluded.burst;
 
 -- name: settings_lift
+-- Remove the override of a gate.
 -- Inputs: 1 gate.
 DELETE FROM fifoq_settings WHERE gate = ?1 AND override = 1;
 
--- name: values_heads
--- Inputs: 1 gate, 2 how many.
--- Outputs: value, running and head of the values that offer the oldest jobs.
-SELECT value, running, head FROM fifoq_values WHERE gate = ?1 AND head IS NOT NULL ORDER BY head LIMIT ?2;
+-- ---- gates of values ----
 
--- name: values_show
--- Recompute what values offer, after their jobs or their counts changed.
+-- name: values_update
+-- Update the heads of values whose jobs or numbers of running jobs changed.
 -- Inputs: 1 gate, 2 the task's value_limit (a huge number for none), 3 a JSON array of [value, change of running].
 INSERT INTO fifoq_values AS v (gate, value, running, head)
 SELECT ?1, e.value ->> 0, e.value ->> 1,
@@ -94,13 +99,13 @@ SET running = v.running + excluded.running,
     ) END;
 
 -- name: values_drop
--- Forget the values that neither run nor offer a job.
+-- Delete the values that have neither a running nor an offered job.
 -- Inputs: 1 gate, 2 a JSON array of [value, …].
 DELETE FROM fifoq_values
 WHERE gate = ?1 AND running = 0 AND head IS NULL AND value IN (SELECT e.value ->> 0 FROM json_each(?2) AS e);
 
 -- name: values_widen
--- The task's value_limit changed: each of its values is at its limit or not.
+-- Recompute the heads of all values of a task whose value_limit changed: each is at its limit now, or not.
 -- Inputs: 1 gate, 2 value_limit (a huge number for none).
 UPDATE fifoq_values AS v
 SET head = CASE WHEN running < ?2 THEN (

@@ -1,3 +1,5 @@
+-- The last reply of each verb of a queue to each caller.
+
 -- name: replies_read
 -- Inputs: 1 queue, 2 caller, 3 verb.
 -- Outputs: number and body.
@@ -9,5 +11,5 @@ INSERT INTO fifoq_replies (queue, verb, caller, number, at, body) VALUES (?1, ?2
 ON CONFLICT (queue, caller, verb) DO UPDATE SET number = excluded.number, at = excluded.at, body = excluded.body;
 
 -- name: replies_purge
--- Inputs: 1 queue, 2 the latest time that is too old.
+-- Inputs: 1 queue, 2 the latest time of an old reply.
 DELETE FROM fifoq_replies WHERE queue = ?1 AND at <= ?2;

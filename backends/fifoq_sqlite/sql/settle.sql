@@ -1,6 +1,10 @@
--- name: jobs_held
+-- Extend and settle: the leases held by tokens, the transitions of jobs that end a lease or fall due, and the timers.
+-- A score, here and in other files, is (9 - priority) * 2^48 + seq.
+
+-- name: jobs_by_token
 -- Inputs: 1 queue, 2 a JSON array of [id, token].
--- Outputs: the place in the array and what to know of each job whose token that is.
+-- Outputs: of each job whose token was given: the index in the array, the parts of a JobRef, cancel_requested, reason,
+-- score.
 SELECT e.key, j.job, j.id, j.gate, j.key, j.value, j.retain, j.cancel_requested, j.reason,
     (9 - j.priority) * 281474976710656 + j.seq
 FROM json_each(?2) AS e
@@ -15,43 +19,45 @@ UPDATE fifoq_jobs SET at = e.value ->> 1 FROM json_each(?1) AS e WHERE job = (e.
 -- Inputs: 1 progress, 2 job.
 UPDATE fifoq_jobs SET progress = ?1 WHERE job = ?2;
 
+-- ---- transitions ----
+
 -- name: jobs_end
 -- End a job that is kept.
--- Inputs: 1 state, 2 now, 3 result, 4 error (NULL leaves what is there, unless it succeeded), 5 reason, 6 how long it
--- is kept, 7 job.
+-- Inputs: 1 state, 2 now, 3 result, 4 error (NULL keeps the last error, unless the job succeeded), 5 reason, 6 for how
+-- long the job is kept, 7 job.
 UPDATE fifoq_jobs
 SET state = ?1, finished_at = ?2, result = ?3, error = CASE WHEN ?1 = 3 THEN NULL ELSE coalesce(?4, error) END,
     reason = ?5, kept = ?6, kept_until = ?2 + ?6, token = NULL, cancel_requested = 0,
     line = NULL, ready = NULL, at = NULL, since = NULL, held = NULL, due_at = NULL, expires_at = NULL
 WHERE job = ?7;
 
+-- name: jobs_remove
+-- Inputs: 1 a JSON array of jobs.
+DELETE FROM fifoq_jobs WHERE job IN (SELECT e.value FROM json_each(?1) AS e);
+
 -- name: jobs_halt
--- A keyed job failed and keeps its place.
--- Inputs: 1 now, 2 error, 3 how long it is kept, once skipped, 4 job.
+-- Fail a keyed job and halt its key: the job keeps its place.
+-- Inputs: 1 now, 2 error, 3 for how long the job is kept once skipped, 4 job.
 UPDATE fifoq_jobs
 SET state = 4, halted = 1, finished_at = ?1, since = ?1, error = ?2, reason = NULL, kept = ?3,
     token = NULL, cancel_requested = 0, at = NULL
 WHERE job = ?4;
 
--- name: jobs_back
--- Put jobs back to their places.
--- Inputs: 1 due_at or NULL, 2 since (of a key, while it is not due), 3 ready, 4 error (NULL leaves what is there),
--- 5 how many attempts to give back, 6 how many crashes to add, 7 job.
+-- name: jobs_put_back
+-- Return running jobs to their places.
+-- Inputs: 1 due_at or NULL, 2 since (of a key, while it is not due), 3 ready, 4 error (NULL keeps the last error),
+-- 5 attempts to refund, 6 crashes to add, 7 job.
 UPDATE fifoq_jobs
 SET state = 1, token = NULL, at = ?1, due_at = ?1, since = ?2, ready = ?3, error = coalesce(?4, error),
     attempt = attempt - ?5, crashes = crashes + ?6
 WHERE job = ?7;
 
--- name: jobs_count
--- Inputs: 1 how many attempts to give back, 2 how many crashes to add, 3 job.
+-- name: jobs_adjust_counts
+-- Inputs: 1 attempts to refund, 2 crashes to add, 3 job.
 UPDATE fifoq_jobs SET attempt = attempt - ?1, crashes = crashes + ?2 WHERE job = ?3;
 
--- name: jobs_remove
--- Inputs: 1 a JSON array of jobs.
-DELETE FROM fifoq_jobs WHERE job IN (SELECT e.value FROM json_each(?1) AS e);
-
 -- name: lines_heads
--- The heads of lines that may be offered now and are not yet.
+-- Find the heads of lines that may be offered now and are not yet.
 -- Inputs: 1 queue, 2 a JSON array of keys.
 -- Outputs: job, gate, value, score.
 SELECT h.job, h.gate, h.value, (9 - h.priority) * 281474976710656 + h.seq
@@ -68,20 +74,22 @@ WHERE h.state = 1 AND h.due_at IS NULL AND h.ready IS NULL
 UPDATE fifoq_jobs SET ready = (9 - priority) * 281474976710656 + seq
 WHERE job IN (SELECT e.value FROM json_each(?1) AS e);
 
+-- ---- timers ----
+
 -- name: timers_next
 -- Inputs: 1 queue.
 -- Outputs: the earliest timer.
 SELECT at FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL ORDER BY at LIMIT 1;
 
 -- name: timers_due
--- Inputs: 1 queue, 2 now, 3 how many.
+-- Inputs: 1 queue, 2 now, 3 the maximal number of jobs.
 -- Outputs: the jobs whose timers are due, by (time, entry).
 SELECT job, id, gate, key, value, retain, state, priority, seq, expires_at, cancel_requested, reason
 FROM fifoq_jobs
 WHERE queue = ?1 AND at <= ?2 AND at IS NOT NULL
 ORDER BY at, job LIMIT ?3;
 
--- name: timer_due
--- A delay or a back-off is over; a scheduled job enters the line.
+-- name: jobs_fall_due
+-- End a delay or a back-off; a scheduled job enters the line.
 -- Inputs: 1 seq, 2 line (the seq, with a key), 3 ready, 4 the next timer, 5 job.
 UPDATE fifoq_jobs SET state = 1, seq = ?1, line = ?2, ready = ?3, at = ?4, due_at = NULL, since = NULL WHERE job = ?5;

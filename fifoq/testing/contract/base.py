@@ -1,4 +1,4 @@
-"""What every case starts from: a virtual clock, and a driver of one queue of a fresh store."""
+"""The base of every case: a virtual clock, and a driver of one queue of a fresh store."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ class Cases:
 
     @pytest.fixture
     def driver(self, make_backend: MakeBackend, clock: ManualClock) -> Iterator[Driver]:
-        """A driver of a fresh queue. Whatever a case did, the store must be sound when it ends."""
+        """Yield a driver of a fresh queue. After each case the store must be sound."""
         driver = Driver(make_backend(clock))
         try:
             yield driver
@@ -32,7 +32,7 @@ class Cases:
 
 
 def check_soundness(driver: Driver) -> None:
-    """Nothing derived differs from the jobs, and no job is lost or made up."""
+    """Assert that no index differs from the jobs, and that the counts add up to the accepted jobs."""
     audit, stats = driver.audit(), driver.stats()
     assert audit.differences == ()
     kept = (stats.scheduled, stats.waiting, stats.running, stats.succeeded, stats.failed, stats.cancelled)

@@ -65,7 +65,7 @@ class CapacityCases(Cases):
         again = driver.receipts(spec(id="a"), spec(id="c", unique="u"))
         assert again == (Receipt("a", False), Receipt("b", False))
 
-    def test_a_batch_counts_only_what_it_adds(self, driver: Driver) -> None:
+    def test_a_batch_counts_only_the_jobs_it_adds(self, driver: Driver) -> None:
         driver.declare(capacity=2)
         driver.put(spec(id="a"))
         assert driver.receipts(spec(id="a"), spec(id="b"), spec(id="b"))[1] == Receipt("b", True)
@@ -94,7 +94,7 @@ class CapacityCases(Cases):
         assert driver.stats().waiting == 2
         assert driver.put_reply(spec()) == Full(None, 1, 2, 1)
 
-    def test_what_expires_makes_room_in_the_same_put(self, driver: Driver, clock: ManualClock) -> None:
+    def test_a_job_that_expires_makes_room_in_the_same_put(self, driver: Driver, clock: ManualClock) -> None:
         driver.declare(capacity=1)
         driver.put(spec(expires=5))
         clock.advance(5)

@@ -1,4 +1,4 @@
-"""The clock of the seam: the backend's is the only one, and it never goes back."""
+"""The clock: the backend's is the only one, and it never goes back."""
 
 from fifoq.clock import SECOND
 from fifoq.testing.clock import ManualClock

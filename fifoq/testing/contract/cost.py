@@ -1,8 +1,8 @@
 """
-Contract, point 22: what a call costs does not depend on how much there is.
+Contract, point 22: the cost of a call does not depend on the number of jobs.
 
-Counted, not timed: the lines of Python that the calling thread runs, which are the same on a busy machine. What a store
-does elsewhere, in C or in a server, is not seen here; its own tests look at that.
+The cost is counted, not timed: the lines of Python that the calling thread runs, which are the same on a busy machine.
+Work of a store in C or in a server is not counted here; the backend's own tests measure it.
 """
 
 import sys
@@ -23,13 +23,13 @@ FEW, MANY = 100, 4_000
 
 
 def one_deep_line(driver: Driver, n: int) -> None:
-    """Everything waits behind the one running job of a key."""
+    """All jobs wait behind the one running job of a key."""
     driver.put(*(spec("deep") for _ in range(n)))
     driver.claim()
 
 
 def many_keys(driver: Driver, n: int) -> None:
-    """Every job has a key of its own, and may run after those that the case puts."""
+    """Every job has a key of its own, and a lower priority than the jobs that the case puts."""
     driver.put(*(spec(f"k{number}", priority=-1) for number in range(n)))
 
 
@@ -50,7 +50,7 @@ def many_backing_off(driver: Driver, n: int) -> None:
 
 
 def many_over_a_limit(driver: Driver, n: int) -> None:
-    """Everything older is at a full gate: of a task, or of a value."""
+    """All older jobs are at a full gate: of a task, or of a value."""
     driver.declare("full", limit=1)
     driver.declare("narrow", limit=Limit(1, by="tenant"))
     driver.put(*(spec(task="full", priority=9) for _ in range(n)))
@@ -95,7 +95,7 @@ class CostCases(Cases):
 
 
 def costs(make_backend: MakeBackend, shape: Callable[[Driver, int], None], n: int) -> dict[str, float]:
-    """The lines that each call runs, in a queue of that shape: the median of a few."""
+    """Return the lines that each call runs, in a queue of that shape: the median of nine samples."""
     driver = Driver(make_backend(None), f"{shape.__name__} of {n}")
     try:
         shape(driver, n)
@@ -106,7 +106,7 @@ def costs(make_backend: MakeBackend, shape: Callable[[Driver, int], None], n: in
 
 
 def _sample(driver: Driver) -> dict[str, int]:
-    """What one round of calls costs, on a job that may run at once and on one in a deep line."""
+    """Return the cost of one round of calls, on a job that may run at once and on one in a deep line."""
     first, second, third = spec("own"), spec("own"), spec("deep")
     leases: list[Lease] = []
     return {
@@ -121,7 +121,7 @@ def _sample(driver: Driver) -> dict[str, int]:
 
 
 def lines(action: Callable[[], Any]) -> int:
-    """How many lines of Python this thread runs during an action."""
+    """Count the lines of Python that this thread runs during an action."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

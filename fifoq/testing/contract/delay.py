@@ -1,4 +1,4 @@
-"""Contract, point 6: a delay is before the line, or in it if asked; what expires is cancelled."""
+"""Contract, point 6: a delay is before the line, or in it with `in_line`; a job that expires is cancelled."""
 
 import pytest
 
@@ -35,7 +35,7 @@ class DelayCases(Cases):
         clock.advance(5)
         assert driver.drain() == ["a", "b", "c", "d"]
 
-    def test_a_look_moves_nobody_into_the_line(self, driver: Driver, clock: ManualClock) -> None:
+    def test_a_read_moves_no_job_into_the_line(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec(id="late", delay=1))
         clock.advance(2)
         driver.stats()
@@ -61,7 +61,7 @@ class DelayCases(Cases):
         clock.advance(5)
         assert driver.drain() == ["second", "third"]
 
-    def test_a_job_that_nobody_claimed_in_time_is_cancelled(self, driver: Driver, clock: ManualClock) -> None:
+    def test_a_job_not_claimed_in_time_is_cancelled(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec("k", id="a", expires=10, retain=100 * SECOND), spec("k", id="b"))
         clock.advance(9.999_999)
         assert driver.claim(tasks=["another"]) == []
@@ -120,31 +120,31 @@ class DelayCases(Cases):
         left = [record.spec.id for record in driver.find(Filter(state=State.SCHEDULED), MAX_TIMERS)]
         assert left == [f"late {number:03}" for number in range(MAX_TIMERS - half, half)]
 
-    def test_the_next_timer_is_told_and_never_too_late(self, driver: Driver, clock: ManualClock) -> None:
+    def test_the_next_timer_is_returned_and_never_too_late(self, driver: Driver, clock: ManualClock) -> None:
         assert driver.claim_reply().next_timer is None
         driver.put(spec(id="a", delay=10))
-        told = driver.claim_reply().next_timer
-        assert told is not None
-        assert 0 < told <= 10 * SECOND
+        timer = driver.claim_reply().next_timer
+        assert timer is not None
+        assert 0 < timer <= 10 * SECOND
         clock.advance(4)
-        told = driver.claim_reply().next_timer
-        assert told is not None
-        assert 0 < told <= 6 * SECOND
-        clock.set(clock.now() + told)
+        timer = driver.claim_reply().next_timer
+        assert timer is not None
+        assert 0 < timer <= 6 * SECOND
+        clock.set(clock.now() + timer)
         assert driver.claim() == ["a"]
 
     def test_the_end_of_a_lease_is_a_timer(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec(id="a"))
         driver.lease(lease=7 * SECOND)
-        told = driver.claim_reply().next_timer
-        assert told is not None
-        assert 0 < told <= 7 * SECOND
+        timer = driver.claim_reply().next_timer
+        assert timer is not None
+        assert 0 < timer <= 7 * SECOND
         clock.advance(7)
         assert driver.claim() == ["a"]
 
     def test_the_end_of_a_back_off_is_a_timer(self, driver: Driver) -> None:
         driver.put(spec(id="a"))
         driver.retry(driver.lease(), after=3)
-        told = driver.claim_reply().next_timer
-        assert told is not None
-        assert 0 < told <= 3 * SECOND
+        timer = driver.claim_reply().next_timer
+        assert timer is not None
+        assert 0 < timer <= 3 * SECOND

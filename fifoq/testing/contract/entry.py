@@ -15,7 +15,7 @@ class EntryCases(Cases):
         records = [driver.record(id) for id in first + second]
         assert [(record.entry, record.seq) for record in records] == [(1, 1), (2, 2), (3, 3)]
 
-    def test_a_put_says_which_jobs_it_created(self, driver: Driver) -> None:
+    def test_a_put_shows_which_jobs_it_created(self, driver: Driver) -> None:
         assert driver.receipts(spec(id="a"), spec(id="b")) == (Receipt("a", True), Receipt("b", True))
 
     def test_a_new_job_is_waiting_and_untouched(self, driver: Driver) -> None:
@@ -79,7 +79,7 @@ class EntryCases(Cases):
         configured.pause()
         assert driver.run(driver.backend.queues()) == ("a", "b")
 
-    def test_a_queue_that_nobody_made_yet_is_empty(self, driver: Driver) -> None:
+    def test_a_queue_that_is_not_made_yet_is_empty(self, driver: Driver) -> None:
         assert driver.claim_reply(3) == Claimed((), None)
         assert driver.get("x") is None
         assert driver.find() == []

@@ -1,4 +1,4 @@
-"""Contract, points 13 and 14: leases, tokens, fences, and what becomes of a job whose lease ended."""
+"""Contract, points 13 and 14: leases, tokens, fences, and jobs whose lease ended."""
 
 from fifoq.clock import SECOND
 from fifoq.record import Hold, State
@@ -10,7 +10,7 @@ from fifoq.testing.driver import Driver, spec
 class LeaseCases(Cases):
     """Points 13 and 14."""
 
-    def test_a_lease_says_what_it_is_of(self, driver: Driver, clock: ManualClock) -> None:
+    def test_a_lease_shows_its_job(self, driver: Driver, clock: ManualClock) -> None:
         asked = spec("k", payload=b"p", value="v", meta=b"m")
         driver.put(asked)
         created = clock.now()

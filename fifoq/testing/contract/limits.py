@@ -55,7 +55,7 @@ class LimitCases(Cases):
         driver.succeed(leases["z0"])
         assert driver.claim(20, tasks=tasks) == ["z2"]
 
-    def test_what_is_over_a_limit_does_not_hide_what_is_not(self, driver: Driver) -> None:
+    def test_jobs_over_a_limit_do_not_hide_others(self, driver: Driver) -> None:
         driver.declare("full", limit=1)
         driver.put(*(spec(f"k{number}", task="full", priority=9) for number in range(50)))
         driver.put(spec(id="other"))
@@ -187,7 +187,7 @@ class LimitCases(Cases):
         driver.reopen()
         assert len(driver.claim(10)) == 1
 
-    def test_the_gates_are_told_with_their_counts(self, driver: Driver) -> None:
+    def test_the_gates_are_listed_with_their_counts(self, driver: Driver) -> None:
         driver.declare("b", limit=2)
         driver.put(spec(task="b"), spec(task="a"), spec(task="a", delay=5))
         driver.claim(tasks=["a"])

@@ -1,4 +1,4 @@
-"""Contract, all points at once: whatever is done in whatever order, every reply is the model's."""
+"""Contract, all points at once: in random runs of operations, every reply is the model's."""
 
 import os
 
@@ -21,7 +21,7 @@ class ModelCases(Cases):
     def test_every_reply_is_the_models_in_any_order_of_operations(
         self, make_backend: MakeBackend, clock: ManualClock
     ) -> None:
-        from fifoq.testing.machine import run_machine  # Hypothesis is slow to load: here alone it is needed.
+        from fifoq.testing.machine import run_machine  # Only here: Hypothesis is slow to load.
 
         run_machine(make_backend, clock)
 

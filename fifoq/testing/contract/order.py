@@ -35,7 +35,7 @@ class OrderCases(Cases):
         ids = driver.put(*(spec() for _ in range(20)))
         assert driver.claim(20) == ids
 
-    def test_a_blocked_key_hides_nobody_else(self, driver: Driver) -> None:
+    def test_a_blocked_key_hides_no_other(self, driver: Driver) -> None:
         driver.put(*(spec("busy") for _ in range(50)))
         driver.put(spec("other", id="other"), spec(id="free"))
         driver.lease()

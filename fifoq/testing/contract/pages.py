@@ -1,4 +1,4 @@
-"""Contract, points 21 and 22: what is seen of a queue: records, pages, counts."""
+"""Contract, points 21 and 22: reading a queue: records, pages, counts."""
 
 import pytest
 
@@ -15,7 +15,7 @@ class PageCases(Cases):
 
     def test_records_come_in_the_order_asked_with_gaps_for_the_missing(self, driver: Driver) -> None:
         driver.put(spec(id="a"), spec(id="b"))
-        found = driver.run(driver.queue.get(["b", "nobody", "a", "b"]))
+        found = driver.run(driver.queue.get(["b", "missing", "a", "b"]))
         assert [record and record.spec.id for record in found] == ["b", None, "a", "b"]
         assert driver.run(driver.queue.get([])) == ()
 
@@ -58,7 +58,7 @@ class PageCases(Cases):
             assert "".join(record.spec.id for record in driver.find(filter, limit)) == expected
 
     def test_a_page_reads_no_more_than_so_many_records(self, driver: Driver) -> None:
-        """What matches stands behind more records than one page reads: the page is short, and its cursor leads on."""
+        """The match is behind more records than one page reads: the page is short, and its cursor continues."""
         driver.put(*(spec() for _ in range(MAX_PAGE + 5)), spec(id="last", owner="o"))
         page = driver.run(driver.queue.find(Filter(owner="o"), 0, 10))
         assert page.records or page.cursor is not None
@@ -66,7 +66,7 @@ class PageCases(Cases):
         page = driver.run(driver.queue.find(Filter(), 0, 10 * MAX_PAGE))
         assert len(page.records) <= MAX_PAGE
 
-    def test_the_counts_are_told_by_state(self, driver: Driver) -> None:
+    def test_the_counts_are_by_state(self, driver: Driver) -> None:
         driver.put(*(spec(f"k{number}") for number in range(7)), spec(delay=5))
         leases = driver.leases(5)
         driver.succeed(leases[0])

@@ -1,7 +1,7 @@
-"""Contract, points 5 and 19: pauses block claims and nothing else; blocked keys are told."""
+"""Contract, points 5 and 19: pauses block claims and nothing else; blocked keys are listed."""
 
 from fifoq.clock import SECOND
-from fifoq.queue import BlockedKey
+from fifoq.queue import BlockedKeyRecord
 from fifoq.record import Hold, State
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
@@ -93,7 +93,7 @@ class PauseCases(Cases):
         driver.resume(key="k")
         assert driver.drain() == [a, b]
 
-    def test_blocked_keys_tell_by_which_job_why_and_since_when(self, driver: Driver, clock: ManualClock) -> None:
+    def test_blocked_keys_show_by_which_job_why_and_since_when(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(*(spec(key, id=key) for key in ("halted", "retried", "free", "running")))
         halted, retried, _, _ = driver.leases(4)
         times: list[int] = []
@@ -107,13 +107,13 @@ class PauseCases(Cases):
             times.append(clock.now())
             step()
         assert driver.blocked() == [
-            BlockedKey("halted", "halted", "halted", times[0]),
-            BlockedKey("retried", "retried", "backing off", times[1]),
-            BlockedKey("delayed", "delayed", "backing off", times[2]),
-            BlockedKey("paused", None, "paused", times[3]),
+            BlockedKeyRecord("halted", "halted", "halted", times[0]),
+            BlockedKeyRecord("retried", "retried", "backing off", times[1]),
+            BlockedKeyRecord("delayed", "delayed", "backing off", times[2]),
+            BlockedKeyRecord("paused", None, "paused", times[3]),
         ]
 
-    def test_of_several_reasons_the_first_is_told(self, driver: Driver, clock: ManualClock) -> None:
+    def test_of_several_reasons_the_first_is_listed(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec("h", id="h"), spec("b", id="b"))
         halted, retried = driver.leases(2)
         driver.retry(retried, after=100)
@@ -124,8 +124,8 @@ class PauseCases(Cases):
         driver.pause(key="h")
         driver.pause(key="b")
         assert set(driver.blocked()) == {
-            BlockedKey("h", "h", "halted", failed),
-            BlockedKey("b", "b", "paused", clock.now()),
+            BlockedKeyRecord("h", "h", "halted", failed),
+            BlockedKeyRecord("b", "b", "paused", clock.now()),
         }
 
     def test_a_pause_keeps_the_time_of_its_beginning(self, driver: Driver, clock: ManualClock) -> None:
@@ -133,7 +133,7 @@ class PauseCases(Cases):
         begun = clock.now()
         clock.advance(5)
         driver.pause(key="k")
-        assert driver.blocked() == [BlockedKey("k", None, "paused", begun)]
+        assert driver.blocked() == [BlockedKeyRecord("k", None, "paused", begun)]
 
     def test_a_key_is_blocked_no_longer_once_its_reason_is_gone(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(spec("h", id="h"), spec("b", id="b"))

@@ -1,4 +1,4 @@
-"""Contract, point 3: of all that may run, the highest priority goes first, then the oldest."""
+"""Contract, point 3: of all jobs that may run, the highest priority goes first, then the oldest."""
 
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import Driver, spec

@@ -1,5 +1,5 @@
 """
-Contract, points 1, 2, 8, 13, 14 and 20 over real processes: for backends whose store more than one process can reach.
+Contract, points 1, 2, 8, 13, 14 and 20 over real processes: for backends whose store several processes share.
 
     class TestMyBackendInProcesses(ProcessContract):
         @pytest.fixture
@@ -25,18 +25,18 @@ from fifoq.testing.contract.base import check_soundness
 from fifoq.testing.driver import Driver, spec
 
 MakeElsewhere = Callable[[], Backend]
-"""Picklable; makes another unopened backend on the same store, in whatever process it is called."""
+"""Picklable. Makes another unopened backend on the same store, in any process."""
 
 PROCESSES = 4
-"""That claim, and as many that put."""
+"""The number of processes that claim, and of those that put."""
 EACH = 40
-"""Jobs of each that puts."""
+"""Jobs that each producer puts."""
 PATIENCE = 60.0
 _spawn = multiprocessing.get_context("spawn")
 
 
 class Run(NamedTuple):
-    """One job's run: between these two moments, of the clock that all processes of a host share, its lease was held."""
+    """A run of a job, whose lease was held from `begun` to `ended` on the clock that all processes of a host share."""
 
     id: str
     key: str | None
@@ -74,7 +74,7 @@ def work(make: MakeElsewhere, total: int) -> list[Run]:
             if not leases:
                 driver.run(driver.queue.wait(0.05))
             for lease in leases:
-                # From after the reply to before the settle: so long the lease was held for certain.
+                # From after the reply to before the settle the lease was certainly held.
                 begun, ended = time.monotonic_ns(), time.monotonic_ns()
                 runs.append(Run(lease.spec.id, lease.spec.key, lease.spec.value, lease.seq, lease.fence, begun, ended))
                 driver.succeed(lease)
@@ -103,7 +103,7 @@ def wait_for_one(make: MakeElsewhere) -> list[str]:
 
 
 class ProcessContract:
-    """What a store that several processes share has to keep, beside QueueContract. One fixture, on a real clock."""
+    """The contract of a store that several processes share, besides QueueContract. One fixture, on a real clock."""
 
     @pytest.fixture
     def make_backend_elsewhere(self) -> MakeElsewhere:
@@ -127,21 +127,21 @@ class ProcessContract:
         with ProcessPoolExecutor(2 * PROCESSES, _spawn) as pool:
             workers = [pool.submit(work, make_backend_elsewhere, total) for _ in range(PROCESSES)]
             producers = [pool.submit(enqueue, make_backend_elsewhere, f"p{number}") for number in range(PROCESSES)]
-            asked = [one.result(PATIENCE) for one in producers]
+            entered = [one.result(PATIENCE) for one in producers]
             runs = sorted((run for one in workers for run in one.result(PATIENCE)), key=lambda run: run.fence)
-        assert sorted(run.id for run in runs) == sorted(id for ids in asked for id in ids)
+        assert sorted(run.id for run in runs) == sorted(id for ids in entered for id in ids)
         assert [run.fence for run in runs] == list(range(1, total + 1))
         for key in {run.key for run in runs}:
             line = [run for run in runs if run.key == key]
             assert [run.seq for run in line] == sorted(run.seq for run in line)
             assert all(first.ended <= second.begun for first, second in pairwise(line))
-        for ids in asked:
-            entered = sorted((run for run in runs if run.id in ids), key=lambda run: run.seq)
-            assert [run.id for run in entered] == ids
+        for ids in entered:
+            of_producer = sorted((run for run in runs if run.id in ids), key=lambda run: run.seq)
+            assert [run.id for run in of_producer] == ids
         assert most_at_once(runs) <= 3
         assert max(most_at_once([run for run in runs if run.value == f"v{n}"]) for n in range(2)) <= 2
 
-    def test_what_a_killed_process_held_is_claimed_again_at_its_place(
+    def test_jobs_of_a_killed_process_are_claimed_again_at_their_place(
         self, driver: Driver, make_backend_elsewhere: MakeElsewhere
     ) -> None:
         a, b = driver.put(spec("k"), spec("k"))
@@ -162,7 +162,7 @@ class ProcessContract:
     def test_a_put_wakes_a_worker_in_another_process(
         self, driver: Driver, make_backend_elsewhere: MakeElsewhere
     ) -> None:
-        driver.pause()  # The queue is there before anybody waits on it.
+        driver.pause()  # The queue exists before a process waits on it.
         driver.resume()
         with ProcessPoolExecutor(1, _spawn) as pool:
             waiting = pool.submit(wait_for_one, make_backend_elsewhere)
@@ -171,7 +171,7 @@ class ProcessContract:
 
 
 def most_at_once(runs: list[Run]) -> int:
-    """How many of the runs overlapped at most."""
+    """Return the largest number of runs that overlapped."""
     changes = sorted([(run.begun, 1) for run in runs] + [(run.ended, -1) for run in runs])
     running = most = 0
     for _, change in changes:

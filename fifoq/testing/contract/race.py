@@ -58,15 +58,15 @@ class RaceCases(Cases):
             while len(log) < 2 * len(keys):
                 for lease in mine.leases(3):
                     log.append(("claimed", lease))
-                    # Written down before it is sent: a successor that is claimed now cannot be before it in the log.
+                    # Logged before it is sent: a successor that is claimed now cannot precede it in the log.
                     log.append(("settled", lease))
                     mine.succeed(lease)
 
         at_once(driver, work)
         for key in set(keys.values()):
-            events = [(what, lease.spec.id) for what, lease in log if keys[lease.spec.id] == key]
-            assert events == [(what, id) for id in sorted(keys) if keys[id] == key for what in ("claimed", "settled")]
-        claimed = {lease.fence for what, lease in log if what == "claimed"}
+            events = [(event, lease.spec.id) for event, lease in log if keys[lease.spec.id] == key]
+            assert events == [(event, id) for id in sorted(keys) if keys[id] == key for event in ("claimed", "settled")]
+        claimed = {lease.fence for event, lease in log if event == "claimed"}
         assert claimed == set(range(1, len(keys) + 1))
 
     def test_raced_workers_never_exceed_a_limit(self, driver: Driver) -> None:
@@ -194,7 +194,7 @@ class RaceCases(Cases):
 
 
 class CancelledCallCases(Cases):
-    """Point 13: whoever cancels a call and repeats it has lost nothing."""
+    """Point 13: a caller that cancels a call and repeats it has lost nothing."""
 
     @pytest.mark.parametrize("steps", range(6))
     def test_a_cancelled_claim_repeated_hands_out_its_jobs(self, driver: Driver, steps: int) -> None:
@@ -234,7 +234,7 @@ class CancelledCallCases(Cases):
 
 
 async def _cut_off(call: Coroutine[Any, Any, Any], steps: int) -> None:
-    """Start a call and cancel it after so many turns of the loop."""
+    """Start a call and cancel it after `steps` turns of the loop."""
     task = asyncio.ensure_future(call)
     for _ in range(steps):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Contract, points 9 and 10: rates are token buckets, and what cannot start spends no token."""
+"""Contract, points 9 and 10: rates are token buckets, and a job that cannot start spends no token."""
 
 from fifoq.clock import SECOND
 from fifoq.limits import Rate

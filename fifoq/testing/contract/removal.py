@@ -1,4 +1,4 @@
-"""Contract, point 7: removal frees the key in the same step; a running job is only asked."""
+"""Contract, point 7: removal frees the key in the same step; a running job is only asked to end."""
 
 from fifoq.clock import SECOND
 from fifoq.record import Hold, State
@@ -108,7 +108,7 @@ class RemovalCases(Cases):
         a, b = driver.put(spec(), spec("k"))
         driver.succeed(driver.lease())
         driver.fail(driver.lease(), halt=True)
-        assert driver.cancel(a, b, "nobody") == [
+        assert driver.cancel(a, b, "missing") == [
             (State.SUCCEEDED, False, None),
             (State.FAILED, False, None),
             (None, False, None),

@@ -11,7 +11,7 @@ from fifoq.record import Cancel, Fail, Outcome, Release, Retry, Settlement, Stat
 from fifoq.testing.clock import ManualClock
 from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, LEASE, TASK, Driver, spec
-from fifoq.testing.faults import LostReplies
+from fifoq.testing.lost_replies import LostReplies
 
 
 class RepeatCases(Cases):
@@ -146,7 +146,7 @@ class RepeatCases(Cases):
         assert driver.stats().accepted == 1
 
     def test_only_the_last_call_needs_to_be_remembered(self, driver: Driver) -> None:
-        """A thousand calls of one caller, and the last of them is still known."""
+        """After a thousand calls of one caller the last of them can be repeated."""
         for number in range(1, 1_001):
             driver.put_batches([spec(id="same")], call=Call("caller", number))
         call = Call("caller", 1_000)
@@ -167,10 +167,10 @@ class RepeatCases(Cases):
 
 
 def _lossy(driver: Driver, verb: str, *arguments: Any) -> Any:
-    """The reply to a call whose first reply was lost."""
-    faulty = LostReplies(driver.backend)
-    faulty.lose(verb)
-    method, call = getattr(faulty.queue(driver.queue.name), verb), driver.call()
+    """Make a call whose first reply is lost, repeat it, and return the reply."""
+    lossy = LostReplies(driver.backend)
+    lossy.lose(verb)
+    method, call = getattr(lossy.queue(driver.queue.name), verb), driver.call()
     with pytest.raises(OutcomeUnknown):
         driver.run(method(call, *arguments))
     return driver.run(method(call, *arguments))

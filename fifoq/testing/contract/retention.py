@@ -1,4 +1,4 @@
-"""Contract, points 5 and 21: ended jobs are kept as long as asked, and every job is accounted for."""
+"""Contract, points 5 and 21: ended jobs are kept for their retention, and every job is counted."""
 
 import pytest
 
@@ -45,7 +45,7 @@ class RetentionCases(Cases):
         clock.advance(10)
         assert driver.purge() == 1
 
-    def test_a_purge_removes_no_more_than_it_was_told(self, driver: Driver, clock: ManualClock) -> None:
+    def test_a_purge_removes_no_more_than_its_limit(self, driver: Driver, clock: ManualClock) -> None:
         driver.put(*(spec() for _ in range(10)))
         for lease in driver.leases(10):
             driver.succeed(lease, retain=SECOND)

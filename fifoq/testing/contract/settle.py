@@ -1,4 +1,4 @@
-"""Contract, points 13, 14 and 16: what each outcome makes of a job."""
+"""Contract, points 13, 14 and 16: the effect of each outcome on a job."""
 
 from fifoq.clock import SECOND
 from fifoq.record import Retry, Settlement, State, Succeed
@@ -118,7 +118,7 @@ class SettleCases(Cases):
         a, b, c, d = driver.put(spec(), spec(), spec(), spec(delay=5))
         first, _ = driver.leases(2)
         driver.succeed(first)
-        assert driver.requeue(a, b, c, d, "nobody") == [
+        assert driver.requeue(a, b, c, d, "missing") == [
             (State.SUCCEEDED, False, None),
             (State.RUNNING, False, None),
             (State.WAITING, False, None),
@@ -129,7 +129,7 @@ class SettleCases(Cases):
     def test_only_a_halted_job_is_skipped(self, driver: Driver) -> None:
         a, b = driver.put(spec("k"), spec("k"))
         driver.fail(driver.lease())
-        assert driver.skip(a, b, "nobody") == [
+        assert driver.skip(a, b, "missing") == [
             (State.FAILED, False, None),
             (State.WAITING, False, None),
             (None, False, None),

@@ -7,7 +7,7 @@ from fifoq.testing.driver import Driver, MakeBackend, spec
 
 
 class StoreCases(Cases):
-    """DESIGN section 3: what a backend is, apart from its queues' verbs."""
+    """The verbs of a backend, apart from those of its queues."""
 
     def test_it_is_a_backend_and_has_queues(self, driver: Driver) -> None:
         assert isinstance(driver.backend, Backend)
@@ -59,7 +59,7 @@ class StoreCases(Cases):
         assert again.claim() == ["a"]
         again.close()
 
-    def test_queues_are_told_in_order_of_name(self, driver: Driver) -> None:
+    def test_queues_are_listed_in_order_of_name(self, driver: Driver) -> None:
         for name in ("b", "a b", "ü", "a", "B"):
             driver.beside(name).put(spec())
         assert driver.run(driver.backend.queues()) == ("B", "a", "a b", "b", "ü")

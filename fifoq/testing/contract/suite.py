@@ -1,4 +1,4 @@
-"""The whole of the contract, put together from its parts."""
+"""The whole contract, composed of its parts."""
 
 from fifoq.testing.contract.capacity import CapacityCases
 from fifoq.testing.contract.clocks import ClockCases

@@ -1,4 +1,4 @@
-"""Contract, point 20: who waits is woken. In real seconds, under any clock; a wake-up is a hint, an end is a fact."""
+"""Contract, point 20: waiters are woken. In real seconds, under any clock; a wake-up is a hint, an end is a fact."""
 
 import asyncio
 import threading
@@ -15,11 +15,11 @@ from fifoq.testing.contract.base import Cases
 from fifoq.testing.driver import KEPT, Driver, spec
 
 PATIENCE = 20.0
-"""Seconds after which a wake-up counts as missed. Nothing here takes long unless it is."""
+"""Seconds after which a wake-up counts as missed. No case takes long without a miss."""
 
 
 def during(driver: Driver, waiting: Any, change: Callable[[Driver], Any]) -> Any:
-    """What `waiting` returns if another backend, on another thread and loop, makes a change once it has begun."""
+    """Await `waiting` while another backend, on another thread and loop, makes a change; return its result."""
     other = driver.twin()
     begun = threading.Event()
 
@@ -50,29 +50,29 @@ class WaitCases(Cases):
         assert driver.run(asyncio.wait_for(driver.queue.wait(0.01), PATIENCE)) in (True, False)
         assert driver.run(asyncio.wait_for(driver.queue.wait(0), PATIENCE)) in (True, False)
 
-    def test_a_put_wakes_who_waits(self, driver: Driver) -> None:
+    def test_a_put_wakes_a_waiter(self, driver: Driver) -> None:
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True
         assert len(driver.claim()) == 1
 
-    def test_a_timer_earlier_than_all_others_wakes_who_waits(self, driver: Driver) -> None:
+    def test_a_timer_earlier_than_all_others_wakes_a_waiter(self, driver: Driver) -> None:
         driver.put(spec(delay=60))
         sooner = spec(delay=1)
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(sooner)) is True
         assert driver.claim_reply().next_timer is not None
 
-    def test_each_put_wakes_who_waits_again(self, driver: Driver) -> None:
+    def test_each_put_wakes_a_waiter_again(self, driver: Driver) -> None:
         for _ in range(5):
             assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.put(spec())) is True
             assert len(driver.claim()) == 1
 
     @pytest.mark.parametrize("end", ["succeed", "fail", "retry", "release", "end_cancelled"])
-    def test_the_end_of_a_lease_wakes_who_waits(self, driver: Driver, end: str) -> None:
+    def test_the_end_of_a_lease_wakes_a_waiter(self, driver: Driver, end: str) -> None:
         driver.put(spec("k"), spec("k"))
         lease = driver.lease()
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: getattr(other, end)(lease)) is True
         assert len(driver.claim()) == 1
 
-    def test_a_slot_that_frees_wakes_who_waits(self, driver: Driver) -> None:
+    def test_a_slot_that_frees_wakes_a_waiter(self, driver: Driver) -> None:
         driver.declare(limit=1)
         driver.put(spec(), spec())
         lease = driver.lease()
@@ -80,20 +80,20 @@ class WaitCases(Cases):
         assert len(driver.claim()) == 1
 
     @pytest.mark.parametrize("place", [{}, {"task": "task"}, {"key": "k"}], ids=["the queue", "the task", "the key"])
-    def test_a_resume_wakes_who_waits(self, driver: Driver, place: dict[str, str]) -> None:
+    def test_a_resume_wakes_a_waiter(self, driver: Driver, place: dict[str, str]) -> None:
         driver.put(spec("k"))
         driver.pause(**place)
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.resume(**place)) is True
         assert len(driver.claim()) == 1
 
-    def test_a_raised_limit_wakes_who_waits(self, driver: Driver) -> None:
+    def test_a_raised_limit_wakes_a_waiter(self, driver: Driver) -> None:
         driver.declare(limit=1)
         driver.put(spec(), spec())
         driver.lease()
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.declare(limit=2)) is True
         assert len(driver.claim()) == 1
 
-    def test_a_cancelled_head_a_requeue_and_a_skip_wake_who_waits(self, driver: Driver) -> None:
+    def test_a_cancelled_head_a_requeue_and_a_skip_wake_a_waiter(self, driver: Driver) -> None:
         a, b, c = driver.put(spec("k"), spec("k"), spec("k"))
         driver.retry(driver.lease(), after=1_000)
         assert during(driver, driver.queue.wait(PATIENCE), lambda other: other.cancel(a)) is True
@@ -105,15 +105,15 @@ class WaitCases(Cases):
 
 
 def put_soon(driver: Driver) -> list[str]:
-    """Put one job, once whoever waits has said that he does."""
+    """Put one job, once the waiter is registered at the store."""
     time.sleep(0.02)
     return driver.put(spec())
 
 
 class AheadCases(Cases):
-    """What a claim made ahead for who waits must not change. Whether there is one is the backend's choice."""
+    """The promises that claims ahead, made for waiting callers, must keep. A backend need not make any."""
 
-    def test_what_a_put_brings_is_the_next_calls_whoever_made_it(self, driver: Driver) -> None:
+    def test_the_jobs_of_a_put_go_to_the_next_call_of_any_claimer(self, driver: Driver) -> None:
         for number in range(1, 12, 2):
             assert driver.claim_reply(2, call=Call("waits", number), ahead=2).leases == ()
             (a,) = during(driver, self.put_while_waiting(driver), put_soon)
@@ -126,7 +126,7 @@ class AheadCases(Cases):
         assert await driver.queue.wait(PATIENCE)
         return [record.spec.id for record in (await driver.queue.find(Filter(), 0, 100)).records][-1:]
 
-    def test_nothing_is_claimed_ahead_for_who_has_left(self, driver: Driver) -> None:
+    def test_nothing_is_claimed_ahead_for_a_worker_that_has_left(self, driver: Driver) -> None:
         other = driver.twin()
         assert driver.claim_reply(2, call=Call("waits", 1), ahead=2).leases == ()
         driver.run(driver.queue.wait(0.05))
@@ -135,12 +135,12 @@ class AheadCases(Cases):
         (a,) = other.put(spec())
         assert other.claim() == [a]
 
-    def test_a_call_whose_reply_was_lost_gets_it_again_whatever_was_heard_since(self, driver: Driver) -> None:
+    def test_a_call_whose_reply_was_lost_gets_it_again_after_any_notification(self, driver: Driver) -> None:
         for number in range(1, 6):
             call = Call("waits", number)
             before = driver.leases(2, call=call, ahead=2)
             during(driver, driver.queue.wait(PATIENCE), put_soon)
-            if before:  # what brought nothing need not be remembered
+            if before:  # an empty reply need not be stored
                 assert driver.leases(2, call=call, ahead=2) == before
             for lease in before:
                 assert driver.succeed(lease) is State.SUCCEEDED
@@ -156,11 +156,11 @@ class AheadCases(Cases):
 
 
 class ExpectedCases(Cases):
-    """A job that was announced, as one whose end is waited for, is a job like others."""
+    """A job announced by `expect` is a job like others."""
 
-    @pytest.mark.parametrize("heard", [True, False], ids=["after another", "at once"])
-    def test_the_end_of_a_job_that_was_expected_is_told(self, driver: Driver, heard: bool) -> None:
-        if heard:
+    @pytest.mark.parametrize("after_another", [True, False], ids=["after another", "at once"])
+    def test_the_end_of_a_job_that_was_expected_is_returned(self, driver: Driver, after_another: bool) -> None:
+        if after_another:
             (first,) = driver.put(spec())
             driver.run(driver.queue.finished(first, 0.05))
             driver.work()
@@ -191,7 +191,7 @@ class ExpectedCases(Cases):
         with pytest.raises(JobNotFound):
             driver.run(driver.queue.finished(refused.id, PATIENCE))
 
-    def test_an_expected_job_may_end_before_anybody_asks(self, driver: Driver) -> None:
+    def test_an_expected_job_may_end_before_it_is_waited_for(self, driver: Driver) -> None:
         (first,) = driver.put(spec())
         driver.run(driver.queue.finished(first, 0.05))
         driver.work()
@@ -204,12 +204,12 @@ class ExpectedCases(Cases):
 
 
 class FinishedCases(Cases):
-    """Point 20: the end of a job is told to who waits for it."""
+    """Point 20: the end of a job wakes its waiters."""
 
     def finished(self, driver: Driver, id: str, timeout: float = PATIENCE) -> Record | None:
         return driver.run(asyncio.wait_for(driver.queue.finished(id, timeout), 3 * PATIENCE))
 
-    def test_an_ended_job_is_told_at_once(self, driver: Driver) -> None:
+    def test_an_ended_job_is_returned_at_once(self, driver: Driver) -> None:
         a, b, c = driver.put(spec(), spec("k"), spec(retain=KEPT))
         driver.succeed(driver.lease())
         driver.fail(driver.lease(), halt=True)
@@ -225,14 +225,14 @@ class FinishedCases(Cases):
             assert self.finished(driver, id, 0) is None
 
     @pytest.mark.parametrize("end", ["succeed", "fail", "end_cancelled"])
-    def test_who_waits_gets_the_record_as_the_job_ends(self, driver: Driver, end: str) -> None:
+    def test_a_waiter_gets_the_record_as_the_job_ends(self, driver: Driver, end: str) -> None:
         (a,) = driver.put(spec())
         lease = driver.lease()
         record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: getattr(other, end)(lease))
         assert record == driver.record(a)
         assert record.state.ended
 
-    def test_who_waits_for_a_waiting_job_hears_of_its_cancellation(self, driver: Driver) -> None:
+    def test_a_waiter_for_a_waiting_job_gets_its_cancellation(self, driver: Driver) -> None:
         (a,) = driver.put(spec(retain=KEPT))
         record = during(driver, driver.queue.finished(a, PATIENCE), lambda other: other.cancel(a))
         assert record.state is State.CANCELLED
@@ -250,7 +250,7 @@ class FinishedCases(Cases):
     def test_a_job_that_does_not_exist_is_not_waited_for(self, driver: Driver) -> None:
         driver.put(spec())
         with pytest.raises(JobNotFound):
-            self.finished(driver, "nobody")
+            self.finished(driver, "missing")
 
     def test_a_job_removed_as_it_ends_is_seen_or_reported_gone(self, driver: Driver) -> None:
         (a,) = driver.put(spec())

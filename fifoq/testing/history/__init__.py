@@ -1,5 +1,5 @@
 """
-The history checker: proves a real run from what its processes wrote down.
+The history checker: it checks a real run by the events that its processes have logged.
 
 Producers, tasks and workers write events into a log each; `check` reads them all and reports every broken promise: lost
 and duplicated jobs, wrong order or overlap within a key, limits and rates exceeded, stale fences, stuck jobs.
@@ -12,7 +12,7 @@ and duplicated jobs, wrong order or overlap within a key, limits and rates excee
     assert report.ok, report
 """
 
-from fifoq.testing.history.check import check
+from fifoq.testing.history.check import Report, check
 from fifoq.testing.history.events import (
     Answer,
     Answered,
@@ -21,17 +21,19 @@ from fifoq.testing.history.events import (
     Effect,
     Ended,
     Event,
+    FileLog,
     Final,
     How,
     Leased,
+    Log,
+    MemoryLog,
     Requeued,
     Settled,
     Started,
+    read_logs,
     stamp,
 )
-from fifoq.testing.history.gates import Bounds
-from fifoq.testing.history.log import FileLog, Log, MemoryLog, read_logs
-from fifoq.testing.history.report import Report, Rule, Violation
+from fifoq.testing.history.rules import Bounds, Rule, Violation
 from fifoq.testing.history.witness import Producer, WatchedBackend, attempt, write_finals
 
 __all__ = [

@@ -1,26 +1,32 @@
 """
-What is written down of a real run: one event each time that somebody outside of the store sees something happen.
+The events of a run, each logged where a producer, worker or task observes it, and the logs that store them.
 
-Stamps are monotonic nanoseconds of one machine, comparable between its processes. An event is stamped so that the truth
-lies on the safe side: an attempt's events inside its lease, a call's events around its effect.
+Stamps are monotonic nanoseconds of one machine, comparable between its processes. Each is taken on the safe side: those
+of an attempt inside its lease, those of a call around its effect.
 """
 
+import json
+import os
+import secrets
 import time
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
 
 from fifoq.record import State
 
 stamp = time.monotonic_ns
-"""The time of an event: nanoseconds of the machine's monotonic clock."""
+"""Return the time of an event: nanoseconds of the machine's monotonic clock."""
 
 
 class Answer(StrEnum):
-    """What a producer was told."""
+    """The answer to an enqueue, as its producer got it."""
 
     ACCEPTED = "accepted"
     REPEATED = "repeated"
-    """`created=False`: the job was there before."""
+    """`created=False`: the job existed before."""
     REFUSED = "refused"
     """Nothing was enqueued: the queue was full, the arguments wrong."""
     UNKNOWN = "unknown"
@@ -33,7 +39,7 @@ class How(StrEnum):
     RETURNED = "returned"
     RAISED = "raised"
     STOPPED = "stopped"
-    """It was cancelled: a timeout, a shutdown, somebody's wish."""
+    """It was cancelled: by a timeout, a shutdown or a request."""
 
 
 class Asked(NamedTuple):
@@ -46,7 +52,7 @@ class Asked(NamedTuple):
     producer: str
     number: int
     delayed: bool = False
-    """It enters the line when it falls due, so the order of calls does not give its place."""
+    """It enters the line when it falls due, so its place does not follow from the order of calls."""
 
 
 class Answered(NamedTuple):
@@ -70,7 +76,7 @@ class Leased(NamedTuple):
     asked_at: int
     """When it was sent; if it was repeated, the first time."""
     until: int
-    """So long the lease is good, at least: the store cannot have counted from before it was asked."""
+    """The earliest end of the lease: the store counts it from no earlier than the call."""
 
 
 class Started(NamedTuple):
@@ -86,13 +92,13 @@ class Started(NamedTuple):
     value: str | None = None
     """The value of the task's `by` that it counts against."""
     seq: int | None = None
-    """The job's place in the line, where it can be seen."""
+    """The job's place in the line, where the log has it."""
     claimed_at: int | None = None
-    """When it was claimed, in microseconds of the store's clock. Rates are checked by it."""
+    """When it was claimed, in microseconds of the store's clock. Rates are checked with it."""
 
 
 class Effect(NamedTuple):
-    """The task changed the outer world, once in each attempt that got so far."""
+    """The task had its effect outside of fifoq, once in each attempt that came so far."""
 
     at: int
     queue: str
@@ -120,24 +126,24 @@ class Settled(NamedTuple):
     asked_at: int
     """When it was sent; if it was repeated, the first time."""
     state: State | None
-    """The job's state since; None: refused, the lease was lost."""
+    """The job's state after it; None: refused, the lease was lost."""
 
 
 class Doubted(NamedTuple):
     """
     A fault was planted: from `at` to `until` this worker was killed, frozen or cut off.
 
-    Its attempts under way are in doubt: they count as over at `at`, and what they did may be done again.
+    Its attempts under way are in doubt: they count as over at `at`, and their work may be done again.
     """
 
     at: int
     worker: str
     until: int | None = None
-    """None: for good. Else somewhat after its return, so that what it had claimed before has shown itself."""
+    """None: for good. Else somewhat after its return, so that the jobs that it had claimed before have begun."""
 
 
 class Requeued(NamedTuple):
-    """An operator put a job back: what follows is a life of its own."""
+    """An operator requeued a job: its later attempts are a new life."""
 
     at: int
     queue: str
@@ -145,14 +151,14 @@ class Requeued(NamedTuple):
 
 
 class Final(NamedTuple):
-    """What the store holds of a job when all is over."""
+    """The record of a job in the store at the end of the run."""
 
     queue: str
     job: str
     state: State
     halted: bool = False
     entry: int | None = None
-    """Its number, or position, in the order of puts, where it can be seen."""
+    """Its number, or position, in the order of puts, where the log has it."""
 
 
 Event = Asked | Answered | Leased | Started | Effect | Ended | Settled | Doubted | Requeued | Final
@@ -160,3 +166,85 @@ Event = Asked | Answered | Leased | Started | Effect | Ended | Settled | Doubted
 EVENTS: dict[str, type[Event]] = {
     kind.__name__: kind for kind in (Asked, Answered, Leased, Started, Effect, Ended, Settled, Doubted, Requeued, Final)
 }
+
+
+# ---- logs ----
+
+_SUFFIX = ".history"
+_ENUMS = {"answer": Answer, "how": How, "state": State}
+
+
+class Log(Protocol):
+    """A log of events."""
+
+    def write(self, event: Event) -> None:
+        """Store `event` durably before this returns. May be called from any thread."""
+        ...
+
+
+class MemoryLog:
+    """A log in a list, for a run within one process."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class FileLog:
+    """
+    A log in a file of its own, under `directory`: one JSON line per event.
+
+    Each event is one write to a file opened for appending. The kernel has it when `write` returns, so killing the
+    process loses at most the event that it was about to write.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+
+    def write(self, event: Event) -> None:
+        os.write(self._file, encode(event))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_logs(directory: Path) -> Iterator[Event]:
+    """
+    Yield the events of all the file logs under `directory`, file by file.
+
+    A last line that was cut short is left out. Raises ValueError for any other line that is not an event.
+    """
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        *lines, _torn = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                yield decode(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"line {number} of {path} is no event: {line[:200]!r}") from error
+
+
+def encode(event: Event) -> bytes:
+    """Return the line of one event, with its end."""
+    return json.dumps([type(event).__name__, *event]).encode() + b"\n"
+
+
+def decode(line: bytes) -> Event:
+    """Return the event of a line. Raises ValueError, KeyError or TypeError for any other line."""
+    name, *values = json.loads(line)
+    kind: Any = EVENTS[name]
+    event: Any = kind(*values)
+    for field, enum in _ENUMS.items():
+        if getattr(event, field, None) is not None:
+            event = event._replace(**{field: enum(getattr(event, field))})
+    return event

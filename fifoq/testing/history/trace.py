@@ -1,4 +1,4 @@
-"""The events of a run, put together: what became of each put, each job and each attempt."""
+"""Traces: the events of a run, grouped by job and attempt."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from fifoq.record import State
 from fifoq.testing.history.events import (
     Answer,
     Answered,
@@ -26,20 +25,20 @@ from fifoq.testing.history.events import (
 
 
 class Place(NamedTuple):
-    """What a producer knows of the place of one job: it entered by this call, between these times."""
+    """The place of one job as its producer observed it: it entered by this call, between these times."""
 
     job: str
     producer: str
     number: int
     asked_at: int
     known_at: float
-    """When the producer was told that the job is there; never, if it was not."""
+    """When the producer got the acknowledgement; infinity without one."""
     delayed: bool
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt of a job: what the task saw of it, and what became of its settlement."""
+    """One attempt of a job: its events in the task, its leases and its settlements."""
 
     start: Started
     life: int
@@ -54,22 +53,22 @@ class Attempt:
 
     @property
     def good_until(self) -> float:
-        """When its lease can have ended at the earliest, as far as its worker knows."""
+        """The earliest end of its lease, as far as its worker observed."""
         return max((one.until for one in self.leases), default=inf)
 
     @property
-    def stood(self) -> Settled | None:
-        """The settlement that ended its lease, if the worker knows of one."""
+    def settlement(self) -> Settled | None:
+        """The settlement that ended its lease, if the worker got a reply to one."""
         return next((one for one in self.settled if one.state is not None), None)
 
     @property
     def in_doubt(self) -> bool:
         """Whether its lease may have been cut, or run out: then, and only then, its work may be done again."""
-        return (bool(self.doubts) or self.lapsed) and self.stood is None
+        return (bool(self.doubts) or self.lapsed) and self.settlement is None
 
     @property
     def late(self) -> bool:
-        """Whether it began when its lease may have been over: its worker was frozen with the job in its hands."""
+        """Whether it began when its lease may have been over: its worker was frozen between claim and start."""
         return self.start.at >= min(self.good_until, *(doubt.at for doubt in self.doubts), inf)
 
     @property
@@ -79,7 +78,7 @@ class Attempt:
 
     @property
     def until(self) -> float:
-        """When it surely no longer ran under its lease."""
+        """The latest time at which it may have run under its lease."""
         cuts = [doubt.at for doubt in self.doubts]
         over = self.end.at if self.end else inf
         return max(self.start.at, min(over, self.good_until, *cuts))
@@ -90,7 +89,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Trace:
-    """All that is known of one job."""
+    """The events of one job."""
 
     queue: str
     id: str
@@ -111,30 +110,25 @@ class Trace:
 
     @property
     def refused(self) -> bool:
-        """Whether each call that asked for it was answered with a refusal."""
+        """Whether each call that enqueued it was refused."""
         answers = [self.answers.get((call.producer, call.number)) for call in self.asked]
         return bool(answers) and all(one is not None and one.answer is Answer.REFUSED for one in answers)
 
     @property
     def ended(self) -> bool:
-        """Whether the history shows an end of it, in the store or by what the worker saw."""
+        """Whether the history shows its end: in the store, or in the events of a worker."""
         if self.final is not None:
             return self.final.state.ended
         return any(
-            (one.stood is not None and one.stood.state is not None and one.stood.state.ended)
+            (one.settlement is not None and one.settlement.state is not None and one.settlement.state.ended)
             or (one.end is not None and one.end.how is How.RETURNED)
             for one in self.attempts
         )
 
-    @property
-    def never_ran(self) -> bool:
-        """Whether it ended, rightly, without an attempt: cancelled in the line."""
-        return not self.attempts and self.final is not None and self.final.state is State.CANCELLED
-
     def place(self) -> Place | None:
-        """Return what is known of its place, or None if it was asked for several times and none of them created it."""
-        told = [one for one in self.answers.values() if one.answer in (Answer.ACCEPTED, Answer.REPEATED)]
-        created = next((one for one in told if one.answer is Answer.ACCEPTED), None)
+        """Return its place, or None if several calls enqueued it and none of them is known to have created it."""
+        acknowledged = [one for one in self.answers.values() if one.answer in (Answer.ACCEPTED, Answer.REPEATED)]
+        created = next((one for one in acknowledged if one.answer is Answer.ACCEPTED), None)
         by_call = {(call.producer, call.number): call for call in self.asked}
         call = by_call.get((created.producer, created.number)) if created else None
         if call is None and len(self.asked) == 1:
@@ -142,7 +136,12 @@ class Trace:
         if call is None:
             return None
         return Place(
-            self.id, call.producer, call.number, call.at, min((one.at for one in told), default=inf), call.delayed
+            self.id,
+            call.producer,
+            call.number,
+            call.at,
+            min((one.at for one in acknowledged), default=inf),
+            call.delayed,
         )
 
 
@@ -151,31 +150,31 @@ Ident = tuple[str, str]
 
 
 class Traces:
-    """The whole run by job."""
+    """The traces of all jobs of a run."""
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.jobs: dict[Ident, Trace] = {}
-        self.strays: list[Effect | Ended | Settled | Leased] = []
-        """Events of attempts that nobody saw start."""
-        self.twins: list[Started] = []
-        """Starts under a fence that another attempt of the queue has."""
+        self.unmatched: list[Effect | Ended | Settled | Leased] = []
+        """Events of attempts whose start no log has."""
+        self.reused_fences: list[Started] = []
+        """Starts with a fence that another attempt of the queue has."""
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._doubts: dict[str, list[Doubted]] = defaultdict(list)
         self._read(events)
 
     def job(self, queue: str, id: str) -> Trace:
-        """The trace of a job, made on its first mention."""
+        """Return the trace of a job, made at its first event."""
         trace = self.jobs.get((queue, id))
         if trace is None:
             trace = self.jobs[queue, id] = Trace(queue, id)
         return trace
 
     def attempts(self) -> list[Attempt]:
-        """All attempts, in order of queue and fence."""
+        """Return all attempts, in order of queue and fence."""
         return [self._attempts[ident] for ident in sorted(self._attempts)]
 
     def successions(self) -> dict[str, list[Attempt]]:
-        """The attempts that must follow each other: of a key, or of one job without a key; by the name of the place."""
+        """Return the attempts that must not overlap, by the name of their key or, without a key, of their job."""
         lines: dict[tuple[str, str | None, str], list[Attempt]] = defaultdict(list)
         for trace in self.jobs.values():
             lines[trace.queue, trace.key, "" if trace.key is not None else trace.id] += trace.attempts
@@ -185,7 +184,7 @@ class Traces:
         }
 
     def lines(self) -> dict[tuple[str, str], list[Trace]]:
-        """The jobs of each key, by queue and key."""
+        """Return the jobs of each key, by queue and key."""
         lines: dict[tuple[str, str], list[Trace]] = defaultdict(list)
         for trace in self.jobs.values():
             if trace.key is not None:
@@ -213,7 +212,7 @@ class Traces:
         self._read_attempts(later)
 
     def _read_attempts(self, events: list[Event]) -> None:
-        """Starts first, whatever the order of the files: the rest is told by the fence."""
+        """Read starts first, in any order of the files; the other events find their attempt by the fence."""
         for event in events:
             if isinstance(event, Started):
                 self._read_start(event)
@@ -228,7 +227,7 @@ class Traces:
 
     def _read_start(self, start: Started) -> None:
         if (start.queue, start.fence) in self._attempts:
-            self.twins.append(start)
+            self.reused_fences.append(start)
             return
         trace = self.job(start.queue, start.job)
         trace.requeues.sort()
@@ -240,7 +239,7 @@ class Traces:
     def _read_of_attempt(self, event: Effect | Ended | Settled | Leased) -> None:
         attempt = self._attempts.get((event.queue, event.fence))
         if attempt is None or attempt.start.job != event.job:
-            self.strays.append(event)
+            self.unmatched.append(event)
         elif isinstance(event, Effect):
             attempt.effects.append(event)
         elif isinstance(event, Ended):

@@ -1,4 +1,4 @@
-"""Writes the events of a run where they happen: around a producer's calls, in a task, and between worker and queue."""
+"""Writers of events: around a producer's calls, in a task, and between worker and queue."""
 
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Generator, Sequence
@@ -19,26 +19,26 @@ from fifoq.testing.history.events import (
     Final,
     How,
     Leased,
+    Log,
     Settled,
     Started,
     stamp,
 )
-from fifoq.testing.history.log import Log
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Made(Protocol):
-    """What an enqueue returns: a handle."""
+class Handle(Protocol):
+    """The result of an enqueue: a handle."""
 
     @property
     def created(self) -> bool: ...
 
 
-class Running(Protocol):
-    """What a task knows of itself: its Context."""
+class TaskContext(Protocol):
+    """The Context of a task."""
 
     @property
     def job(self) -> Job: ...
@@ -46,7 +46,7 @@ class Running(Protocol):
     def fence(self) -> int: ...
 
 
-H = TypeVar("H", bound=Made)
+H = TypeVar("H", bound=Handle)
 
 
 class Producer:
@@ -60,7 +60,7 @@ class Producer:
     async def enqueue(
         self, queue: str, id: str, key: str | None, call: Callable[[], Awaitable[H]], *, delayed: bool = False
     ) -> H:
-        """Make the call, which enqueues job `id`, and return or raise what it does."""
+        """Make `call`, which enqueues job `id`; return its result or raise its error."""
         self._number += 1
         number = self._number
         self._log.write(Asked(stamp(), queue, id, key, self._name, number, delayed))
@@ -77,9 +77,9 @@ class Producer:
 
 
 @contextmanager
-def attempt(log: Log, ctx: Running, value: str | None = None) -> Generator[Callable[[], None]]:
+def attempt(log: Log, ctx: TaskContext, value: str | None = None) -> Generator[Callable[[], None]]:
     """
-    Write the start and the end of an attempt: all that the task does happens within. Yields what writes its effect.
+    Write the start and the end of an attempt around the body of its task. Yields a function that writes its effect.
 
         @tasks.task(key="match")
         async def save(ctx: Context, match: str) -> None:
@@ -104,7 +104,7 @@ def attempt(log: Log, ctx: Running, value: str | None = None) -> Generator[Calla
 
 
 async def write_finals(log: Log, jobs: AsyncIterable[Job]) -> None:
-    """Write what the store holds in the end, of all jobs in order of entry: `write_finals(log, tasks.jobs())`."""
+    """Write the final record of all jobs in the store, in order of entry: `write_finals(log, tasks.jobs())`."""
     entries: dict[str, int] = {}
     async for job in jobs:
         entries[job.queue] = entry = entries.get(job.queue, 0) + 1
@@ -112,7 +112,7 @@ async def write_finals(log: Log, jobs: AsyncIterable[Job]) -> None:
 
 
 class WatchedBackend(WrappedBackend):
-    """A backend that writes down which leases it gave and what settlements were told. The rest goes by untouched."""
+    """A backend that logs its leases and the replies to its settlements. All other calls go through unchanged."""
 
     def __init__(self, backend: Backend, log: Log) -> None:
         super().__init__(backend, lambda queue: _WatchedQueue(queue, log))
@@ -151,7 +151,7 @@ class _WatchedQueue(WrappedQueue):
         return states
 
     def _first_asked(self, verb: str, call: Call) -> int:
-        """When this call was first made."""
+        """Return when this call was first made."""
         number, asked_at = self._asked.get((verb, call.caller), (-1, 0))
         if number != call.number:
             asked_at = stamp()

@@ -1,4 +1,4 @@
-"""What tests of apps use: it runs what was enqueued, and knows a call however it was written."""
+"""The helpers for tests of apps: they run enqueued jobs, and find a call however its arguments were passed."""
 
 import asyncio
 
@@ -48,7 +48,7 @@ async def test_a_call_is_found_however_it_was_written(tasks: Fifoq) -> None:
 @pytest.mark.parametrize(
     ("args", "options"), [(("m1", 4), {}), (("m2", 3), {}), (("m1", 3), {"key": "x"}), (("m1", 3), {"priority": 1})]
 )
-async def test_what_was_not_enqueued_is_told_with_what_was(tasks: Fifoq, args: tuple, options: dict) -> None:
+async def test_a_missing_call_is_reported_with_the_calls_enqueued(tasks: Fifoq, args: tuple, options: dict) -> None:
     save = tasks.tasks["save"]
 
     @tasks.task
@@ -64,7 +64,7 @@ async def test_what_was_not_enqueued_is_told_with_what_was(tasks: Fifoq, args: t
             await assert_enqueued(tasks, unused, 1)
 
 
-async def test_drain_runs_what_can_run_and_what_that_enqueues_and_leaves_the_rest(tasks: Fifoq) -> None:
+async def test_drain_runs_jobs_that_can_run_and_those_that_they_enqueue_and_leaves_the_rest(tasks: Fifoq) -> None:
     save, other = tasks.tasks["save"], tasks.tasks["other"]
     async with tasks:
         await save.enqueue("m1", note="again")

@@ -1,4 +1,4 @@
-"""The model behind the seam passes the kit: what the cases say and what the model does are the same."""
+"""The model as a backend passes the kit: the cases and the model agree. And the measure of the cases over processes."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from fifoq.clock import Clock
 from fifoq.queue import Backend
 from fifoq.testing import Driver, MakeBackend, ModelBackend, ModelStore, QueueContract
 from fifoq.testing.contract import cost
+from fifoq.testing.contract.processes import Run, most_at_once
 
 Shape = Callable[[Driver, int], None]
 
@@ -26,8 +27,23 @@ class TestModel(QueueContract):
     def test_no_call_costs_more_for_what_else_there_is(
         self, make_backend: MakeBackend, shape: Shape, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The model scans its list for every answer: the case must tell."""
+        """The model scans its list for every reply: the case must fail."""
         monkeypatch.setattr(cost, "FEW", 5)
         monkeypatch.setattr(cost, "MANY", 50)
         with pytest.raises(AssertionError, match="claim"):
             super().test_no_call_costs_more_for_what_else_there_is(make_backend, shape)
+
+
+# ---- overlapping runs ----
+
+
+def run(begun: int, ended: int) -> Run:
+    return Run("id", None, None, 1, 1, begun, ended)
+
+
+def test_runs_that_touch_do_not_overlap() -> None:
+    assert most_at_once([run(0, 5), run(5, 9), run(9, 12)]) == 1
+
+
+def test_runs_that_overlap_are_counted_at_their_peak() -> None:
+    assert most_at_once([run(0, 10), run(2, 4), run(3, 8), run(5, 6)]) == 3

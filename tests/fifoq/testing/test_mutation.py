@@ -1,11 +1,11 @@
-"""The check of the checks: what is not caught is told, and a case that fails without its bug is no proof."""
+"""Mutation tests: a bug that is not caught is reported, and a case that fails without its bug is no proof."""
 
 import pytest
 
 from fifoq.testing import MakeBackend, ModelBackend, ModelStore
 from fifoq.testing.contract.order import OrderCases
 from fifoq.testing.contract.removal import RemovalCases
-from fifoq.testing.model import claiming, settling
+from fifoq.testing.model import claim, settle
 from fifoq.testing.mutation import Mutant, check, is_caught
 
 
@@ -16,7 +16,7 @@ def make_store() -> MakeBackend:
 
 def shut(patch: pytest.MonkeyPatch) -> None:
     """Nothing is ever claimed."""
-    patch.setattr(claiming, "claimable", lambda *_: [])
+    patch.setattr(claim, "claimable", lambda *_: [])
 
 
 def harmless(_: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_a_caught_bug_is_caught() -> None:
     check(Mutant(shut, (OrderCases.test_jobs_of_a_key_run_in_order,)), make_store)
 
 
-def test_a_bug_that_passes_is_told_by_name() -> None:
+def test_a_bug_that_passes_is_reported_by_name() -> None:
     mutant = Mutant(harmless, (OrderCases.test_jobs_of_a_key_run_in_order,))
     with pytest.raises(AssertionError, match="test_jobs_of_a_key_run_in_order passes though harmless"):
         check(mutant, make_store)
@@ -40,8 +40,8 @@ def test_every_named_case_has_to_catch_the_bug() -> None:
 
 
 def no_halt(patch: pytest.MonkeyPatch) -> None:
-    real = settling.settle
-    patch.setattr(settling, "settle", lambda book, now, one: real(book, now, _without_halt(one)))
+    real = settle.settle
+    patch.setattr(settle, "settle", lambda state, now, one: real(state, now, _without_halt(one)))
 
 
 def _without_halt(settlement):

@@ -1,4 +1,4 @@
-"""The pair tells a difference in any reply, and the operations reach every corner of the model."""
+"""The pair reports a difference in any reply, and the random operations reach every kind of reply of the model."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from fifoq.queue import Call
 from fifoq.record import Release, Settlement
 from fifoq.testing import ManualClock, ModelBackend, ModelStore
-from fifoq.testing.model import Model, claiming
+from fifoq.testing.model import Model, claim
 from fifoq.testing.operations import run
 from fifoq.testing.pair import Pair
 
@@ -22,7 +22,9 @@ def pair() -> Iterator[Pair]:
         yield pair
 
 
-def test_a_difference_is_told_with_both_sides_and_the_way_there(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_reported_with_both_sides_and_the_operations_before(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair.do("cancel", ["probe"], "asked")
     monkeypatch.setattr(ModelBackend, "queue", lambda *_: _Wrong())
     with pytest.raises(AssertionError, match=r"(?s)purge differs\s+model:   0\s+backend: 7\s.*cancel.*purge"):
@@ -34,16 +36,16 @@ class _Wrong:
         return 7
 
 
-@pytest.mark.parametrize(("told", "wrong"), [(0, False), (5, False), (6, True), (None, True)])
+@pytest.mark.parametrize(("next_timer", "wrong"), [(0, False), (5, False), (6, True), (None, True)])
 def test_a_next_timer_may_be_early_and_never_late(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, told: int | None, wrong: bool
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, next_timer: int | None, wrong: bool
 ) -> None:
     monkeypatch.setattr(Model, "soonest", lambda *_: 5)
     if wrong:
         with pytest.raises(AssertionError, match="claimable in 5"):
-            pair._compare_timer(0, told, ["t1"])
+            pair._compare_timer(0, next_timer, ["t1"])
     else:
-        pair._compare_timer(0, told, ["t1"])
+        pair._compare_timer(0, next_timer, ["t1"])
 
 
 def test_the_model_finds_the_moment_at_which_a_job_becomes_claimable() -> None:
@@ -58,7 +60,7 @@ def test_the_model_finds_the_moment_at_which_a_job_becomes_claimable() -> None:
     assert model.soonest(["other"]) == 10
     model.settle(Call("c", 1), [Settlement(lease.spec.id, lease.token, Release(5, 0))])
     assert model.soonest(["other"]) == 5
-    assert claiming.moments(model.book, model.now()) == [5, 2_000_000]
+    assert claim.moments(model.state, model.now()) == [5, 2_000_000]
 
 
 def test_random_runs_reach_every_kind_of_reply(monkeypatch: pytest.MonkeyPatch) -> None:

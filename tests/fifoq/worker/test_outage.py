@@ -9,7 +9,7 @@ import pytest
 from fifoq.record import State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
-from fifoq.testing.faults import LostReplies
+from fifoq.testing.lost_replies import LostReplies
 
 
 async def test_a_worker_goes_on_by_itself_when_the_backend_is_back(

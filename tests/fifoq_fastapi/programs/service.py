@@ -1,4 +1,4 @@
-"""An app on the store of FIFOQ_URL, for tests that end its process: jobs that hold, and a route that awaits one."""
+"""An app on the backend of FIFOQ_URL, for tests that end its process: tasks that hold, and routes that await a job."""
 
 import asyncio
 import os

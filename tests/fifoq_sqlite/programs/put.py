@@ -1,8 +1,8 @@
 """
-Puts jobs one by one until told otherwise: `python put.py URL COUNT END`. Prints the id of each that was acknowledged.
+Puts jobs one by one, then ends in some way: `python put.py URL COUNT END`. Prints the id of each acknowledged job.
 
 END is "close"; "die" (SIGKILL: the log stays as it is); "exit" (leave without closing); "full" (a file size limit of
-300 kB; prints "BackendFull" when it is met, lifts it, puts one more); "fork" (fork, and see what a child may do);
+300 kB; prints "BackendFull" at the limit, lifts it, puts one more); "fork" (fork, and try the backend in the child);
 "close_and_fork"; or "orphan" (fork a child that lives on, and die in a put, holding the lock).
 """
 
@@ -32,7 +32,7 @@ async def put(backend: SqliteBackend, number: int) -> None:
 
 
 async def fill(backend: SqliteBackend) -> None:
-    """Run into the limit, and out of it."""
+    """Put jobs up to the limit, lift it, and put one more."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     number = count + 1
@@ -66,7 +66,7 @@ async def main() -> None:
         if os.fork() == 0:
             sys.stdin.read()
             os._exit(0)
-        # To die in the middle of a transaction, with the lock.
+        # The process dies in the middle of a transaction, holding the lock.
         Session.commit = lambda session: os.kill(os.getpid(), signal.SIGKILL)
         await put(backend, count + 1)
     for number in range(1, count + 1):

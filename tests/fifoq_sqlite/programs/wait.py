@@ -1,8 +1,8 @@
 """
-Waits on a store: `python wait.py URL SECONDS`, where SECONDS is the time between two looks for lost hints.
+Waits on a store: `python wait.py URL SECONDS`, where SECONDS is the time between two polls.
 
-For each line it reads it waits once: for "change" until something may be claimable, for the id of a job until that has
-ended. It prints "waiting" as it begins, and then True or the job's state.
+It waits once for each line of standard input: for "change" until a job may be claimable, for the id of a job until that
+job has ended. It prints "waiting" as it begins, and then True or the job's state.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from fifoq_sqlite import SqliteBackend, backend
 
 
 async def main() -> None:
-    backend.GLANCE = float(sys.argv[2])
+    backend.POLL_INTERVAL = float(sys.argv[2])
     store = SqliteBackend(sys.argv[1])
     await store.open()
     queue = store.queue("queue")

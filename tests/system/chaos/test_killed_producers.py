@@ -5,8 +5,8 @@ import random
 import signal
 from collections import defaultdict
 
+from tests.kill_points import INNER
 from tests.system.chaos.controller import Controller
-from tests.system.chaos.programs.kill_points import INNER
 
 COUNT, KILLS = 60, 3
 POINTS = ("before put", "in put", "after put", "anywhere")

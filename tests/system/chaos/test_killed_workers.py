@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fifoq.testing.history import Report
+from tests.kill_points import INNER, OUTER
 from tests.system.chaos.controller import Controller
-from tests.system.chaos.programs.kill_points import INNER, OUTER
 
 KILLS = int(os.environ.get("FIFOQ_KILLS", "220"))
 SEED = int(os.environ.get("FIFOQ_SEED", "7"))

@@ -55,7 +55,7 @@ async def test_jobs_run_in_order_by_every_way_to_a_server(
         await load.all_ended()
         await load.attentive()
         await load.prove()
-        await load.assert_every_reply_was_heard()
+        await load.assert_every_reply_was_received()
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(redis_tls: TlsServer) -> None:

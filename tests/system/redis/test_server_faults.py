@@ -39,7 +39,7 @@ async def test_functions_flushed_in_a_loop_are_loaded_again_in_silence(redis_ser
         await load.all_ended()
         await load.attentive()
         await load.prove()
-        await load.assert_every_reply_was_heard()
+        await load.assert_every_reply_was_received()
     assert not load.troubles
 
 

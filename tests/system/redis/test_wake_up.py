@@ -82,6 +82,6 @@ async def test_a_new_job_wakes_one_idle_worker_and_not_all_of_them(proxy: Proxy,
         claims.clear()
         begin = time.monotonic()
         assert max([delay async for delay in start_delays(load, log, 20)]) < FLOOR
-        # One to get it, one to find that there is no more; and each worker looks once in a while, whatever it hears.
+        # One to get it, one to find that there is no more; and each worker reads once in a while, whatever it hears.
         assert len(claims) <= 20 * 3 + 6 * 3 * (1 + time.monotonic() - begin)
         await load.prove()

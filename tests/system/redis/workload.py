@@ -179,7 +179,7 @@ class Load:
             taken += time.monotonic() - start
         return taken
 
-    async def assert_every_reply_was_heard(self) -> None:
+    async def assert_every_reply_was_received(self) -> None:
         """Each put was told that it made its job, no lease ended by itself, and each settlement stood."""
         answers = {event.answer for event in self._log.events if isinstance(event, Answered)}
         assert answers == {Answer.ACCEPTED}

@@ -1,61 +1,67 @@
--- Jobs: read once, changed here, written at the end. What was put is kept beside and unread; what was returned stands
--- in the record as it was sent, unread too.
+-- Jobs: read once in a call, changed in memory and written at its end; with them the timers that change jobs, and the
+-- retention of those that have ended.
 
-local jobs, touched
+-- ---- jobs ----
+--
+-- A job is one packed field of JOBS. Its spec, error and progress have hashes of their own, and are not read with it.
 
-at_begin(function() jobs, touched = {}, {} end)
+-- The jobs that this call has read, by id, with false for a job that does not exist; and the ids of the jobs to write.
+local jobs, changed_jobs
 
--- Most jobs are plain: the second half of the record is there only if anything in it says something.
-local function decode(id, packed)
-  local state, priority, entry, seq, attempt, created, started, lease, asked, task, key, value, token, worker, is_plain,
-        crashes, due, held, expires, finished, kept, retain, cancel, halted, result, has_error, has_progress,
-        unique, owner, reason = unpack_all(packed)
+at_call_start(function() jobs, changed_jobs = {}, {} end)
+
+-- Decode a job. Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
+local function decode_job(id, packed)
+  local job_state, priority, entry, seq, attempt, created_at, started_at, lease_end, spec_retain, task, key, value,
+        token, worker, is_plain, crashes, due_at, held_since, expires_at, finished_at, kept_until, retain,
+        cancel_requested, halted, result, has_error, has_progress, unique, owner, reason = unpack_all(packed)
   local job = {
-    id = id, state = state, priority = priority, entry = entry, seq = seq, attempt = attempt, created = created,
-    started = started, lease = lease, asked = asked, task = task, key = key, value = value, token = token,
-    worker = worker, crashes = crashes or 0,
+    id = id, state = job_state, priority = priority, entry = entry, seq = seq, attempt = attempt,
+    created_at = created_at, started_at = started_at, lease_end = lease_end, spec_retain = spec_retain, task = task,
+    key = key, value = value, token = token, worker = worker, crashes = crashes or 0,
   }
   jobs[id] = job
   if is_plain then return job end
-  job.due, job.held, job.expires, job.finished, job.kept, job.retain = due, held, expires, finished, kept, retain
-  job.cancel, job.halted, job.unique, job.owner, job.reason = cancel, halted, unique, owner, reason
+  job.due_at, job.held_since, job.expires_at, job.finished_at = due_at, held_since, expires_at, finished_at
+  job.kept_until, job.retain, job.cancel_requested, job.halted = kept_until, retain, cancel_requested, halted
+  job.unique, job.owner, job.reason = unique, owner, reason
   job.result, job.has_error, job.has_progress = result, has_error, has_progress
   return job
 end
 
-local function encode(job)
-  local plain = not (job.finished or job.has_error or job.has_progress or job.unique or job.due or job.expires
-    or job.owner or job.cancel or job.reason or job.halted or job.result or job.crashes > 0)
-  if plain then
+local function encode_job(job)
+  local is_plain = not (job.finished_at or job.has_error or job.has_progress or job.unique or job.due_at
+    or job.expires_at or job.owner or job.cancel_requested or job.reason or job.halted or job.result or job.crashes > 0)
+  if is_plain then
     return pack(
-      job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked,
-      job.task, job.key, job.value, job.token, job.worker, true
+      job.state, job.priority, job.entry, job.seq, job.attempt, job.created_at, job.started_at, job.lease_end,
+      job.spec_retain, job.task, job.key, job.value, job.token, job.worker, true
     )
   end
   return pack(
-    job.state, job.priority, job.entry, job.seq, job.attempt, job.created, job.started, job.lease, job.asked,
-    job.task, job.key, job.value, job.token, job.worker, false,
-    job.crashes, job.due, job.held, job.expires, job.finished, job.kept, job.retain, job.cancel, job.halted,
-    job.result, job.has_error, job.has_progress, job.unique, job.owner, job.reason
+    job.state, job.priority, job.entry, job.seq, job.attempt, job.created_at, job.started_at, job.lease_end,
+    job.spec_retain, job.task, job.key, job.value, job.token, job.worker, false,
+    job.crashes, job.due_at, job.held_since, job.expires_at, job.finished_at, job.kept_until, job.retain,
+    job.cancel_requested, job.halted, job.result, job.has_error, job.has_progress, job.unique, job.owner, job.reason
   )
 end
 
--- The job with that id as it will be, false for none.
+-- Return the job with an id, changes included; false if there is none.
 local function find_job(id)
   local job = jobs[id]
   if job ~= nil then return job end
   local packed = call('HGET', JOBS, id)
-  if packed then return decode(id, packed) end
+  if packed then return decode_job(id, packed) end
   jobs[id] = false
   return false
 end
 
--- A job that must be there: something else refers to it.
+-- Return the job with an id that a line or an index contains. Raises CORRUPT if there is none.
 local function get_job(id)
-  return find_job(id) or error({err = 'CORRUPT nothing is kept of job ' .. id .. ', which is due or in line'})
+  return find_job(id) or error({err = 'CORRUPT job ' .. id .. ' is due or in line, and has no record'})
 end
 
--- Read many at once.
+-- Read many jobs with one command.
 local function read_jobs(ids)
   local missing, count = {}, 0
   for _, id in ipairs(ids) do
@@ -66,182 +72,203 @@ local function read_jobs(ids)
   end
   if count == 0 then return end
   for index, packed in ipairs(read_fields(JOBS, missing)) do
-    if packed then decode(missing[index], packed) else jobs[missing[index]] = false end
+    if packed then decode_job(missing[index], packed) else jobs[missing[index]] = false end
   end
 end
 
+-- Have a changed job written at the end of the call.
 local function touch(job)
-  touched[job.id] = true
+  changed_jobs[job.id] = true
 end
 
 local function write_jobs()
-  for id in pairs(touched) do
+  for id in pairs(changed_jobs) do
     local job = jobs[id]
-    fill(JOBS, id, job and encode(job))
+    set_field(JOBS, id, job and encode_job(job))
   end
-  touched = {}
+  changed_jobs = {}
 end
 
--- Among equal times the entry decides, and fixed width makes bytes compare as numbers.
-local function slip_of(job)
-  return struct.pack('>I6', job.entry) .. job.id
-end
+-- The distance of two priorities in a score.
+local LEVEL = 281474976710656
 
--- 7 bytes hold (9 - priority) * PRIORITY + seq.
-local PRIORITY = 281474976710656
-
+-- Return the score of a job, in 7 bytes that compare as numbers: of all offered jobs, the one with the smallest is
+-- claimed first.
 local function score_of(job)
-  return struct.pack('>I7', (9 - job.priority) * PRIORITY + job.seq)
+  return struct.pack('>I7', (9 - job.priority) * LEVEL + job.seq)
 end
 
--- Whether READY may not show it while it waits.
+-- Return the score in a member of READY or OFFERS, as a number. `start`: its position.
+local function unpack_score(member, start)
+  return (struct.unpack('>I7', member, start))
+end
+
+-- Return whether READY may lack the job while it waits.
 local function may_be_hidden(job)
-  return job.key or job.value or job.due
+  return job.key or job.value or job.due_at
 end
 
-local function drop_extra(job, flag, extra)
+-- Set the job's error or progress, in the hash `extras`. `flag`: the field of the job that notes whether it has one.
+local function set_extra(job, flag, extras, value)
+  job[flag] = true
+  set_field(extras, job.id, value)
+end
+
+local function drop_extra(job, flag, extras)
   if job[flag] then
     job[flag] = false
-    fill(extra, job.id, false)
+    set_field(extras, job.id, false)
   end
 end
 
-local function keep_extra(job, flag, extra, value)
-  job[flag] = true
-  fill(extra, job.id, value)
-end
-
--- The job as it is shown: the array that a Record is made of.
-local function show_job(job)
+-- Return the record of a job, as msgpack: an array of the fields of fifoq.record.Record, the spec being the first.
+local function record_of(job)
   local spec = field_of(SPECS, job.id)
-  if not spec then error({err = 'CORRUPT nothing is kept of the call of job ' .. job.id}) end
-  local function extra(flag, fields)
-    return job[flag] and field_of(fields, job.id) or NONE
+  if not spec then error({err = 'CORRUPT job ' .. job.id .. ' has no spec'}) end
+  local function extra(flag, extras)
+    return job[flag] and field_of(extras, job.id) or NIL
   end
   return table.concat({
-    array(17), spec,
-    pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created, job.due, job.started, job.finished,
-         job.worker),
-    job.result or NONE, extra('has_error', ERRORS), extra('has_progress', PROGRESS),
-    pack(job.reason, job.cancel or false, job.halted or false),
+    array_head(17), spec,
+    pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created_at, job.due_at, job.started_at,
+         job.finished_at, job.worker),
+    job.result or NIL, extra('has_error', ERRORS), extra('has_progress', PROGRESS),
+    pack(job.reason, job.cancel_requested or false, job.halted or false),
   })
 end
 
--- Timers: when time changes each job next.
+-- ---- timers ----
 --
--- The first of all is written in the book: a call looks for it only if a timer that was there was moved or taken out.
+-- A timer is the time at which a job next changes by itself: it falls due, it expires, or its lease ends.
+--
+-- `state.first_timer` is the time of the first of all. TIMERS is read for it only if a timer was moved or dropped.
 
-local earliest, soonest, moved
+-- How many timers are fired by one call at most.
+local MAX_TIMERS = 1000
 
-at_begin(function() earliest, soonest, moved = nil, nil, false end)
+-- The first timer that was set in this call, the same of a job that waits, and whether any timer was moved or dropped.
+local first_set, first_of_waiting, any_moved
 
--- Let time change a job then that had no timer.
-local function add_timer(job, at)
-  place(TIMERS, slip_of(job), at)
-  if not earliest or at < earliest then earliest = at end
+at_call_start(function() first_set, first_of_waiting, any_moved = nil, nil, false end)
+
+-- Among equal times the entry decides: it has a fixed width, so its bytes compare as numbers.
+local function timer_member(job)
+  return struct.pack('>I6', job.entry) .. job.id
 end
 
+-- Set the timer of a job that has none.
+local function add_timer(job, at)
+  set_score(TIMERS, timer_member(job), at)
+  if not first_set or at < first_set then first_set = at end
+end
+
+-- Set the timer of a job that has one.
 local function move_timer(job, at)
-  moved = true
+  any_moved = true
   add_timer(job, at)
 end
 
 local function drop_timer(job)
-  moved = true
-  remove(TIMERS, slip_of(job))
+  any_moved = true
+  remove_member(TIMERS, timer_member(job))
 end
 
--- That of a job that waits. Who sleeps until the next timer it was told of must hear of an earlier one.
+-- Set the timer of a waiting or scheduled job by its times. A worker sleeps until the next timer of its last claim: if
+-- this one is the first, end_change notifies a waiter.
 local function set_timer(job)
-  local at = job.due
-  if job.expires and (not at or job.expires < at) then at = job.expires end
+  local at = job.due_at
+  if job.expires_at and (not at or job.expires_at < at) then at = job.expires_at end
   if not at then return drop_timer(job) end
   move_timer(job, at)
-  if not soonest or at < soonest then soonest = at end
+  if not first_of_waiting or at < first_of_waiting then first_of_waiting = at end
 end
 
-local function note_first_timer()
-  write_places(TIMERS)
-  if moved then
-    book.first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]) or false
-  elseif earliest and (not book.first or earliest < book.first) then
-    book.first = earliest
+local function update_first_timer()
+  write_scores(TIMERS)
+  if any_moved then
+    state.first_timer = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]) or false
+  elseif first_set and (not state.first_timer or first_set < state.first_timer) then
+    state.first_timer = first_set
   end
-  earliest, moved = nil, false
+  first_set, any_moved = nil, false
 end
 
--- How long ended jobs are kept. Those that end in one call, and are kept for as long, are one member of ENDS: a sorted
--- set with one for each job costs a tenth of a drain. One that failed may be requeued, so it is a member of its own.
+-- ---- retention ----
+--
+-- Jobs that end in one call, and are kept until the same time, share a member of ENDS: a sorted set with a member for
+-- each job costs a tenth of a drain. A failed job has a member of its own, since it may be requeued.
 
-local keep_until, requeued, write_kept, take_over
+local keep_until, drop_retention, write_retention, take_purgeable
 do
-  -- Entries and ids of those that end in this call, by until when they are kept.
-  local together
+  -- Entries and ids of the jobs that end in this call, by the time until which they are kept.
+  local ended
 
-  at_begin(function() together = {} end)
+  at_call_start(function() ended = {} end)
 
-  local function alone(job)
+  local function own_member(job)
     return pack(job.entry, job.id)
   end
 
+  -- Start the retention of a job that has ended.
   function keep_until(job, at)
-    job.kept = at
-    if job.state == FAILED then return place(ENDS, alone(job), at) end
-    local own = together[at]
+    job.kept_until = at
+    if job.state == FAILED then return set_score(ENDS, own_member(job), at) end
+    local own = ended[at]
     if not own then
       own = {}
-      together[at] = own
+      ended[at] = own
     end
     own[#own + 1] = job.entry
     own[#own + 1] = job.id
   end
 
-  function requeued(job)
-    remove(ENDS, alone(job))
-    job.kept = nil
+  -- End the retention of a failed job that is requeued.
+  function drop_retention(job)
+    remove_member(ENDS, own_member(job))
+    job.kept_until = nil
   end
 
-  function write_kept()
-    for at, slips in pairs(together) do
-      for first = 1, #slips, PART do
-        place(ENDS, pack(unpack(slips, first, math.min(first + PART - 1, #slips))), at)
+  function write_retention()
+    for at, entries_and_ids in pairs(ended) do
+      for first = 1, #entries_and_ids, CHUNK do
+        set_score(ENDS, pack(unpack(entries_and_ids, first, math.min(first + CHUNK - 1, #entries_and_ids))), at)
       end
     end
-    together = {}
+    ended = {}
   end
 
-  -- Those of some members, by entry.
-  local function jobs_of(members)
-    local jobs = {}
+  -- Return the jobs in some members, by entry.
+  local function jobs_in(members)
+    local found = {}
     for _, member in ipairs(members) do
-      local slips = {unpack_all(member)}
-      for index = 1, #slips, 2 do
-        jobs[#jobs + 1] = {entry = slips[index], id = slips[index + 1], member = member}
+      local entries_and_ids = {unpack_all(member)}
+      for index = 1, #entries_and_ids, 2 do
+        found[#found + 1] = {entry = entries_and_ids[index], id = entries_and_ids[index + 1], member = member}
       end
     end
-    table.sort(jobs, function(a, b) return a.entry < b.entry end)
-    return jobs
+    table.sort(found, function(a, b) return a.entry < b.entry end)
+    return found
   end
 
-  -- Take out those of all members of one time, and add them to `ids`, up to `limit` of these. What is left of a member
-  -- is kept.
-  local function take_until(at, members, ids, limit)
+  -- Take jobs out of `members`, which are all members of one time, and add their ids to `ids`, up to `limit` of these.
+  -- A member that was taken in part is replaced by its rest.
+  local function take_at(at, members, ids, limit)
     local opened, rest = {}, {}
-    for _, job in ipairs(jobs_of(members)) do
+    for _, job in ipairs(jobs_in(members)) do
       if #ids < limit then
         ids[#ids + 1] = job.id
         opened[job.member] = true
-        remove(ENDS, job.member)
+        remove_member(ENDS, job.member)
       elseif opened[job.member] then
         rest[#rest + 1] = job.entry
         rest[#rest + 1] = job.id
       end
     end
-    if rest[1] then together[tonumber(at)] = rest end
+    if rest[1] then ended[tonumber(at)] = rest end
   end
 
-  -- Take out the first whose time is over, by time and entry, so many at most; return their ids.
-  function take_over(limit)
+  -- Take out up to `limit` jobs whose retention is over, by time and entry; return their ids.
+  function take_purgeable(limit)
     local ids, index = {}, 1
     local over = call('ZRANGEBYSCORE', ENDS, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
     while index < #over and #ids < limit do
@@ -250,9 +277,9 @@ do
         members[#members + 1] = over[index]
         index = index + 2
       end
-      -- Of the last time there may be more than were read, and earlier ones among them.
+      -- The last time may have more members than were read, and among them earlier entries.
       if index > #over and #over == 2 * limit then members = call('ZRANGEBYSCORE', ENDS, at, at) end
-      take_until(at, members, ids, limit)
+      take_at(at, members, ids, limit)
     end
     return ids
   end

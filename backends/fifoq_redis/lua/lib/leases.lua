@@ -1,82 +1,117 @@
--- How a claim chooses: n times the best claimable job of the tasks that it knows. `lease` is what is done with each.
+-- Leases: the choice of jobs for a claim, the leases it makes, and how settlements end them.
 
--- The whole library is one chunk, which has 200 locals at most: what only this piece needs is its own.
-local score_in, claim_jobs, time_to_wait
+-- ---- a lease ----
+
+-- The claim that is being made: its leases as msgpack, the ids of their jobs, the part that its tokens share, its
+-- worker, and the duration of its leases.
+local leases, leased_ids, token_prefix, lease_worker, lease_duration
+
+local function lease(job)
+  state.fence = state.fence + 1
+  job.state, job.token, job.worker = RUNNING, token_prefix .. state.fence, lease_worker
+  job.started_at, job.lease_end, job.attempt = now, now + lease_duration, job.attempt + 1
+  drop_extra(job, 'has_progress', PROGRESS)
+  if job.expires_at then move_timer(job, job.lease_end) else add_timer(job, job.lease_end) end
+  job.expires_at = nil
+  if may_be_hidden(job) then unset_score(HIDDEN, job.id) end
+  touch(job)
+  leases[#leases + 1] = pack(state.fence, job.entry, job.seq, job.attempt, job.crashes, job.created_at)
+  leased_ids[#leased_ids + 1] = job.id
+  local count = to_notify[job.task]
+  if count then to_notify[job.task] = count > 1 and count - 1 or nil end
+end
+
+local function show_leases()
+  if not leased_ids[1] then return array_head(0) end
+  local parts, head = {array_head(#leases)}, array_head(7)
+  for index, spec in ipairs(fields_of(SPECS, leased_ids)) do
+    parts[3 * index - 1] = head
+    parts[3 * index] = spec or error({err = 'CORRUPT job ' .. leased_ids[index] .. ' has no spec'})
+    parts[3 * index + 1] = leases[index]
+  end
+  return table.concat(parts)
+end
+
+-- ---- the choice of jobs ----
+--
+-- A claim takes n times the best claimable job of its tasks. A candidate is a task whose gate is open, with the first
+-- members of READY for it: {gate, members, score of the first member, page}, `page` being the size of its next read.
+
+local claim_jobs, next_timer
 do
-  function score_in(member, start)
-    return (struct.unpack('>I7', member, start))
-  end
-
-  -- The value's gate lets this job through, and shows its next one; returns the score of that.
+  -- Let a job through the gate of its value, and show the value's next job; return that job's score, or false.
   local function admit(job, member)
-    local value = value_of(job.task, job.value)
-    value.running = value.running + 1
-    value.shown = false
-    remove(OFFERS, job.task .. '\0' .. job.value .. '\0' .. string.sub(member, #job.task + 2))
-    local shown = show_value(value)
-    return shown and score_in(shown, 1)
+    local gate = value_gate(job.task, job.value)
+    gate.running = gate.running + 1
+    gate.shown = false
+    remove_member(OFFERS, job.task .. '\0' .. job.value .. '\0' .. string.sub(member, #job.task + 2))
+    local shown = show_value(gate)
+    return shown and unpack_score(shown, 1)
   end
 
-  -- A task's gate that is open, those that stand first behind it, and the score of the first; nil if nobody may pass.
-  local function door(task, n, step)
+  -- Return the candidate of a task; nil if its gate is shut or nothing is behind it. `page`: how many members to read
+  -- at most, nil for as many as the gate lets through.
+  local function candidate_of(task, n, page)
     local gate = gate_of(task)
     local most = room(gate, n)
     if most == 0 then return nil end
-    local members = first_of(READY, task, math.min(most, step or most))
-    return members[1] and {gate = gate, members = members, score = score_in(members[1], #task + 2), step = step}
+    local members = first_members(READY, task, math.min(most, page or most))
+    return members[1] and {gate = gate, members = members, score = unpack_score(members[1], #task + 2), page = page}
   end
 
-  -- Lease up to `most` jobs behind a door while their scores are below `bound`; return how many.
-  local function lease_run(one, most, bound, lease)
-    local task, members, ids, taken = one.gate.task, one.members, {}, 0
+  -- Lease up to `most` jobs of a candidate while their scores are below `bound`; return how many.
+  local function lease_run(candidate, most, bound)
+    local task, members, ids, taken = candidate.gate.task, candidate.members, {}, 0
     for index, member in ipairs(members) do ids[index] = string.sub(member, #task + 9) end
     read_jobs(ids)
     for index, id in ipairs(ids) do
-      if taken == most or score_in(members[index], #task + 2) >= bound then break end
+      if taken == most or unpack_score(members[index], #task + 2) >= bound then break end
       local job = get_job(id)
-      remove(READY, members[index])
+      remove_member(READY, members[index])
       lease(job)
       taken = taken + 1
       if job.value then
         bound = math.min(bound, admit(job, members[index]) or bound)
-        -- What comes next is known only now: read no more at once than can be used.
-        one.step = math.max(4, 2 * taken)
+        -- The value's next job was not among the members: read no more at once than can be used.
+        candidate.page = math.max(4, 2 * taken)
       end
     end
-    pass(one.gate, taken)
-    pass(gate_of(''), taken)
+    take(candidate.gate, taken)
+    take(gate_of(''), taken)
     return taken
   end
 
-  -- The door with the smallest score, and the smallest score of all others.
-  local function best_of(doors)
+  -- Return the candidate with the smallest score, and the smallest score of all others.
+  local function best_of(candidates)
     local best, bound = nil, math.huge
-    for _, one in pairs(doors) do
-      if not best or one.score < best.score then
-        best, bound = one, best and best.score or math.huge
-      elseif one.score < bound then
-        bound = one.score
+    for _, candidate in pairs(candidates) do
+      if not best or candidate.score < best.score then
+        best, bound = candidate, best and best.score or math.huge
+      elseif candidate.score < bound then
+        bound = candidate.score
       end
     end
     return best, bound
   end
 
-  -- One of many tasks gives few of them: each is asked for its first, and then for more and more.
-  function claim_jobs(tasks, n, lease)
-    local left, doors = room(gate_of(''), n), {}
+  -- Lease up to `n` jobs. Each of many tasks gives few of them: read its first job, then twice as many each time.
+  function claim_jobs(tasks, n)
+    local left, candidates = room(gate_of(''), n), {}
     if left == 0 then return end
-    for _, task in ipairs(tasks) do doors[task] = door(task, left, #tasks > 1 and 1 or nil) end
+    for _, task in ipairs(tasks) do candidates[task] = candidate_of(task, left, #tasks > 1 and 1 or nil) end
     while left > 0 do
-      local best, bound = best_of(doors)
+      local best, bound = best_of(candidates)
       if not best then return end
-      left = left - lease_run(best, left, bound, lease)
-      doors[best.gate.task] = left > 0 and door(best.gate.task, left, best.step and 2 * best.step) or nil
+      left = left - lease_run(best, left, bound)
+      local task, page = best.gate.task, best.page and 2 * best.page
+      candidates[task] = left > 0 and candidate_of(task, left, page) or nil
     end
   end
 
-  -- Until a timer fires or a gate gets a token; early rather than exact, never late.
-  function time_to_wait(tasks)
-    local at = book.first
+  -- Return the time until a timer or a token may make a job of these tasks claimable; nil if none will. Early at times,
+  -- never late.
+  function next_timer(tasks)
+    local at = state.first_timer
     for index = 0, #tasks do
       local opens = opens_at(gate_of(tasks[index] or ''))
       if opens and (not at or opens < at) then at = opens end
@@ -85,182 +120,67 @@ do
   end
 end
 
--- What a claim takes and what it replies, whether its caller asks now or has left it to be made ahead.
+-- ---- a claim ----
 
--- What is shown of the jobs that were leased, and their ids; whose they are, and for how long.
-local leases, leased, prefix, holder, term
-
-local function lease(job)
-  book.fence = book.fence + 1
-  job.state, job.token, job.worker = RUNNING, prefix .. book.fence, holder
-  job.started, job.lease, job.attempt = now, now + term, job.attempt + 1
-  drop_extra(job, 'has_progress', PROGRESS)
-  if job.expires then move_timer(job, job.lease) else add_timer(job, job.lease) end
-  job.expires = nil
-  if may_be_hidden(job) then take_back(WAITING, job.id) end
-  touch(job)
-  leases[#leases + 1] = pack(book.fence, job.entry, job.seq, job.attempt, job.crashes, job.created)
-  leased[#leased + 1] = job.id
-  local more = offered[job.task]
-  if more then offered[job.task] = more > 1 and more - 1 or nil end
-end
-
-local function show_leases()
-  if not leased[1] then return array(0) end
-  local parts, head = {array(#leases)}, array(7)
-  for index, blob in ipairs(fields_of(SPECS, leased)) do
-    parts[3 * index - 1] = head
-    parts[3 * index] = blob or error({err = 'CORRUPT nothing is kept of the call of job ' .. leased[index]})
-    parts[3 * index + 1] = leases[index]
-  end
-  return table.concat(parts)
-end
-
--- Lease up to `n` jobs of these tasks for the call `caller.number`; return how many, and what is shown of them.
+-- Lease up to `n` jobs of these tasks for the claim `caller.number`, which its caller makes now or has left to be made
+-- ahead; return how many, and the leases as msgpack.
 local function take_jobs(tasks, n, caller, number, worker, duration)
-  leases, leased, prefix, holder, term = {}, {}, caller .. '.' .. number .. '.', worker, duration
-  face_all()
+  leases, leased_ids, token_prefix = {}, {}, caller .. '.' .. number .. '.'
+  lease_worker, lease_duration = worker, duration
+  offer_heads()
   show_values()
-  claim_jobs(tasks, n, lease)
-  -- Who had room for more has taken all that there was for it. What others may claim, others are told of.
+  claim_jobs(tasks, n)
+  -- With room left, the claim has taken every claimable job of its tasks: none is left to notify a waiter of.
   if #leases < n then
-    for _, task in ipairs(tasks) do offered[task] = nil end
+    for _, task in ipairs(tasks) do to_notify[task] = nil end
   end
   return #leases, show_leases()
 end
 
--- The whole reply. What the change does to timers is known by now.
-local function claimed_reply(shown, tasks)
-  return array(4) .. shown .. pack(now, time_to_wait(tasks), book.version)
+-- Return the reply to a claim. It contains the time until the next timer, so it is made after update_first_timer.
+local function claimed_reply(leases_shown, tasks)
+  return array_head(4) .. leases_shown .. pack(now, next_timer(tasks), state.version)
 end
 
--- Who waits for something to claim: by channel which tasks it knows, and the claim that may be made for it ahead.
---
--- So the put that brings a job, or whatever makes one claimable, leases it in the same step to who has asked for that,
--- and tells it what it got: it need not ask. What is told may be lost: the call is answered when it comes, as each
--- repeated one is. After a time it may not be made any more, for its caller may hang, and then is only told to ask.
+-- ---- settlements ----
 
-local AHEAD_FOR = 1000000
--- A longer reply is fetched: a subscriber who is sent too much at once is cut off.
-local MOST_TOLD = 65536
-local LOOKED_AT = 64
-
--- Whose own claim this call is: what it left before is over.
-local asking
-
-at_begin(function() asking = nil end)
-
--- Note who waits at a channel. The claim `caller.number` may be made ahead for up to `most` jobs, if that is not 0.
-local function wait_at(channel, knows, most, caller, number, worker, duration)
-  local ends = now + math.min(AHEAD_FOR, math.floor(duration / 4))
-  call('HSET', WAITERS, channel, pack(knows, most, ends, caller, number, worker, duration))
+-- Return whether the result of a job is needed after its end: it is kept, or a backend is notified of it.
+local function keeps_result(job, retain)
+  return job.spec_retain > 0 or retain > 0 or state.awaited > 0
 end
 
-local function stop_waiting_at(channel)
-  call('HDEL', WAITERS, channel)
+-- Return a job to its place; cancel one that is asked to cancel.
+local function put_back_or_cancel(job, after, retain)
+  if job.cancel_requested then end_job(job, CANCELLED, retain) else put_back(job, after) end
 end
 
--- For which task's sake this waiter may be told: one of its own that has jobs for it, or '' if anybody will do.
-local function reason_to_tell(knows)
-  for task in pairs(offered) do
-    local is_known = task == '' or knows == '' or string.find(knows, '\0' .. task .. '\0', 1, true)
-    if is_known then return task end
-  end
-end
-
-local function is_heard(channel)
-  return call('PUBSUB', 'NUMSUB', channel)[2] > 0
-end
-
--- Make the claim that a waiter has left here; return what to tell it, or nil if it has to ask by itself.
-local function claim_ahead(knows, most, ends, caller, number, worker, duration)
-  if not most or most == 0 or ends < now or (book.first and book.first <= now) then return nil end
-  if recall_claim(caller, number) then return nil end
-  local tasks = {}
-  for task in string.gmatch(knows, '%Z+') do tasks[#tasks + 1] = task end
-  local count, shown = take_jobs(tasks, most, caller, number, worker, duration)
-  if count == 0 then return nil end
-  note_first_timer()
-  local reply = keep_ahead(caller, number, claimed_reply(shown, tasks))
-  if #reply > MOST_TOLD then return 'w' .. BOOK end
-  return 'c' .. BOOK .. '\0' .. caller .. '\0' .. number .. '\0' .. reply
-end
-
--- One waiter per job, any that knows its task. One whom nobody hears for is gone: another one is told.
-local function tell_waiters()
-  local waiters = call('HRANDFIELD', WAITERS, LOOKED_AT, 'WITHVALUES')
-  for index = 1, #waiters, 2 do
-    if next(offered) == nil then return end
-    local channel, knows, most, ends, caller, number, worker, duration = waiters[index], unpack_all(waiters[index + 1])
-    local task = caller ~= asking and reason_to_tell(knows)
-    if task then
-      stop_waiting_at(channel)
-      if is_heard(channel) then
-        local news = claim_ahead(knows, most, ends, caller, number, worker, duration)
-        call('PUBLISH', channel, news or 'w' .. BOOK)
-        -- Jobs that were leased are counted already, and where none could be, none is left for others.
-        local left = offered[task]
-        if left and (task == '' or not news) then offered[task] = left > 1 and left - 1 or nil end
-      end
-    end
-  end
-end
-
--- How every change ends: who waits for something to claim is told or given it, and all that was collected is written.
-
-local function end_change()
-  face_all()
-  show_values()
-  note_first_timer()
-  if soonest and book.first == soonest then stir() end
-  if next(offered) ~= nil then
-    book.version = book.version + 1
-    tell_waiters()
-  end
-  write_kept()
-  write_jobs()
-  write_gates()
-  write_book()
-  write_all()
-end
-
--- How leases end, in order.
-
-local function must_keep(job, retain)
-  return job.asked > 0 or retain > 0 or book.watched > 0
-end
-
--- To its place, or, if it was asked to cancel, to its end.
-local function back(job, after, retain)
-  if job.cancel then finish(job, CANCELLED, retain) else put_back(job, after) end
-end
-
-local function end_well(job, retain, result)
-  if must_keep(job, retain) then job.result = result end
+local function succeed(job, retain, result)
+  if keeps_result(job, retain) then job.result = result end
   drop_extra(job, 'has_error', ERRORS)
   job.reason = nil
-  finish(job, SUCCEEDED, retain)
+  end_job(job, SUCCEEDED, retain)
 end
 
--- By kind, what else may become of a job. `detail` is what settle.lua says.
-local function end_otherwise(job, kind, retain, detail, failure)
-  if failure then keep_extra(job, 'has_error', ERRORS, failure) end
+-- Settle a job by any other kind: 'f' fail, 'c' cancel, 'r' retry, 'l' release. `detail`: the fifth value of the
+-- settlement, as the verb settle has it.
+local function settle_otherwise(job, kind, retain, detail, failure)
+  if failure then set_extra(job, 'has_error', ERRORS, failure) end
   if kind == 'f' then
     job.reason, job.halted = nil, detail and job.key ~= nil
-    finish(job, FAILED, retain)
+    end_job(job, FAILED, retain)
   elseif kind == 'c' then
-    if not job.cancel then job.reason = detail end
-    finish(job, CANCELLED, retain)
+    if not job.cancel_requested then job.reason = detail end
+    end_job(job, CANCELLED, retain)
   elseif kind == 'r' then
-    back(job, detail, retain)
+    put_back_or_cancel(job, detail, retain)
   else
     job.attempt = job.attempt - 1
-    back(job, detail, retain)
+    put_back_or_cancel(job, detail, retain)
   end
 end
 
--- Apply settlements, whose results and errors are the blobs; return the reply.
-local function settle_all(settlements)
+-- Apply settlements in order, with the results and errors in BLOBS; return the reply of the verb settle.
+local function settle_jobs(settlements)
   local ids, states, blob_at = {}, {}, 1
   for index, settlement in ipairs(settlements) do ids[index] = settlement[1] end
   read_jobs(ids)
@@ -272,11 +192,11 @@ local function settle_all(settlements)
       blob = BLOBS[blob_at]
     end
     if not job or job.token ~= token then
-      states[index] = NONE
+      states[index] = NIL
     else
-      if kind == 's' then end_well(job, retain, blob) else end_otherwise(job, kind, retain, detail, blob) end
+      if kind == 's' then succeed(job, retain, blob) else settle_otherwise(job, kind, retain, detail, blob) end
       states[index] = string.char(job.state)
     end
   end
-  return array(#states) .. table.concat(states)
+  return array_head(#states) .. table.concat(states)
 end

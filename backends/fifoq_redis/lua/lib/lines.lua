@@ -1,138 +1,156 @@
--- What may be claimed. READY has, by task, the offered jobs without a value and, of each open value, the first.
+-- The ready set, the lines of keys, and the transitions of jobs of which every verb consists, those by timers included.
+
+-- ---- the ready set ----
 --
--- That is all the parking and waking there is: a job that is blocked, backing off or over its value's limit is not in
--- there; one whose task or queue is shut is never looked at.
+-- READY holds, by task, the offered jobs without a value, and the first offered job of each value whose gate is open.
+-- Jobs that are blocked, that back off, or that are over the limit of their value are absent; those of a task whose
+-- gate is shut are not read. So they cost a claim nothing.
 
-local values, changed_values
--- How many jobs of each task have become claimable; by '', how many slots and timers changed what may be.
-local offered
+-- The gates of values that this call has read, by task and value; and those of them that changed.
+local value_gates, changed_value_gates
 
-at_begin(function() values, changed_values, offered = {}, {}, {} end)
+-- How many waiters to notify, by task: one for each job that has become claimable; by '', one of any task for each
+-- other change: a freed slot, an earlier timer, new settings.
+local to_notify
 
-local function stir()
-  offered[''] = (offered[''] or 0) + 1
+at_call_start(function() value_gates, changed_value_gates, to_notify = {}, {}, {} end)
+
+-- Have one waiter of any task notified at the end of the call.
+local function notify_any()
+  to_notify[''] = (to_notify[''] or 0) + 1
 end
 
--- The gate of a value of a task, about to be changed.
-local function value_of(task, value)
+-- Return the gate of a value of a task, which is about to change.
+local function value_gate(task, value)
   local name = task .. '\0' .. value
-  local gate = values[name]
+  local gate = value_gates[name]
   if not gate then
     gate = {name = name, task = task, running = 0, shown = false}
     local packed = call('HGET', VALUES, name)
     if packed then gate.running, gate.shown = unpack_all(packed) end
-    values[name] = gate
+    value_gates[name] = gate
   end
-  changed_values[gate] = true
+  changed_value_gates[gate] = true
   return gate
 end
 
--- Stand in READY at the score of the first offer, if open, or not at all. Returns its place there.
+-- Put the first offered job of a value into READY if the gate is open, or take it out. Returns the job's score and id,
+-- false for none.
 local function show_value(gate)
-  local first, limit = first_of(OFFERS, gate.name, 1)[1], gate_of(gate.task).value_limit
+  local first, limit = first_members(OFFERS, gate.name, 1)[1], gate_of(gate.task).value_limit
   local shown = first and (not limit or gate.running < limit) and string.sub(first, #gate.name + 2)
   if shown ~= gate.shown then
-    if gate.shown then remove(READY, gate.task .. '\0' .. gate.shown) end
-    if shown then place(READY, gate.task .. '\0' .. shown, 0) end
+    if gate.shown then remove_member(READY, gate.task .. '\0' .. gate.shown) end
+    if shown then set_score(READY, gate.task .. '\0' .. shown, 0) end
     gate.shown = shown or false
   end
-  fill(VALUES, gate.name, (first or gate.running > 0) and pack(gate.running, gate.shown))
-  changed_values[gate] = nil
+  set_field(VALUES, gate.name, (first or gate.running > 0) and pack(gate.running, gate.shown))
+  changed_value_gates[gate] = nil
   return gate.shown
 end
 
 local function show_values()
-  for gate in pairs(changed_values) do show_value(gate) end
+  for gate in pairs(changed_value_gates) do show_value(gate) end
 end
 
+-- Offer a job to its gates, and have a waiter notified.
 local function offer(job)
   if job.value then
-    place(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id, 0)
-    value_of(job.task, job.value)
+    set_score(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id, 0)
+    value_gate(job.task, job.value)
   else
-    place(READY, job.task .. '\0' .. score_of(job) .. job.id, 0)
+    set_score(READY, job.task .. '\0' .. score_of(job) .. job.id, 0)
   end
-  offered[job.task] = (offered[job.task] or 0) + 1
+  to_notify[job.task] = (to_notify[job.task] or 0) + 1
 end
 
--- Take the job out, if it is offered. It holds no slot.
+-- Take back the offer of a job, if it is offered. It holds no slot.
 local function withdraw(job)
   if job.value then
-    remove(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
-    value_of(job.task, job.value)
+    remove_member(OFFERS, job.task .. '\0' .. job.value .. '\0' .. score_of(job) .. job.id)
+    value_gate(job.task, job.value)
   else
-    remove(READY, job.task .. '\0' .. score_of(job) .. job.id)
+    remove_member(READY, job.task .. '\0' .. score_of(job) .. job.id)
   end
 end
 
--- Take back the slots that a lease held.
-local function free(job)
+-- Free the slots that the lease of a job held.
+local function free_slots(job)
   local own, gate = gate_of(''), gate_of(job.task)
   own.running, own.changed = own.running - 1, true
   gate.running, gate.changed = gate.running - 1, true
   if job.value then
-    local value = value_of(job.task, job.value)
+    local value = value_gate(job.task, job.value)
     value.running = value.running - 1
   end
-  if own.limit or gate.limit or gate.value_limit then stir() end
+  if own.limit or gate.limit or gate.value_limit then notify_any() end
 end
 
--- The line of each key: its live jobs by seq. Only the first may be offered.
+-- ---- the lines of keys ----
 --
--- Who stands first is asked once, after all that a call does to a key: `face` collects the keys, `face_all` asks.
+-- The line of a key is a FIFO of its live jobs, by seq; only its head may be offered. The heads are read once, after
+-- all changes of a call: `line_changed` collects the keys, `offer_heads` reads the heads.
 
-local faces, any_paused, any_blocked
+-- The keys whose lines changed; true if the head has to be read even if this call has not read it yet.
+local changed_lines
+-- Whether any key is paused, or blocked; nil until that is read.
+local any_paused, any_blocked
 
-at_begin(function() faces, any_paused, any_blocked = {}, nil, nil end)
+at_call_start(function() changed_lines, any_paused, any_blocked = {}, nil, nil end)
 
-local function standing(job)
+local function line_member(job)
   return job.key .. '\0' .. struct.pack('>I6', job.seq) .. job.id
 end
 
--- The id of who stands first in the line of a key; nil if nobody does.
+-- Return the id of the head of the line of a key; nil if the line is empty.
 local function head_of(key)
-  local first = first_of(LINES, key, 1)[1]
+  local first = first_members(LINES, key, 1)[1]
   return first and string.sub(first, #key + 8)
 end
 
--- `departed`: the first may be a job that this call has not seen yet.
-local function face(key, departed)
-  faces[key] = faces[key] or departed or false
+-- Have the head of a line examined by offer_heads. `departed`: a job has left the line, or the key was paused or
+-- resumed, so the head has to be read even if this call has not read it yet.
+local function line_changed(key, departed)
+  changed_lines[key] = changed_lines[key] or departed or false
 end
 
+-- Return when a key was paused; nil if it is not.
 local function paused_since(key)
   if any_paused == nil then any_paused = call('HLEN', PAUSED) > 0 end
   return any_paused and tonumber(field_of(PAUSED, key)) or nil
 end
 
--- Why the first of a line may not be claimed, and since when; nil if it may, or only a lease or a gate is in the way.
+-- Return why a key is blocked, and since when; nil if its head may be claimed, or only a lease or a gate is in its way.
 local function why_blocked(key, head)
-  if head and head.halted then return 'halted', head.finished end
+  if head and head.halted then return 'halted', head.finished_at end
   local since = paused_since(key)
   if since then return 'paused', since end
-  if head and head.due then return 'backing off', head.held end
+  if head and head.due_at then return 'backing off', head.held_since end
 end
 
+-- Return whether a job may be offered, if it is the head of its line or has no key.
 local function may_run(job)
-  return job.state == WAITS and not job.due and not (job.key and paused_since(job.key))
+  return job.state == WAITING and not job.due_at and not (job.key and paused_since(job.key))
 end
 
-local function mark(key, head)
+-- Update the entry of a key in BLOCKED.
+local function update_blocked(key, head)
   if any_blocked == nil then any_blocked = call('EXISTS', BLOCKED) > 0 end
   local _, since = why_blocked(key, head)
   if since then
-    place(BLOCKED, key, since)
+    set_score(BLOCKED, key, since)
     any_blocked = true
   elseif any_blocked then
-    remove(BLOCKED, key)
+    remove_member(BLOCKED, key)
   end
 end
 
-local function heads_of_faces()
+-- Return the ids of the heads of changed lines, by key; false for an empty line.
+local function changed_heads()
   local heads, unread = {}, {}
-  for key, departed in pairs(faces) do
+  for key, departed in pairs(changed_lines) do
     local id = head_of(key)
-    -- A job that stood first before, and that nothing was done to, is as it was.
+    -- A head that was the head before, and that this call has not read, is as it was.
     if not id or departed or jobs[id] then
       heads[key] = id or false
       if id then unread[#unread + 1] = id end
@@ -142,153 +160,158 @@ local function heads_of_faces()
   return heads
 end
 
-local function face_all()
-  if not next(faces) then return end
-  local heads = heads_of_faces()
-  faces = {}
+-- Offer the heads of changed lines that may run.
+local function offer_heads()
+  if not next(changed_lines) then return end
+  local heads = changed_heads()
+  changed_lines = {}
   for key, id in pairs(heads) do
     local head = id and get_job(id)
     if head and may_run(head) then offer(head) end
-    mark(key, head)
+    update_blocked(key, head)
   end
 end
 
--- The moves that every verb is made of: into the line, back to it, out of it.
+-- ---- transitions ----
 
--- Tell who waits for the end of a job, with its last record: it may be gone by the time they look.
-local function tell_watchers(job)
-  local watchers = book.watched > 0 and call('HGET', WATCHED, job.id)
-  if not watchers then return end
-  call('HDEL', WATCHED, job.id)
-  book.watched = book.watched - 1
-  local message = 'e' .. BOOK .. '\0' .. job.id .. '\0' .. show_job(job)
-  for channel in string.gmatch(watchers, '%S+') do call('PUBLISH', channel, message) end
-end
-
--- Let it be claimed if it may: something that held it back is gone.
-local function come_forward(job)
+-- Offer a job if it may run, after a reason against that is gone. A job with a key is offered by offer_heads.
+local function try_offer(job)
   if job.key then
-    face(job.key)
+    line_changed(job.key)
   elseif may_run(job) then
     offer(job)
   end
 end
 
--- Let a waiting job stand at the end of the line.
+-- Put a waiting job at the end of the line.
 local function arrive(job, seq)
   job.seq = seq
-  if may_be_hidden(job) then place(WAITING, job.id, seq) end
-  if job.key then place(LINES, standing(job), 0) end
-  come_forward(job)
+  if may_be_hidden(job) then set_score(HIDDEN, job.id, seq) end
+  if job.key then set_score(LINES, line_member(job), 0) end
+  try_offer(job)
 end
 
 local function end_lease(job)
-  job.token, job.lease = nil, nil
+  job.token, job.lease_end = nil, nil
   drop_timer(job)
-  free(job)
+  free_slots(job)
 end
 
--- Let a running job wait again, at its place.
+-- Return a running job to waiting, at its place, claimable `after` microseconds from now.
 local function put_back(job, after)
-  job.state = WAITS
+  job.state = WAITING
   end_lease(job)
   if after > 0 then
-    job.due, job.held = now + after, now
+    job.due_at, job.held_since = now + after, now
     set_timer(job)
   end
-  if may_be_hidden(job) then place(WAITING, job.id, job.seq) end
-  come_forward(job)
+  if may_be_hidden(job) then set_score(HIDDEN, job.id, job.seq) end
+  try_offer(job)
   touch(job)
 end
 
--- Forget an ended job.
-local function forget(job)
+-- Remove an ended job.
+local function remove_job(job)
   drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
-  fill(SPECS, job.id, false)
-  remove(ENTRIES, job.id)
-  count(job.state, -1)
-  book.purged = book.purged + 1
+  set_field(SPECS, job.id, false)
+  remove_member(ENTRIES, job.id)
+  count_jobs(job.state, -1)
+  state.purged = state.purged + 1
   touch(job)
   jobs[job.id] = false
 end
 
--- Give up the key and the unique text of an ended job, and count what it is kept for from now.
+-- Free the key and the unique text of an ended job, and start its retention.
 local function leave(job)
   if job.key and job.seq then
-    remove(LINES, standing(job))
-    face(job.key, true)
+    remove_member(LINES, line_member(job))
+    line_changed(job.key, true)
   end
-  if job.unique then fill(UNIQUES, job.unique, false) end
+  if job.unique then set_field(UNIQUES, job.unique, false) end
   if job.retain > 0 then
     keep_until(job, now + job.retain)
   else
-    forget(job)
+    remove_job(job)
   end
 end
 
 local function stop_waiting(job, before)
   if before == SCHEDULED then
-    count(SCHEDULED, -1)
+    count_jobs(SCHEDULED, -1)
   else
     withdraw(job)
-    if may_be_hidden(job) then remove(WAITING, job.id) end
+    if may_be_hidden(job) then remove_member(HIDDEN, job.id) end
   end
-  if job.due or job.expires then drop_timer(job) end
-  job.due, job.expires = nil, nil
+  if job.due_at or job.expires_at then drop_timer(job) end
+  job.due_at, job.expires_at = nil, nil
 end
 
--- The job is over. One that is kept for no time leaves at once; a halted one keeps its key.
-local function finish(job, state, retain)
+-- Notify the backends that wait for the end of a job. The message contains the record: the job may be removed before
+-- they could read it.
+local function notify_end(job)
+  local channels = state.awaited > 0 and call('HGET', AWAITED, job.id)
+  if not channels then return end
+  call('HDEL', AWAITED, job.id)
+  state.awaited = state.awaited - 1
+  local message = 'e' .. STATE .. '\0' .. job.id .. '\0' .. record_of(job)
+  for channel in string.gmatch(channels, '%S+') do call('PUBLISH', channel, message) end
+end
+
+-- End a job. One with no retention is removed at once; a halted one keeps its key.
+local function end_job(job, ended_as, retain)
   local before = job.state
-  job.state, job.finished, job.cancel = state, now, false
+  job.state, job.finished_at, job.cancel_requested = ended_as, now, false
   if before == RUNNING then end_lease(job) else stop_waiting(job, before) end
   count_live(job.task, -1)
-  count(state, 1)
-  job.retain = math.max(job.asked, retain)
+  count_jobs(ended_as, 1)
+  job.retain = math.max(job.spec_retain, retain)
   touch(job)
-  tell_watchers(job)
-  if job.halted then face(job.key) else leave(job) end
+  notify_end(job)
+  if job.halted then line_changed(job.key) else leave(job) end
 end
 
--- What time alone does to jobs: put and claim begin with it.
+-- ---- due timers ----
+--
+-- Every put and every claim first fires the timers that are due.
 
+-- Make a job claimable whose delay or back-off is over.
 local function fall_due(job)
-  job.due = nil
+  job.due_at = nil
   set_timer(job)
   touch(job)
   if job.state == SCHEDULED then
-    count(SCHEDULED, -1)
-    job.state = WAITS
+    count_jobs(SCHEDULED, -1)
+    job.state = WAITING
     arrive(job, next_number())
   else
-    if not may_be_hidden(job) then remove(WAITING, job.id) end
-    come_forward(job)
+    if not may_be_hidden(job) then remove_member(HIDDEN, job.id) end
+    try_offer(job)
   end
 end
 
-local function fire_one(job)
+local function fire_timer(job)
   if job.state == RUNNING then
     job.crashes = job.crashes + 1
-    if job.cancel then finish(job, CANCELLED, 0) else put_back(job, 0) end
-  elseif job.expires and job.expires <= now then
+    if job.cancel_requested then end_job(job, CANCELLED, 0) else put_back(job, 0) end
+  elseif job.expires_at and job.expires_at <= now then
     job.reason = 'expired'
-    finish(job, CANCELLED, 0)
+    end_job(job, CANCELLED, 0)
   else
     fall_due(job)
   end
 end
 
 -- Fire the timers that are due, by (time, entry), at most MAX_TIMERS.
-local function fire()
-  if not book.first or book.first > now then return end
+local function fire_timers()
+  if not state.first_timer or state.first_timer > now then return end
   local due = call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, MAX_TIMERS)
   local ids = {}
-  for index, slip in ipairs(due) do ids[index] = string.sub(slip, 7) end
+  for index, member in ipairs(due) do ids[index] = string.sub(member, 7) end
   read_jobs(ids)
-  for index, id in ipairs(ids) do
+  for _, id in ipairs(ids) do
     local job = get_job(id)
     drop_timer(job)
-    fire_one(job)
+    fire_timer(job)
   end
 end

@@ -1,61 +1,70 @@
+-- Cancel, requeue, skip, configure and purge: verbs of operators and of maintenance.
+
+-- ---- changes of listed jobs ----
+
+-- Apply `change` to each job of ARGV[2]: it returns whether it has changed the job, and the id of the job that prevents
+-- it, if one does. Returns the reply of cancel, requeue and skip.
+local change_jobs
 do
--- What cancel, requeue and skip have in common: each job of a list is changed or not, and the reply says which.
-
-local function changed_reply(job, changed, conflict)
-  return array(3) .. pack(job and job.state, changed, conflict)
-end
-
--- ARGV  1 test clock or '' · 2 ids
--- gives msgpack: by id its state or nil, whether it was changed, and the id of the job in its way
-local function change_jobs(change)
-  local ids, replies = ARGV[2], {}
-  local there = begin(ARGV[1], false)
-  if there then read_jobs(ids) end
-  for index, id in ipairs(ids) do
-    local job = there and find_job(id)
-    if job then
-      local changed, conflict = change(job)
-      replies[index] = changed_reply(job, changed, conflict)
-    else
-      replies[index] = changed_reply(nil, false, nil)
-    end
+  local function changed_reply(job, changed, conflict)
+    return array_head(3) .. pack(job and job.state, changed, conflict)
   end
-  if there then end_change() end
-  return array(#replies) .. table.concat(replies)
+
+  function change_jobs(change)
+    local ids, replies = ARGV[2], {}
+    local exists = begin_change(ARGV[1], false)
+    if exists then read_jobs(ids) end
+    for index, id in ipairs(ids) do
+      local job = exists and find_job(id)
+      if job then
+        local changed, conflict = change(job)
+        replies[index] = changed_reply(job, changed, conflict)
+      else
+        replies[index] = changed_reply(nil, false, nil)
+      end
+    end
+    if exists then end_change() end
+    return array_head(#replies) .. table.concat(replies)
+  end
 end
 
-do -- cancel
--- cancel: end what waits; ask for it if it runs.
+-- ---- cancel ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids · 3 reason
--- gives as changing.lua says
+-- Cancel jobs that are scheduled or wait; request the cancellation of those that run.
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or '' · 2 ids · 3 reason
+-- returns  msgpack: by id its state or nil, whether it was changed, and nil
+do
 
 verb('cancel', 'allow-oom', nil, function()
   return change_jobs(function(job)
-    if job.state >= SUCCEEDED or job.cancel then return false end
+    if job.state >= SUCCEEDED or job.cancel_requested then return false end
     job.reason = ARGV[3]
     if job.state == RUNNING then
-      job.cancel = true
+      job.cancel_requested = true
       touch(job)
     else
-      finish(job, CANCELLED, 0)
+      end_job(job, CANCELLED, 0)
     end
     return true
   end)
 end)
 end
 
-do -- requeue
--- requeue: put failed jobs back: halted ones at their place, any other at the end of the line.
+-- ---- requeue ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids
--- gives as changing.lua says
+-- Put failed jobs back: halted ones at their place, any other at the end of the line.
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or '' · 2 ids
+-- returns  msgpack: by id its state or nil, whether it was changed, and the id of the job that holds its unique text,
+--          or nil
+do
 
 local function forget_tries(job)
-  job.state, job.halted, job.attempt, job.crashes = WAITS, false, 0, 0
-  job.worker, job.started, job.finished = nil, nil, nil
+  job.state, job.halted, job.attempt, job.crashes = WAITING, false, 0, 0
+  job.worker, job.started_at, job.finished_at = nil, nil, nil
   drop_extra(job, 'has_error', ERRORS)
   drop_extra(job, 'has_progress', PROGRESS)
 end
@@ -65,15 +74,15 @@ verb('requeue', 'allow-oom', nil, function()
     if job.state ~= FAILED then return false end
     local halted, holder = job.halted, job.unique and field_of(UNIQUES, job.unique)
     if not halted and holder then return false, holder end
-    if job.unique then fill(UNIQUES, job.unique, job.id) end
-    requeued(job)
+    if job.unique then set_field(UNIQUES, job.unique, job.id) end
+    drop_retention(job)
     forget_tries(job)
-    count(FAILED, -1)
+    count_jobs(FAILED, -1)
     count_live(job.task, 1)
     touch(job)
     if halted then
-      place(WAITING, job.id, job.seq)
-      come_forward(job)
+      set_score(HIDDEN, job.id, job.seq)
+      try_offer(job)
     else
       arrive(job, next_number())
     end
@@ -82,12 +91,14 @@ verb('requeue', 'allow-oom', nil, function()
 end)
 end
 
-do -- skip
--- skip: let the keys of halted jobs go on without them.
+-- ---- skip ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 ids
--- gives as changing.lua says
+-- Free the keys of halted jobs for their successors.
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or '' · 2 ids
+-- returns  msgpack: by id its state or nil, whether it was changed, and nil
+do
 
 verb('skip', 'allow-oom', nil, function()
   return change_jobs(function(job)
@@ -100,17 +111,19 @@ verb('skip', 'allow-oom', nil, function()
 end)
 end
 
-do -- configure
--- configure: apply settings, in order. The queue is made if there is none.
+-- ---- configure ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 settings ({kind, task ('' is the queue), key or nil, values or false}; kinds are
---       'declare', 'override', 'pause', 'resume'; values {limit, value limit, capacity, interval, burst}, false for
---       none)
--- gives whether the queue was made, 1 or 0
+-- Apply settings, in order. The queue is made if there is none.
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or '' · 2 settings ({kind, task ('' for the queue), key or nil, values or false}; kinds are
+--          'declare', 'override', 'pause', 'resume'; values {limit, value limit, capacity, interval, burst}, false for
+--          none)
+-- returns  whether the queue was made, 1 or 0
+do
 
--- O(values), if the width of those changed.
-local function put_settings_in_force(gate)
+-- Put the settings of a gate in force: O(values) if the value limit changed, since each value's gate may open or shut.
+local function settings_changed(gate)
   local before = gate.value_limit
   put_in_force(gate)
   gate.changed = true
@@ -119,34 +132,34 @@ local function put_settings_in_force(gate)
   write_fields(VALUES)
   for _, name in ipairs(call('HKEYS', VALUES)) do
     local task, value = string.match(name, '^(%Z+)%z(%Z+)$')
-    if task == gate.task then value_of(task, value) end
+    if task == gate.task then value_gate(task, value) end
   end
 end
 
 local function pause_key(key)
   if paused_since(key) then return end
-  fill(PAUSED, key, now)
+  set_field(PAUSED, key, now)
   any_paused = true
   local id = head_of(key)
   local head = id and get_job(id)
-  if head and head.state == WAITS then withdraw(head) end
-  face(key, true)
+  if head and head.state == WAITING then withdraw(head) end
+  line_changed(key, true)
 end
 
 local function resume_key(key)
   if not paused_since(key) then return end
-  fill(PAUSED, key, false)
-  face(key, true)
+  set_field(PAUSED, key, false)
+  line_changed(key, true)
 end
 
 local KINDS = {
   declare = function(gate, _, values)
     gate.declared = values
-    put_settings_in_force(gate)
+    settings_changed(gate)
   end,
   override = function(gate, _, values)
     gate.override = values
-    put_settings_in_force(gate)
+    settings_changed(gate)
   end,
   pause = function(gate, key)
     if key then pause_key(key) else gate.paused, gate.changed = true, true end
@@ -157,44 +170,47 @@ local KINDS = {
 }
 
 verb('configure', 'allow-oom', nil, function()
-  local made = book.schema == 0
-  begin(ARGV[1], true)
+  local made = state.schema == 0
+  begin_change(ARGV[1], true)
   for _, setting in ipairs(ARGV[2]) do
     local kind, task, key, values = unpack(setting, 1, 4)
     KINDS[kind](gate_of(task), key, values)
-    face_all()
+    offer_heads()
   end
-  stir()
+  notify_any()
   end_change()
   return made and 1 or 0
 end)
 end
 
-do -- purge
--- purge: remove ended jobs whose time is over, and replies that nobody will ask for any more.
+-- ---- purge ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or '' · 2 how many jobs at most
--- gives how many jobs
+-- Remove ended jobs whose retention is over, and replies that are too old to be repeated.
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or '' · 2 how many jobs at most
+-- returns  how many jobs
+do
 
--- What was told so long ago that nobody will ask for it again.
-local function forget_replies(limit)
-  local old = call('ZRANGEBYSCORE', CALLERS, '-inf', now - KEEP_REPLY - LATE, 'LIMIT', 0, limit)
+local MAX_REPLIES = 1000
+
+-- Forget the replies whose callers will not repeat their calls any more, at most MAX_REPLIES.
+local function forget_replies()
+  local old = call('ZRANGEBYSCORE', CALLERS, '-inf', now - KEEP_REPLY - REPLY_SLACK, 'LIMIT', 0, MAX_REPLIES)
   if #old > 0 then
-    call('HDEL', BOOK, unpack(old))
+    call('HDEL', STATE, unpack(old))
     call('ZREM', CALLERS, unpack(old))
   end
 end
 
 verb('purge', 'allow-oom', nil, function()
-  local there = begin(ARGV[1], false)
-  forget_replies(MAX_TIMERS)
-  if not there then return 0 end
-  local ids = take_over(ARGV[2])
+  local exists = begin_change(ARGV[1], false)
+  forget_replies()
+  if not exists then return 0 end
+  local ids = take_purgeable(ARGV[2])
   read_jobs(ids)
-  for _, id in ipairs(ids) do forget(get_job(id)) end
+  for _, id in ipairs(ids) do remove_job(get_job(id)) end
   end_change()
   return #ids
 end)
-end
 end

@@ -1,155 +1,139 @@
-do -- watch
--- watch: the records of jobs that have ended; of the others, the end is told to a channel.
+-- Get, find, stats, blocked and audit: verbs that only read.
+
+-- ---- get ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 ids · 2 the channel
--- gives msgpack: by id its record, or false if it has not ended, or nil if there is no such job
-
-local function expect(id)
-  local watchers = call('HGET', WATCHED, id) or ''
-  if not string.find(' ' .. watchers .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then
-    book.watched = book.watched + call('HSET', WATCHED, id, watchers .. ' ' .. ARGV[2])
-  end
-  return pack(false)
-end
-
-verb('watch', 'allow-oom', nil, function()
-  local ids, replies, before = ARGV[1], {}, book.watched
-  read_jobs(ids)
-  for index, id in ipairs(ids) do
-    local job = find_job(id)
-    replies[index] = not job and NONE or job.state >= SUCCEEDED and show_job(job) or expect(id)
-  end
-  if book.watched > before then
-    write_book()
-    write_all()
-  end
-  return array(#replies) .. table.concat(replies)
-end)
-end
-
-do -- get
--- get: the records of jobs.
+-- Read the records of jobs.
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 ids
--- gives msgpack: by id its record (jobs.lua, show_job), or nil
+-- KEYS     all of the queue
+-- ARGV     1 ids
+-- returns  msgpack: by id its record (record_of), or nil
+do
 
 verb('get', 'no-writes', nil, function()
   local ids, records = ARGV[1], {}
   read_jobs(ids)
   for index, id in ipairs(ids) do
     local job = find_job(id)
-    records[index] = job and show_job(job) or NONE
+    records[index] = job and record_of(job) or NIL
   end
-  return array(#records) .. table.concat(records)
+  return array_head(#records) .. table.concat(records)
 end)
 end
 
-do -- find
--- find: a page of records, in order of entry. Reads at most MAX_PAGE of them.
+-- ---- find ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 cursor · 2 how many at most · 3 filter ({state, task, key, owner}, false for any)
--- gives msgpack: the records, and the cursor behind them, or nil if there is no more
+-- Read a page of records, in order of entry. At most MAX_PAGE jobs are examined.
+--
+-- KEYS     all of the queue
+-- ARGV     1 cursor · 2 how many records at most · 3 filter ({state, task, key, owner}, false for any)
+-- returns  msgpack: the records, and the cursor behind them, or nil if there are no more
+do
+
+local MAX_PAGE = 1000
+local READ = 100
 
 local function matches(job, filter)
-  local state, task, key, owner = unpack(filter)
-  return (state == false or job.state == state) and (not task or job.task == task)
+  local job_state, task, key, owner = unpack(filter)
+  return (job_state == false or job.state == job_state) and (not task or job.task == task)
     and (not key or job.key == key) and (not owner or job.owner == owner)
 end
 
-local function page_behind(number, count)
-  return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', number), '+inf', 'LIMIT', 0, count)
+local function ids_behind(entry)
+  return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', entry), '+inf', 'LIMIT', 0, READ)
 end
 
 local function find(cursor, limit, filter)
-  local records, looked = {}, 0
+  local records, examined = {}, 0
   while true do
-    local ids = page_behind(cursor, 100)
+    local ids = ids_behind(cursor)
     read_jobs(ids)
     for _, id in ipairs(ids) do
-      if looked == MAX_PAGE or #records == limit then return records, cursor end
+      if examined == MAX_PAGE or #records == limit then return records, cursor end
       local job = get_job(id)
-      looked, cursor = looked + 1, job.entry
-      if matches(job, filter) then records[#records + 1] = show_job(job) end
+      examined, cursor = examined + 1, job.entry
+      if matches(job, filter) then records[#records + 1] = record_of(job) end
     end
-    if #ids < 100 then return records, nil end
+    if #ids < READ then return records, nil end
   end
 end
 
 verb('find', 'no-writes', nil, function()
-  local records, behind = find(ARGV[1], ARGV[2], ARGV[3])
-  return array(2) .. array(#records) .. table.concat(records) .. pack(behind)
+  local records, cursor = find(ARGV[1], ARGV[2], ARGV[3])
+  return array_head(2) .. array_head(#records) .. table.concat(records) .. pack(cursor)
 end)
 end
 
-do -- stats
--- stats: the counts, in O(tasks, priorities in use, callers).
+-- ---- stats ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 test clock or ''
--- gives msgpack: scheduled, running, succeeded, failed, cancelled, purged, accepted, age of the oldest waiting or nil,
---       and by gate {task, live, running, paused, declared, override}
+-- Read the counts, in O(tasks, priorities in use, callers).
+--
+-- KEYS     all of the queue
+-- ARGV     1 test clock or ''
+-- returns  msgpack: scheduled, running, succeeded, failed, cancelled, purged, accepted, age of the oldest waiting or
+--          nil; and by gate {task, live, running, paused, declared, override}
+do
 
-local first_seq, first_id
+local oldest_seq, oldest_id
 
-local function look_at(seq, id)
-  if id and (not first_seq or seq < first_seq) then first_seq, first_id = seq, id end
+local function examine(seq, id)
+  if id and (not oldest_seq or seq < oldest_seq) then oldest_seq, oldest_id = seq, id end
 end
 
--- READY has the jobs of a task by priority, and then by seq: the first of each is looked at.
-local function look_at_ready(task)
-  local start, last = task .. '\0', '(' .. task .. '\1'
+-- READY holds the jobs of a task by priority, and then by seq: examine the first of each priority.
+local function examine_ready(task)
+  local start, stop = task .. '\0', '(' .. task .. '\1'
   while true do
-    local member = call('ZRANGEBYLEX', READY, '[' .. start, last, 'LIMIT', 0, 1)[1]
+    local member = call('ZRANGEBYLEX', READY, '[' .. start, stop, 'LIMIT', 0, 1)[1]
     if not member then return end
-    local score = score_in(member, #task + 2)
-    local seq = score % PRIORITY
-    look_at(seq, string.sub(member, #task + 9))
-    start = task .. '\0' .. struct.pack('>I7', score - seq + PRIORITY)
+    local score = unpack_score(member, #task + 2)
+    local seq = score % LEVEL
+    examine(seq, string.sub(member, #task + 9))
+    start = task .. '\0' .. struct.pack('>I7', score - seq + LEVEL)
   end
 end
 
--- Since when the waiting job with the smallest seq is there; nil for none.
-local function oldest_created()
-  first_seq, first_id = nil, nil
-  local hidden = call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')
-  look_at(tonumber(hidden[2]), hidden[1])
+-- Return when the waiting job with the smallest seq was created; nil if no job waits.
+local function oldest_created_at()
+  oldest_seq, oldest_id = nil, nil
+  local hidden = call('ZRANGE', HIDDEN, 0, 0, 'WITHSCORES')
+  examine(tonumber(hidden[2]), hidden[1])
   for task, gate in pairs(gates) do
-    if gate.live > 0 and task ~= '' then look_at_ready(task) end
+    if gate.live > 0 and task ~= '' then examine_ready(task) end
   end
-  return first_id and get_job(first_id).created
+  return oldest_id and get_job(oldest_id).created_at
 end
 
 verb('stats', 'no-writes', nil, function()
-  tell_time(ARGV[1])
+  set_now(ARGV[1])
   local own, names, shown = gate_of(''), gate_names(), {}
-  for index, packed in ipairs(#names > 0 and read_fields(BOOK, names) or names) do
+  for index, packed in ipairs(#names > 0 and read_fields(STATE, names) or names) do
     local gate = read_gate(names[index], packed)
     shown[index] = pack({gate.task, gate.live, gate.running, gate.paused, gate.declared, gate.override})
   end
-  local created = oldest_created()
-  return array(2) .. array(8) .. pack(
-    book.scheduled, own.running, book.succeeded, book.failed, book.cancelled, book.purged, book.accepted,
-    created and now - created
-  ) .. array(#shown) .. table.concat(shown)
+  local created_at = oldest_created_at()
+  return array_head(2) .. array_head(8) .. pack(
+    state.scheduled, own.running, state.succeeded, state.failed, state.cancelled, state.purged, state.accepted,
+    created_at and now - created_at
+  ) .. array_head(#shown) .. table.concat(shown)
 end)
 end
 
-do -- blocked
--- blocked: a page of the blocked keys, those first that were blocked first.
+-- ---- blocked ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  1 since when the last key shown is blocked, or '' · 2 that key · 3 how many at most
--- gives msgpack: {key, id of its head or nil, reason, since}, …; and whether there is more
+-- Read a page of the blocked keys, by the time since which they are blocked.
+--
+-- KEYS     all of the queue
+-- ARGV     1 since when the last key of the previous page is blocked, or '' · 2 that key · 3 how many at most
+-- returns  msgpack: {key, id of its head or nil, reason, since}, …; and whether there are more
+do
 
--- How many stand up to (since, key), whether or not that is still among them: a search among those of equal `since`.
+-- Return the number of blocked keys up to (since, key), whether or not that key is still blocked.
 local function rank_behind(since, key)
   local first, last = call('ZCOUNT', BLOCKED, '-inf', '(' .. since), call('ZCOUNT', BLOCKED, '-inf', since)
-  local marked = call('ZRANK', BLOCKED, key)
-  if marked and call('ZSCORE', BLOCKED, key) == since then return marked + 1 end
-  -- It has left: those behind it are found by bytes, as the set is sorted.
+  local rank = call('ZRANK', BLOCKED, key)
+  if rank and call('ZSCORE', BLOCKED, key) == since then return rank + 1 end
+  -- The key is blocked no longer, or since another time: search among the keys of equal `since`, which are sorted by
+  -- bytes.
   while first < last do
     local middle = math.floor((first + last) / 2)
     if is_less(key, call('ZRANGE', BLOCKED, middle, middle)[1]) then last = middle else first = middle + 1 end
@@ -165,18 +149,20 @@ verb('blocked', 'no-writes', nil, function()
     local id = head_of(key)
     local head = id and get_job(id)
     local reason, since = why_blocked(key, head)
-    shown[index] = array(4) .. pack(key, head and head.id, reason, since)
+    shown[index] = array_head(4) .. pack(key, head and head.id, reason, since)
   end
-  return array(2) .. array(#shown) .. table.concat(shown) .. pack(#keys > ARGV[3])
+  return array_head(2) .. array_head(#shown) .. table.concat(shown) .. pack(#keys > ARGV[3])
 end)
 end
 
-do -- audit
--- audit: all there is, as of one instant; O(n).
+-- ---- audit ----
 --
--- KEYS  all of the queue (keys.lua)
--- ARGV  none
--- gives by key, in their order, what HGETALL or ZRANGE WITHSCORES say of it
+-- Read everything, as of one instant; O(n).
+--
+-- KEYS     all of the queue
+-- ARGV     none
+-- returns  by key, in their order, the reply of HGETALL or of ZRANGE WITHSCORES
+do
 
 verb('audit', 'no-writes', nil, function()
   local all = {}

@@ -1,4 +1,4 @@
-"""A history told step by step, for the tests of its checker."""
+"""A history written step by step, for the tests of its checker."""
 
 import pytest
 
@@ -23,7 +23,7 @@ Q = "q"
 
 
 class Story:
-    """A history told step by step: each step is one tick later than the one before, unless it says when."""
+    """A history written step by step. Each step is one tick later than the one before."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""Any valid history passes, however it was shuffled; any fault planted in one is found."""
+"""Any valid history passes, however its events are shuffled; any fault planted in one is found."""
 
 import random
 from collections.abc import Callable
@@ -119,7 +119,7 @@ class Simulation:
 
 
 def of(events: list[Event], kind: type, **want: object) -> list[int]:
-    """Where the events of a kind are, that have these fields."""
+    """Return the indexes of the events of a kind that have these fields."""
     found = [place for place, event in enumerate(events) if isinstance(event, kind)]
     return [place for place in found if all(getattr(events[place], name) == value for name, value in want.items())]
 
@@ -161,7 +161,7 @@ def plant_swapped_entries(events: list[Event], rng: random.Random) -> None:
 
 
 def plant_overtaking(events: list[Event], rng: random.Random) -> None:
-    """The first keyed job that ever ran is said to have been asked for after all had been acknowledged."""
+    """The first keyed job to run is enqueued after all others have been acknowledged."""
     keyed = {event.job: event for event in events if isinstance(event, Asked) and event.key == "k1"}
     runs = sorted(
         (event for event in events if isinstance(event, Started) and event.job in keyed), key=lambda one: one.fence

@@ -16,8 +16,8 @@ from fifoq import Context, Fifoq, Limit, Retry, backends
 from fifoq.testing.history import FileLog, Producer, WatchedBackend, attempt
 from fifoq.worker import executor
 from fifoq.worker.executor import Executor
+from tests.kill_points import KillPoints, intercept, plant_inner
 from tests.planted import break_promise
-from tests.system.chaos.programs.kill_points import KillPoints, intercept, plant_inner
 
 QUEUE = "chaos"
 TENANTS = 7
