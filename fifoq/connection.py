@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from fifoq.backends import connect
 from fifoq.coalescer import Coalescer
 from fifoq.errors import ConfigurationError
+from fifoq.main_guard import refuse_to_open
 from fifoq.portal import LoopGone, Portal, hop
 from fifoq.queue import Backend, Queue, Setting
 from fifoq.registry import Registry
@@ -201,6 +202,7 @@ class BackendConnection:
             return owner.opened
 
     async def _open(self) -> OpenBackend:
+        refuse_to_open()
         settings = self.settings()
         self._registry.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:

@@ -8,6 +8,7 @@ and the rest inside `async with tasks, tasks.worker():`, with the `tasks` of its
 import ast
 import asyncio
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from fifoq import Fifoq
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -58,12 +61,24 @@ async def run_inside(rest: ast.Module, module: types.ModuleType, file: str) -> N
 
 def run(program: Program, module: types.ModuleType, page: Path) -> None:
     # Empty lines in front, so that a traceback names the line of the page.
-    tree = ast.parse("\n" * program.line + program.code)
+    tree = unguarded(ast.parse("\n" * program.line + program.code))
     awaits = [number for number, part in enumerate(tree.body) if is_awaiting(part)]
     first = awaits[0] if awaits else len(tree.body)
     exec(compile(ast.Module(tree.body[:first], []), str(page), "exec"), module.__dict__)
     if awaits:
         asyncio.run(run_inside(ast.Module(tree.body[first:], []), module, str(page)))
+
+
+def is_guard(part: ast.stmt) -> bool:
+    return isinstance(part, ast.If) and ast.unparse(part.test) == "__name__ == '__main__'"
+
+
+def unguarded(tree: ast.Module) -> ast.Module:
+    """The tree with the statements under `if __name__ == "__main__":` at its top level."""
+    body: list[ast.stmt] = []
+    for part in tree.body:
+        body.extend(part.body if isinstance(part, ast.If) and is_guard(part) else [part])
+    return ast.Module(body, [])
 
 
 def is_awaiting(part: ast.stmt) -> bool:
@@ -85,6 +100,61 @@ def test_what_a_page_shows_runs_and_prints_what_it_says(
         run(program, module, page)
         if program.prints is not None:
             assert capsys.readouterr().out == program.prints, f"the block at line {program.line} of {page.name}"
+
+
+def blocks_that_start(document: Path) -> list[str]:
+    """The blocks of a document that start an event loop: programs."""
+    code = [match["text"] for match in BLOCK.finditer(document.read_text()) if match["kind"] in ("python", "py")]
+    return [block for block in code if "asyncio.run(" in block]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_program_starts_under_a_guard(document: Path) -> None:
+    """A child process imports it, as soon as a reader gives it a task that runs in one."""
+    for block in blocks_that_start(document):
+        bare = [ast.unparse(part) for part in ast.parse(block).body if not is_guard(part)]
+        starts = [part for part in bare if not part.startswith(("def ", "async def ")) and "asyncio.run(" in part]
+        assert not starts
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_program_of_the_quickstart_prints_the_same_with_its_task_in_a_process(tmp_path: Path, number: int) -> None:
+    program = [one for one in programs(ROOT / "docs" / "quickstart.md") if "asyncio.run(" in one.code][number]
+    code = program.code.replace("@tasks.task(", '@tasks.task(run_in="process", ')
+    assert code != program.code
+    (tmp_path / "first.py").write_text(code)
+    environment = {name: value for name, value in os.environ.items() if name != "FIFOQ_URL"}
+    done = subprocess.run(
+        [sys.executable, "first.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    prints = program.prints or "m1 1\nm1 2\nm1 3\n"
+    assert (done.returncode, done.stdout) == (0, prints), done.stderr
+
+
+async def test_the_worker_of_the_readme_runs_tasks_in_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [program] = blocks_that_start(ROOT / "README.md")
+    (tmp_path / "service.py").write_text(program)
+    (tmp_path / "myapp.py").write_text(
+        'from fifoq import Fifoq\n\ntasks = Fifoq()\n\n\n@tasks.task(run_in="process")\n'
+        "def square(n: int) -> int:\n    return n * n\n"
+    )
+    monkeypatch.setenv("FIFOQ_URL", f"sqlite:///{tmp_path}/jobs.db")
+    tasks = Fifoq()
+
+    @tasks.task
+    def square(n: int) -> int: ...
+
+    service = await asyncio.create_subprocess_exec(sys.executable, "service.py", cwd=tmp_path)
+    try:
+        async with tasks:
+            assert await square.options(wait=60).call(7) == 49
+        service.terminate()
+        assert await asyncio.wait_for(service.wait(), 60) == 0
+    finally:
+        if service.returncode is None:
+            service.kill()
 
 
 def test_the_suite_that_a_backend_begins_with_runs(tmp_path: Path) -> None:

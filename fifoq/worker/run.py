@@ -55,11 +55,13 @@ class Run:
         self.deadline = deadline
         """When the lease can end at the earliest (`time.monotonic()`): it counts from before its call was sent."""
 
-    def begin(self) -> None:
-        """Start the timeout: the function starts now."""
+    def begin(self, at_least: float = 0.0) -> None:
+        """Start the timeout, once more if it has been started: the function starts now, or its child process does."""
         timeout = self.plan.timeout
         if timeout is not None and not self.ended:
-            self.timer = asyncio.get_running_loop().call_later(timeout, self.stop, Stop.TIMEOUT)
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = asyncio.get_running_loop().call_later(max(timeout, at_least), self.stop, Stop.TIMEOUT)
 
     def stop(self, why: Stop) -> None:
         """Have the function end, on the worker's loop. The first reason stays, unless the lease is lost."""

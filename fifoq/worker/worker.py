@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from fifoq.errors import ConfigurationError
+from fifoq.main_guard import refuse_to_work
 from fifoq.worker.runtime import Runtime
 from fifoq.worker.settings import WorkerSettings, Workplace
 
@@ -54,6 +55,7 @@ class Worker:
         return self._runtime is not None and self._runtime.ready
 
     async def __aenter__(self) -> Self:
+        refuse_to_work()
         if self._runtime is not None:
             raise ConfigurationError(f"Worker {self.name} is at work already. Make another one.")
         self._hurry = asyncio.Event()

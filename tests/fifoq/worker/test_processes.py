@@ -2,9 +2,9 @@
 
 import asyncio
 import importlib
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,13 @@ import pytest
 from fifoq.codec import pack
 from fifoq.errors import ConfigurationError
 from fifoq.job import Progress
+from fifoq.main_guard import GUARD
 from fifoq.record import State
 from fifoq.retry import Retry
+from fifoq.worker import processes
 
 CHORES = """
-import os, sys, time
+import multiprocessing, os, signal, subprocess, sys, threading, time
 from fifoq import Fifoq
 from typing import Any
 from fifoq.errors import GiveUp, RetryAfter
@@ -66,6 +68,51 @@ def look(ctx: Context, path: str) -> list[Any]:
         time.sleep(0.005)
     return [ctx.attempt, ctx.fence, ctx.meta, ctx.job.id, ctx.job.key, ctx.job.worker, ctx.cancelled, ctx.resources]
 
+def signals(number: int) -> list[int]:
+    os.kill(os.getpid(), number)
+    script = "import signal; print(int(signal.getsignal(signal.SIGTERM)), flush=True); input()"
+    default = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    default.stdout.readline()
+    default.send_signal(number)
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    forked.start()
+    os.kill(forked.pid, signal.SIGTERM)
+    forked.join()
+    return [default.wait(), forked.exitcode]
+
+def leave_running(how: str) -> list[int]:
+    if how == "in the background of a shell":
+        done = subprocess.run(["sh", "-c", "sleep 3600 >/dev/null 2>&1 & echo $!"], capture_output=True)
+        return [os.getpid(), int(done.stdout)]
+    if how == "forked":
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+        process.start()
+        return [os.getpid(), process.pid]
+    program = subprocess.Popen(["sleep", "3600"])
+    if how == "by a job that fails":
+        raise Odd(f"{os.getpid()} {program.pid}")
+    return [os.getpid(), program.pid]
+
+def pool(method: str) -> list[int]:
+    with multiprocessing.get_context(method).Pool(2) as workers:
+        return workers.map(abs, [-1, -2, -3])
+
+def die_with_a_fork() -> None:
+    if os.fork() == 0:
+        time.sleep(3600)
+    os._exit(7)
+
+def report_later(ctx: Context) -> None:
+    def report() -> None:
+        while True:
+            ctx.progress(1, 2, "of another job")
+            time.sleep(0.001)
+    threading.Thread(target=report, daemon=True).start()
+
+def talk() -> None:
+    print("said", end="")
+    sys.stdout.write(" and done")
+
 async def wait_a_bit(n: int) -> int:
     import asyncio
     await asyncio.sleep(0.001)
@@ -101,7 +148,6 @@ async def test_there_are_no_more_children_than_the_setting_allows(shop: Any, cho
     ids = [await shop.put(task, n, 1) for n in range(20)]
     await shop.worker(processes=2).drain()
     assert len({(await shop.job(id)).result[1] for id in ids}) <= 2
-    assert multiprocessing.active_children() == []
 
 
 async def test_the_death_of_a_child_hits_only_its_own_job(shop: Any, chores: Any) -> None:
@@ -123,7 +169,6 @@ async def test_a_child_that_died_while_it_waited_costs_no_job_an_attempt(shop: A
     async with shop.worker(processes=1):
         _, pid = (await shop.ended(await shop.put(task, 1, 1))).result
         os.kill(pid, signal.SIGKILL)
-        await shop.until(lambda: not any(child.is_alive() for child in multiprocessing.active_children()))
         job = await shop.ended(await shop.put(task, 1, 1))
     assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
 
@@ -155,7 +200,6 @@ async def test_the_end_of_the_worker_kills_children_and_releases_their_jobs(
         await shop.until((tmp_path / "begun").exists)
     job = await shop.job(id)
     assert (job.state, job.attempt, job.due_at) == (State.WAITING, 0, None)
-    assert multiprocessing.active_children() == []
 
 
 async def test_errors_come_back_with_type_text_and_traceback(shop: Any, chores: Any) -> None:
@@ -218,3 +262,99 @@ async def test_a_function_that_no_child_could_find_is_refused_at_the_start(shop:
     with pytest.raises(ConfigurationError, match="local"):
         async with shop.worker():
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_signals_end_programs_of_a_task_as_those_of_a_script_and_not_its_child(
+    shop: Any, chores: Any, number: int
+) -> None:
+    id = await shop.put(in_process(shop, chores.signals), number)
+    async with shop.worker(processes=1):
+        job = await shop.ended(id, timeout=30.0)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
+    # An interpreter ends itself by SIGINT after a KeyboardInterrupt.
+    assert job.result == [-number, -signal.SIGTERM]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: a dead one may have no parent that reaps it."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip()[:1] not in ("", "Z")
+
+
+@pytest.mark.parametrize("how", ["as it is", "in the background of a shell", "forked", "by a job that fails"])
+async def test_programs_that_a_job_leaves_behind_end_with_it(shop: Any, chores: Any, how: str) -> None:
+    id = await shop.put(in_process(shop, chores.leave_running, retry=Retry(1)), how)
+    task = in_process(shop, chores.add)
+    async with shop.worker(processes=1):
+        job = await shop.ended(id)
+        child, program = map(int, job.error.message.split()) if job.error else job.result
+        await shop.until(lambda: not is_alive(program))
+        next_job = await shop.ended(await shop.put(task, 1, 1))
+        assert next_job.attempt == 1
+        assert next_job.result[1] != child, "a child whose memory refers to dead programs runs no more jobs"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+async def test_a_task_in_a_process_may_start_processes_of_its_own(shop: Any, chores: Any, method: str) -> None:
+    id = await shop.put(in_process(shop, chores.pool), method)
+    async with shop.worker(processes=1):
+        job = await shop.ended(id, timeout=60.0)
+    assert (job.state, job.result) == (State.SUCCEEDED, [1, 2, 3])
+
+
+async def test_a_fork_that_lives_on_does_not_hide_the_death_of_a_child(shop: Any, chores: Any) -> None:
+    id = await shop.put(in_process(shop, chores.die_with_a_fork, retry=Retry(1)))
+    async with shop.worker(processes=1):
+        job = await shop.ended(id)
+    assert (job.state, job.error.type) == (State.FAILED, "ProcessDied")
+    assert "exit code 7" in job.error.message
+
+
+async def test_a_thread_that_a_job_leaves_behind_does_not_report_for_the_next_one(
+    shop: Any, chores: Any, tmp_path: Path
+) -> None:
+    await shop.put(in_process(shop, chores.report_later))
+    id = await shop.put(in_process(shop, chores.look), str(tmp_path / "go"))
+    async with shop.worker(processes=1, lease=0.3):
+        await shop.until_job(id, lambda job: job.progress is not None)
+        await asyncio.sleep(0.05)
+        assert (await shop.job(id)).progress == Progress(1, 2, "half")
+        (tmp_path / "go").touch()
+        await shop.ended(id)
+
+
+async def test_the_start_of_a_child_has_a_bound_even_without_a_timeout(
+    shop: Any, chores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "START_TIMEOUT", 0.001)
+    id = await shop.put(in_process(shop, chores.add, retry=Retry(1)), 1, 1)
+    async with shop.worker(processes=1):
+        job = await shop.ended(id)
+    assert (job.state, job.error.type) == (State.FAILED, "ProcessDied")
+    assert GUARD in job.error.message
+
+
+async def test_a_child_that_cannot_be_started_is_an_error_of_its_job_alone(
+    shop: Any, chores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise BlockingIOError("no more processes")
+
+    task = in_process(shop, chores.add, retry=Retry(1))
+    async with shop.worker(processes=1):
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "_spawn", refuse)
+            job = await shop.ended(await shop.put(task, 1, 1))
+            assert (job.state, job.error.type) == (State.FAILED, "ProcessDied")
+            assert "no more processes" in job.error.message
+        assert (await shop.ended(await shop.put(task, 1, 1))).state is State.SUCCEEDED
+
+
+async def test_the_output_of_a_job_is_written_when_it_ends(
+    shop: Any, chores: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    id = await shop.put(in_process(shop, chores.talk))
+    async with shop.worker(processes=1):
+        await shop.ended(id)
+        assert capfd.readouterr().out == "said and done"
