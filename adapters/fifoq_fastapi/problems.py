@@ -74,6 +74,12 @@ class ProblemResponse(JSONResponse):
 
     media_type = MEDIA_TYPE
 
+    def render(self, content: Any) -> bytes:
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:  # a lone surrogate, in a name that the caller sent
+            return json.dumps(content).encode()
+
 
 class Kind(NamedTuple):
     """The part that all problems of one kind share."""

@@ -9,6 +9,7 @@ from uuid_utils import uuid7
 
 from fifoq.clock import SECOND, microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.names import check_name
 from fifoq.record import JobSpec, fast_constructor
 from fifoq.task.context import Context, DetachedContext
 from fifoq.task.definition import TaskDefinition
@@ -137,8 +138,12 @@ class Task(Generic[P, R_co, T_co]):
         return type(self)(self.definition, self._connection, given)
 
     def handle(self, id: str | UUID) -> JobHandle[R_co]:
-        """Return the handle of a job of this task by its id, a str or a UUID. Any process may do so."""
-        return JobHandle(self._origin, str(id), False)
+        """
+        Return the handle of a job of this task by its id, a str or a UUID. Any process may do so.
+
+        Raises InvalidArguments if no job can have that id.
+        """
+        return JobHandle(self._origin, check_name("job id", str(id)), False)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: how long it is kept at least, in microseconds."""
