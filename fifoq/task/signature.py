@@ -159,6 +159,7 @@ class Signature:
             args, kwargs = codec.decode_call(payload, self.limit)
             if (
                 shape.exact is not None
+                and not args
                 and shape.names == tuple(kwargs)
                 and shape.exact == tuple(map(type, kwargs.values()))
             ):

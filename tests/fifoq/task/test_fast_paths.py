@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator
 
@@ -49,6 +49,7 @@ def slow(function: Callable[..., Any], *, fast: bool = False) -> Signature:
     return signature
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FUNCTIONS), st.lists(exact, max_size=3), st.dictionaries(st.just("second"), exact))
 @example(text, [SURROGATE, "x"], {})
 @example(text, ["x", SURROGATE], {})
@@ -65,7 +66,9 @@ def test_a_call_is_encoded_alike_on_every_path(
     assert others == [first, first]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FUNCTIONS), st.lists(exact, max_size=3), st.sampled_from(FUNCTIONS))
+@example(extra, ["x"], nothing)
 def test_a_payload_is_decoded_alike_on_every_path(
     sender: Callable[..., Any], args: list[Any], receiver: Callable[..., Any]
 ) -> None:
