@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Literal, TypedDict, cast
@@ -14,7 +14,7 @@ from fifoq.names import check_name, check_queue_name
 from fifoq.retry import Retry
 from fifoq.task.keys import KeyRule, Reader, describe_key, key_reader, value_reader
 from fifoq.task.options import check_priority
-from fifoq.task.parameters import check_function, takes_context
+from fifoq.task.parameters import check_function, takes_context, wrapper_attributes
 from fifoq.task.signature import Signature
 
 DEFAULT_QUEUE = "default"
@@ -55,6 +55,8 @@ class TaskDefinition:
     priority: int = 0
     ordered: bool = False
     """Its queue is one line, so no job has a key of its own."""
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The attributes that make the task look like its function, as those of `functools.wraps`."""
 
 
 class TaskSettings(TypedDict, total=False):
@@ -122,6 +124,7 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         read_value=value_reader(_by(settings), signature.parameters, name),
         priority=_checked(check_priority, settings.get("priority", 0)),
         ordered=ordered,
+        attributes=wrapper_attributes(function, skip_first=with_context),
     )
 
 

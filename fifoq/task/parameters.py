@@ -6,6 +6,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from functools import WRAPPER_ASSIGNMENTS
 from inspect import Parameter
 from types import FunctionType
 from typing import Any, get_args
@@ -20,7 +21,7 @@ POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 def check_function(function: object) -> None:
     """Raise ConfigurationError unless `function` can be a task: a plain or async function, and no method."""
     name = getattr(function, "__qualname__", repr(function))
-    if not inspect.isfunction(function):
+    if type(function) is not FunctionType:  # a task is an instance of FunctionType, too
         raise ConfigurationError(
             f"A task is a function defined with def or async def; {name} is a {type(function).__name__}. "
             "Write a function that calls it."
@@ -71,6 +72,16 @@ def resolve_types(function: Callable[..., Any], parameters: tuple[Parameter, ...
     # `x: int = None` is an old way to write `int | None`, and common.
     optional = [parameter.name for parameter in parameters if parameter.default is None]
     return types | {name: types[name] | None for name in optional if types[name] is not Any}
+
+
+def wrapper_attributes(function: Callable[..., Any], *, skip_first: bool) -> dict[str, Any]:
+    """Return the attributes that `functools.wraps` copies, and the signature without the Context, if it takes one."""
+    attributes = {name: getattr(function, name) for name in WRAPPER_ASSIGNMENTS if hasattr(function, name)}
+    attributes["__wrapped__"] = function
+    if skip_first:
+        signature = _signature(function)
+        attributes["__signature__"] = signature.replace(parameters=list(signature.parameters.values())[1:])
+    return attributes
 
 
 def _resolve(function: Callable[..., Any], name: str, annotation: Any) -> Any:

@@ -1,7 +1,8 @@
 """A task: a function that can be called here and now, or enqueued for a worker, with the same arguments."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
 from uuid import UUID
 
 from typing_extensions import ParamSpec, TypeVar
@@ -54,11 +55,15 @@ class Task(Generic[P, R_co, T_co]):
     """
     A registered function. Made by `@tasks.task`, never directly.
 
+    Wherever the function could be given, the task can: it has the function's attributes, and `inspect` and `isinstance`
+    take it for the function, async or not. Its signature leaves out the Context, as a plain call does.
+
     `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue`, `call` and `bind` take the same
     arguments, check them against the function's types, and leave the work to a worker.
     """
 
     def __init__(self, definition: TaskDefinition, connection: Connection, given: TaskOptions | None = None) -> None:
+        vars(self).update(definition.attributes)
         self.name = definition.name
         self.queue = definition.queue
         """The name of its queue."""
@@ -72,8 +77,20 @@ class Task(Generic[P, R_co, T_co]):
         self._options = read_options(given) if given else _NO_OPTIONS
         self._encode = definition.signature.encode
         self._origin = Origin(connection, self.queue, self.name, definition.signature)
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(self, attribute, getattr(definition.function, attribute))
+
+    if not TYPE_CHECKING:  # a type checker must find a misspelt method
+
+        @property
+        def __class__(self) -> type:
+            # Starlette takes all but a function for an ASGI app; `inspect` asks in the same way.
+            return FunctionType
+
+        def __getattr__(self, name: str) -> Any:
+            # All else that a function has (`__code__`, `__globals__`, `__defaults__`, attributes of the user's).
+            function = vars(self).get("function")
+            if function is None or not hasattr(function, name):
+                raise AttributeError(f"A task has no attribute {name!r}, nor has its function.", name=name, obj=self)
+            return getattr(function, name)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Run the function here and now. If it takes the Context, it gets a detached one, without a worker."""
