@@ -17,7 +17,7 @@ from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, FifoqError, InvalidArguments
 from fifoq.record import fast_constructor
 from fifoq.task.binding import Shape, Value, describe
-from fifoq.task.parameters import POSITIONAL, RETURN, read_parameters, resolve_types
+from fifoq.task.parameters import POSITIONAL, RETURN, FunctionView
 
 _RESERVED = frozenset(dir(BaseModel))
 
@@ -101,11 +101,11 @@ class Signature:
     defined later. `limit` is the largest payload or result in bytes.
     """
 
-    def __init__(self, function: Callable[..., Any], *, takes_context: bool = False) -> None:
-        self.name = getattr(function, "__name__", repr(function))
+    def __init__(self, function: Callable[..., Any] | FunctionView, *, takes_context: bool = False) -> None:
+        self._view = function if isinstance(function, FunctionView) else FunctionView(function)
+        self.name = getattr(self._view.function, "__name__", repr(function))
         self.limit = MAX_PAYLOAD
-        self.parameters: tuple[Parameter, ...] = read_parameters(function, skip_first=takes_context)
-        self._function = function
+        self.parameters: tuple[Parameter, ...] = self._view.parameters(skip_first=takes_context)
         self._resolved: _Resolved | None = None
         self._exact: tuple[Any, ...] | None = None
         self._names: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Signature:
     def resolve(self) -> "_Resolved":
         """Resolve the annotations and prepare the checks, once. Raises ConfigurationError if that cannot be done."""
         if self._resolved is None:
-            types = resolve_types(self._function, self.parameters)
+            types = self._view.types(self.parameters)
             result = Value(f"the result of {self.name}", types.pop(RETURN))
             shape = Shape(self.name, self.parameters, types)
             self._resolved = _Resolved(shape, result, types)
