@@ -21,7 +21,7 @@ from uuid import UUID
 import pydantic
 from msgpack import ExtType, Packer, unpackb
 
-from fifoq.errors import PayloadTooLarge
+from fifoq.errors import InvalidArguments, PayloadTooLarge
 
 MAX_PAYLOAD = 256 * 1024
 """The default limit of an encoded payload or result, in bytes."""
@@ -107,15 +107,12 @@ class _Scalars:
     def __init__(self) -> None:
         self._packer = _scalar_packer()
 
-    def encode(self, arguments: dict[str, Any]) -> bytes:
-        """As `encode_call([], arguments)`."""
+    def encode(self, arguments: dict[str, Any]) -> bytes | None:
+        """As `encode_call([], arguments)`, or None: only `encode_call` has a form for it, or an error that says why."""
         try:
             payload = self._packer.pack([_NOTHING, arguments])
-        except (
-            UnicodeEncodeError,
-            OverflowError,
-        ):  # `encode_call` refuses the first, and has a form for large integers
-            return encode_call([], arguments)
+        except (ValueError, OverflowError):  # a lone surrogate, a text of 4 GiB; an integer beyond 64 bits
+            return None
         if len(payload) > _LARGE:
             self._packer = _scalar_packer()  # the old one keeps a buffer as large as this
         return payload
@@ -135,7 +132,7 @@ encode_scalars = _Scalars().encode
 
 def encode_error(type: str, message: str, traceback: str = "") -> bytes:
     """Return the stored form of an error: plain text, each part cut; of a traceback the end is kept."""
-    return pack([_cut(type), _cut(message), _cut(traceback, keep_end=True)])
+    return pack([cut(type), cut(message), cut(traceback, keep_end=True)])
 
 
 def decode_error(data: bytes) -> tuple[str, str, str]:
@@ -148,8 +145,14 @@ def decode_error(data: bytes) -> tuple[str, str, str]:
 
 
 def encode_progress(done: int, total: int | None, note: str) -> bytes:
-    """Return the stored form of a progress; its note is cut. Raises NotSendable."""
-    return pack([done, total, _cut(note)])
+    """Return the stored form of a progress; its note is cut. Raises InvalidArguments, naming the part."""
+    parts: list[tuple[str, object, type[Any]]] = [("done", done, int), ("total", total, int), ("note", note, str)]
+    for name, value, kind in parts:
+        if not isinstance(value, kind) and not (name == "total" and value is None):
+            raise InvalidArguments(
+                f"{name!r} of a progress is {kind.__name__}, not {type(value).__name__}.", parameter=name
+            )
+    return pack([done, total, cut(note)])
 
 
 def decode_progress(data: bytes) -> tuple[int, int | None, str]:
@@ -169,7 +172,13 @@ def decode_meta(data: bytes) -> dict[str, str]:
     raise ValueError("not the meta of a job")
 
 
-def _cut(text: str, *, keep_end: bool = False) -> str:
+def encodable(text: str) -> str:
+    """Return `text` with a question mark for each lone surrogate, which UTF-8 cannot encode."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def cut(text: str, *, keep_end: bool = False) -> str:
+    """Return the first part of `text`, or the last one, that is at most MAX_TEXT bytes long, `encodable`."""
     data = text.encode("utf-8", "replace")
     kept = data[-MAX_TEXT:] if keep_end else data[:MAX_TEXT]
     return kept.decode("utf-8", "ignore")

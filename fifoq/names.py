@@ -6,13 +6,28 @@ MAX_NAME = 128
 
 
 def check_name(what: str, text: str) -> str:
-    """Return `text` if it is a legal key, id or name: 1 to 128 characters, none of them a control character."""
+    """
+    Return `text` if it is a legal key, id or name: 1 to 128 characters, none of them a control character.
+
+    Raises InvalidArguments.
+    """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArguments(f"A {what} is a str, not a {type(text).__name__}.", parameter=what)
     if not 1 <= len(text) <= MAX_NAME:
         raise InvalidArguments(f"A {what} has 1 to {MAX_NAME} characters; this one has {len(text)}.", parameter=what)
     if not text.isprintable() and any(_is_forbidden(character) for character in text):
         raise InvalidArguments(
             f"A {what} has no control characters and no lone surrogates; this one is {text!r}.", parameter=what
         )
+    return text
+
+
+def check_text(what: str, text: str) -> str:
+    """Return `text` if a store can hold it: it is a str without lone surrogates. Raises InvalidArguments."""
+    try:
+        text.encode()
+    except (UnicodeEncodeError, AttributeError) as error:
+        raise InvalidArguments(f"{what!r} is a text without lone surrogates, not {text!r}.", parameter=what) from error
     return text
 
 

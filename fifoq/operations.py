@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from fifoq.clock import SECOND
+from fifoq.codec import cut, encodable
 from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
 from fifoq.job import Job, datetime_of
-from fifoq.names import check_name, check_queue_name
+from fifoq.names import check_name, check_queue_name, check_text
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
 from fifoq.registry import Registry
@@ -174,7 +175,8 @@ class Operations:
 
         Returns whether that changed anything: False if it had ended, or was requested before. Raises JobNotFound.
         """
-        return (await self._change(id, queue, lambda each, ids: each.cancel(ids, reason))).changed
+        text = cut(reason)
+        return (await self._change(id, queue, lambda each, ids: each.cancel(ids, text))).changed
 
     async def requeue(self, id: JobId, *, queue: str | None = None) -> bool:
         """
@@ -267,7 +269,7 @@ def _read_cursor(cursor: str | None, queues: Sequence[str]) -> tuple[str | None,
         return None, ""
     length, _, rest = cursor.partition(":")
     queue = rest[: int(length)] if length.isdecimal() and len(length) < 4 else ""
-    if queue not in queues:
+    if queue not in queues or encodable(cursor) != cursor:
         raise _no_cursor()
     return queue, rest[len(queue) :]
 
@@ -294,7 +296,12 @@ def _filter(given: JobFilter) -> Filter:
     state = given.get("state")
     if state is not None and state not in list(State):
         raise InvalidArguments(f"'state' is one of {', '.join(State)}, not {state!r}.", parameter="state")
-    return Filter(None if state is None else State(state), given.get("task"), given.get("key"), given.get("owner"))
+    task, key, owner = (_text(name, given.get(name)) for name in ("task", "key", "owner"))
+    return Filter(None if state is None else State(state), task, key, owner)
+
+
+def _text(name: str, text: str | None) -> str | None:
+    return None if text is None else check_text(name, text)
 
 
 def _check_limit(limit: int) -> None:

@@ -80,6 +80,12 @@ class ProblemResponse(JSONResponse):
 
     media_type = MEDIA_TYPE
 
+    def render(self, content: Any) -> bytes:
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:  # a lone surrogate, in a name that the caller sent
+            return json.dumps(content).encode()
+
 
 class ProblemType(NamedTuple):
     """A type of problem: the status and the texts of all its problems."""

@@ -85,7 +85,7 @@ def make_adapter(what: str, type_: Any) -> TypeAdapter[Any]:
 def describe(error: Exception) -> str:
     """Return the message of an error without the wrong value, which may be a secret."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        return str(error) if isinstance(error, ValueError | TypeError | RecursionError) else type(error).__name__
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, detail["loc"]))
     return f"{where}: {detail['msg']}" if where else detail["msg"]
@@ -201,7 +201,12 @@ class Shape:
     def blame(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
         """Return the parameter of the first of these arguments that the codec cannot pack."""
         named = [(self._name_at(index), value) for index, value in enumerate(args)] + list(kwargs.items())
-        return next((name for name, value in named if not _can_pack(value)), None)
+        return next((name for name, value in named if not _can_pack([name, value])), None)
+
+    def blame_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Return the parameter of the first of these arguments whose check raises another error than pydantic's."""
+        named = [(self._name_at(index), value) for index, value in enumerate(args)] + list(kwargs.items())
+        return next((name for name, value in named if not self._can_check(name, value)), None)
 
     def _bind_any(self, given: tuple[Any, ...], named: dict[str, Any]) -> Bound:
         first, rest = list(given[: len(self.names)]), given[len(self.names) :]
@@ -219,11 +224,22 @@ class Shape:
     def _name_at(self, index: int) -> str | None:
         return self.names[index] if index < len(self.names) else self._rest
 
+    def _can_check(self, name: str | None, value: Any) -> bool:
+        kind = self._values.get(name or "") or self._values.get(self._extra or "")
+        try:
+            if kind is not None:
+                kind.check(value)
+        except ValidationError:
+            return True
+        except Exception:
+            return False
+        return True
+
     def _dump(self, name: str | None, value: Any) -> Any:
         kind = self._values.get(name or "") or self._values[self._extra or ""]
         try:
             return kind.dump_for_sure(value)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # a validator or serializer of the user's may raise anything
             raise codec.NotSendable(describe(error), parameter=name or "") from error
 
 

@@ -1,11 +1,9 @@
 """The definition of a task: its function and all its settings, checked when it is registered."""
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict
 
 from fifoq.clock import microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
@@ -14,7 +12,7 @@ from fifoq.names import check_name, check_queue_name
 from fifoq.retry import Retry
 from fifoq.task.keys import KeyRule, Reader, describe_key, key_reader, value_reader
 from fifoq.task.options import check_priority
-from fifoq.task.parameters import check_function, takes_context
+from fifoq.task.parameters import FunctionView
 from fifoq.task.signature import Signature
 
 DEFAULT_QUEUE = "default"
@@ -43,6 +41,8 @@ class TaskDefinition:
     """Microseconds for which a job is kept after it failed."""
     run_in: Literal["loop", "thread", "process"] = "loop"
     """Where it runs. Registration resolves `auto`: to the loop for an async function, else to a thread."""
+    in_loop: Callable[..., Any] | None = None
+    """The function as one to await; None if it is not async."""
     takes_context: bool = False
     promise: str = ""
     """The order of its jobs, for the worker's banner: "in order per match_id", "in order, one line", "oldest first"."""
@@ -55,6 +55,8 @@ class TaskDefinition:
     priority: int = 0
     ordered: bool = False
     """Its queue is one line, so no job has a key of its own."""
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The attributes that make the task look like its function, as those of `functools.wraps`."""
 
 
 class TaskSettings(TypedDict, total=False):
@@ -95,10 +97,11 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
     Raises ConfigurationError, naming the fault. Types are not resolved yet: they may name classes defined later.
     """
     _check_names(settings)
-    check_function(function)
+    view = FunctionView(function)
+    view.check()
     name = _name(function, settings)
-    with_context = takes_context(cast(FunctionType, function))
-    signature = Signature(function, takes_context=with_context)
+    with_context = view.takes_context()
+    signature = Signature(view, takes_context=with_context)
     rule = settings.get("key")
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
@@ -114,7 +117,8 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         halt=settings.get("after_failure") == "halt",
         results_kept=microseconds(RESULTS_KEPT if retain is None else retain),
         failures_kept=microseconds(FAILURES_KEPT if retain is None else retain),
-        run_in=_resolve_run_in(function, settings.get("run_in", "auto")),
+        in_loop=view.in_loop() if view.is_async else None,
+        run_in=_resolve_run_in(view, settings.get("run_in", "auto")),
         takes_context=with_context,
         promise=_promise(rule, ordered=ordered),
         gates=GateSettings.of(settings.get("limit"), settings.get("rate"), settings.get("capacity")),
@@ -122,6 +126,7 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         read_value=value_reader(_by(settings), signature.parameters, name),
         priority=_checked(check_priority, settings.get("priority", 0)),
         ordered=ordered,
+        attributes=view.attributes(skip_first=with_context),
     )
 
 
@@ -168,17 +173,16 @@ def _retry(retry: int | Retry | None) -> Retry:
     return retry if isinstance(retry, Retry) else Retry(attempts=_count("retry", retry))
 
 
-def _resolve_run_in(function: Callable[..., Any], run_in: str) -> Literal["loop", "thread", "process"]:
-    is_async = inspect.iscoroutinefunction(function)
+def _resolve_run_in(function: FunctionView, run_in: str) -> Literal["loop", "thread", "process"]:
     match run_in:
         case "auto":
-            return "loop" if is_async else "thread"
+            return "loop" if function.is_async else "thread"
         case "process":
             return "process"
-        case "thread" if not is_async:
+        case "thread" if not function.is_async:
             return "thread"
         case "thread":
-            raise ConfigurationError(f"{function.__name__} is async, so it cannot run in a thread. Use def, or 'auto'.")
+            raise ConfigurationError(f"{function.name} is async, so it cannot run in a thread. Use def, or 'auto'.")
         case _:
             raise ConfigurationError(f"run_in is 'auto', 'thread' or 'process', not {run_in!r}.")
 

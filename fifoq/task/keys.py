@@ -32,7 +32,13 @@ def text_of(value: object, what: str, parameter: str) -> str | None:
     if isinstance(value, str):
         return check_name(what, str.__str__(value))
     if isinstance(value, int | UUID):
-        return check_name(what, str(value))
+        try:
+            text = str(value)
+        except ValueError as error:  # Python refuses to write an integer of thousands of digits
+            raise InvalidArguments(
+                f"A {what} has 1 to {MAX_NAME} characters; {parameter!r} gave a longer number.", parameter=parameter
+            ) from error
+        return check_name(what, text)
     if value is None:
         return None
     raise InvalidArguments(

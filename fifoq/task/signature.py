@@ -14,10 +14,10 @@ from pydantic_core import ArgsKwargs
 
 from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
-from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.errors import ConfigurationError, FifoqError, InvalidArguments
 from fifoq.record import fast_constructor
 from fifoq.task.binding import Shape, Value, describe
-from fifoq.task.parameters import POSITIONAL, RETURN, read_parameters, resolve_types
+from fifoq.task.parameters import POSITIONAL, RETURN, FunctionView
 
 _RESERVED = frozenset(dir(BaseModel))
 
@@ -101,11 +101,11 @@ class Signature:
     defined later. `limit` is the largest payload or result in bytes.
     """
 
-    def __init__(self, function: Callable[..., Any], *, takes_context: bool = False) -> None:
-        self.name = getattr(function, "__name__", repr(function))
+    def __init__(self, function: Callable[..., Any] | FunctionView, *, takes_context: bool = False) -> None:
+        self._view = function if isinstance(function, FunctionView) else FunctionView(function)
+        self.name = getattr(self._view.function, "__name__", repr(function))
         self.limit = MAX_PAYLOAD
-        self.parameters: tuple[Parameter, ...] = read_parameters(function, skip_first=takes_context)
-        self._function = function
+        self.parameters: tuple[Parameter, ...] = self._view.parameters(skip_first=takes_context)
         self._resolved: _Resolved | None = None
         self._exact: tuple[Any, ...] | None = None
         self._names: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Signature:
     def resolve(self) -> "_Resolved":
         """Resolve the annotations and prepare the checks, once. Raises ConfigurationError if that cannot be done."""
         if self._resolved is None:
-            types = resolve_types(self._function, self.parameters)
+            types = self._view.types(self.parameters)
             result = Value(f"the result of {self.name}", types.pop(RETURN))
             shape = Shape(self.name, self.parameters, types)
             self._resolved = _Resolved(shape, result, types)
@@ -128,7 +128,7 @@ class Signature:
                 return _NO_ARGUMENTS
             by_name = dict(zip(self._names, args))  # noqa: B905  # naming `strict` costs 0.15 µs
             payload = encode_scalars(by_name)
-            if len(payload) <= self.limit:
+            if payload is not None and len(payload) <= self.limit:
                 return _arguments((payload, by_name))
         shape = (self._resolved or self.resolve()).shape
         try:
@@ -142,6 +142,10 @@ class Signature:
                 arguments = self._encode(shape, args, kwargs)
         except ValidationError as error:
             raise self._misfit(shape, error) from error
+        except FifoqError:
+            raise
+        except Exception as error:
+            raise self._check_failed(shape.blame_check(args, kwargs), error) from error
         if len(arguments.payload) > self.limit:
             codec.check_size(arguments.payload, self.limit, f"A call of {self.name}")
         return arguments
@@ -155,6 +159,7 @@ class Signature:
             args, kwargs = codec.decode_call(payload, self.limit)
             if (
                 shape.exact is not None
+                and not args
                 and shape.names == tuple(kwargs)
                 and shape.exact == tuple(map(type, kwargs.values()))
             ):
@@ -164,6 +169,8 @@ class Signature:
             raise self._misfit(shape, error) from error
         except ValueError as error:
             raise InvalidArguments(f"The stored arguments of {self.name} cannot be read: {error}.") from error
+        except Exception as error:
+            raise self._check_failed(None, error) from error
 
     def encode_result(self, value: Any) -> bytes:
         """Return the stored form of a result. Raises InvalidArguments if it does not fit or cannot be sent."""
@@ -174,7 +181,7 @@ class Signature:
             data = codec.pack(result.dump(result.check(value)))
             if not (result.is_plain or result.is_any):
                 result.rebuild(codec.unpack(data))
-        except (ValidationError, NotSendable, ValueError) as error:
+        except Exception as error:  # a validator or serializer of the user's may raise anything
             raise InvalidArguments(
                 f"The return value of {self.name} does not fit its annotation, or cannot be sent: {describe(error)}.",
                 parameter=RETURN,
@@ -183,9 +190,10 @@ class Signature:
 
     def decode_result(self, data: bytes) -> Any:
         """Rebuild a result, with the type of the return annotation. Raises InvalidArguments if that has changed."""
+        result = (self._resolved or self.resolve()).result
         try:
-            return (self._resolved or self.resolve()).result.rebuild(codec.unpack(data))
-        except ValueError as error:
+            return result.rebuild(codec.unpack(data))
+        except Exception as error:
             raise InvalidArguments(
                 f"The stored result of {self.name} does not fit its return annotation: {describe(error)}. "
                 "Was it stored by another version of the task?",
@@ -222,6 +230,15 @@ class Signature:
 
     def _not_sendable(self, parameter: str | None, reason: NotSendable) -> InvalidArguments:
         return InvalidArguments(f"{parameter!r} of {self.name} cannot be sent: {reason}.", parameter=parameter)
+
+    def _check_failed(self, parameter: str | None, error: Exception) -> InvalidArguments:
+        """A validator raised another error than pydantic translates. Its text may hold the value, so it is left out."""
+        subject = "The arguments" if parameter is None else repr(parameter)
+        return InvalidArguments(
+            f"{subject} of {self.name} cannot be checked: a validator raised {type(error).__name__}. Raise ValueError "
+            "for a value that does not fit.",
+            parameter=parameter,
+        )
 
     def _misfit(self, shape: Shape, error: ValidationError) -> InvalidArguments:
         details = error.errors(include_url=False, include_context=False, include_input=False)

@@ -1,7 +1,8 @@
 """A task: a function that can be called here and now, or enqueued for a worker, with the same arguments."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
 from uuid import UUID
 
 from typing_extensions import ParamSpec, TypeVar
@@ -9,6 +10,7 @@ from uuid_utils import uuid7
 
 from fifoq.clock import SECOND, microseconds
 from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.names import check_name
 from fifoq.record import JobSpec, fast_constructor
 from fifoq.task.context import Context, DetachedContext
 from fifoq.task.definition import TaskDefinition
@@ -53,11 +55,15 @@ class Task(Generic[P, R_co, T_co]):
     """
     A registered function. Made by `@tasks.task`, never directly.
 
+    Wherever the function could be given, the task can: it has the function's attributes, and `inspect` and `isinstance`
+    take it for the function, async or not. Its signature leaves out the Context, as a plain call does.
+
     `await task(...)` or `task(...)` runs the function and enqueues nothing. `enqueue`, `call` and `bind` take the same
     arguments, check them against the function's types, and leave the work to a worker.
     """
 
     def __init__(self, definition: TaskDefinition, connection: Connection, given: TaskOptions | None = None) -> None:
+        vars(self).update(definition.attributes)
         self.name = definition.name
         self.queue = definition.queue
         """The name of its queue."""
@@ -71,8 +77,20 @@ class Task(Generic[P, R_co, T_co]):
         self._options = read_options(given) if given else _NO_OPTIONS
         self._encode = definition.signature.encode
         self._origin = Origin(connection, self.queue, self.name, definition.signature)
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(self, attribute, getattr(definition.function, attribute))
+
+    if not TYPE_CHECKING:  # a type checker must find a misspelt method
+
+        @property
+        def __class__(self) -> type:
+            # Starlette takes all but a function for an ASGI app; `inspect` asks in the same way.
+            return FunctionType
+
+        def __getattr__(self, name: str) -> Any:
+            # All else that a function has (`__code__`, `__globals__`, `__defaults__`, attributes of the user's).
+            function = vars(self).get("function")
+            if function is None or not hasattr(function, name):
+                raise AttributeError(f"A task has no attribute {name!r}, nor has its function.", name=name, obj=self)
+            return getattr(function, name)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Run the function here and now. If it takes the Context, it gets a detached one, without a worker."""
@@ -137,8 +155,12 @@ class Task(Generic[P, R_co, T_co]):
         return type(self)(self.definition, self._connection, given)
 
     def handle(self, id: str | UUID) -> JobHandle[R_co]:
-        """Return the handle of a job of this task by its id, a str or a UUID. Any process may do so."""
-        return JobHandle(self._origin, str(id), False)
+        """
+        Return the handle of a job of this task by its id, a str or a UUID. Any process may do so.
+
+        Raises InvalidArguments if no job can have that id.
+        """
+        return JobHandle(self._origin, check_name("job id", str(id)), False)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any], retain: int) -> JobSpec:
         """Check a call and return its job. `retain`: how long it is kept at least, in microseconds."""

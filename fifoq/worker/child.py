@@ -293,20 +293,16 @@ def _raised(error: BaseException, note: str = "") -> bytes:
         case RetryAfter():
             return codec.pack(["retry after", float(error.seconds)])
         case GiveUp():
-            return codec.pack(["give up", str(error.reason)])
+            return codec.pack(["give up", codec.encodable(str(error.reason))])
         case Unreadable():
-            return codec.pack(["unreadable", str(error)])
+            return codec.pack(["unreadable", codec.encodable(str(error))])
         case ResultNotSendable():
-            return codec.pack(["unsendable", str(error)])
+            return codec.pack(["unsendable", codec.encodable(str(error))])
         case Refused():
             # Of no kind: it is not tried again.
-            return codec.pack(["raised", ConfigurationError.__name__, str(error), _encodable(trace_of(error)), []])
+            texts = [ConfigurationError.__name__, str(error), trace_of(error)]
+            return codec.pack(["raised", *map(codec.encodable, texts), []])
         case _:
-            kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
-            text = _encodable(message_of(error)) + note
-            return codec.pack(["raised", type(error).__name__, text, _encodable(trace_of(error)), kinds])
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()
+            texts = [type(error).__name__, message_of(error) + note, trace_of(error)]
+            kinds = [codec.encodable(f"{kind.__module__}.{kind.__qualname__}") for kind in type(error).__mro__]
+            return codec.pack(["raised", *map(codec.encodable, texts), kinds])

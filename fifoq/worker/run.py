@@ -97,7 +97,8 @@ class Plan:
         self.name = definition.name
         self.timeout = definition.timeout
         self.runner = runner
-        self.function: Callable[..., Any] = definition.function
+        in_loop = definition.in_loop if definition.run_in == "loop" else None
+        self.function: Callable[..., Any] = in_loop or definition.function
         self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode
         self.encode: Callable[[Any], bytes] = definition.signature.encode_result
         self.takes_context = definition.takes_context

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from fifoq import errors
+from fifoq import Fifoq, errors
 from fifoq.errors import FifoqError
-from fifoq_fastapi import install_errors
+from fifoq_fastapi import install_errors, lifespan, router
 from fifoq_fastapi.problems import error_response
 
 SAMPLES: list[tuple[FifoqError, int, str | None]] = [
@@ -94,3 +94,25 @@ async def test_installing_after_the_start_is_refused(serve) -> None:
         await client.get("/")
         with pytest.raises(errors.ConfigurationError, match="too late"):
             install_errors(app)
+
+
+@pytest.mark.parametrize("body", [b'{"path": "\\udce9"}', b'{"path": "x", "\\udce9": 1}', b'{"\\ud83d": "x"}'])
+async def test_a_lone_surrogate_in_a_request_is_422(serve, body: bytes) -> None:
+    tasks = Fifoq("memory://")
+
+    @tasks.task
+    async def index(path: str) -> None: ...
+
+    @tasks.task
+    async def tag(path: str, **others: str) -> None: ...
+
+    app = FastAPI(lifespan=lifespan(tasks))
+    app.include_router(router(tasks, expose="all", public=True))
+    async with serve(app) as client:
+        for task in ("index", "tag"):
+            answer = await client.post(f"/tasks/{task}", content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+def test_a_problem_with_a_lone_surrogate_is_sent_all_the_same() -> None:
+    assert b"\\udce9" in error_response(errors.InvalidArguments("\udce9 is no parameter", parameter="\udce9")).body

@@ -56,6 +56,9 @@ def leave() -> None:
 def give_up() -> None:
     raise GiveUp("no use")
 
+def give_up_badly() -> None:
+    raise GiveUp("no \\udce9")
+
 def later() -> None:
     raise RetryAfter(0.001)
 
@@ -224,12 +227,15 @@ async def test_retry_on_applies_to_errors_of_children_too(shop: Any, chores: Any
 
 async def test_a_child_steers_its_outcome(shop: Any, chores: Any) -> None:
     gives_up = await shop.put(in_process(shop, chores.give_up))
+    surrogate = await shop.put(in_process(shop, chores.give_up_badly))
     later = await shop.put(in_process(shop, chores.later, retry=Retry(3, backoff=1000.0)))
     unsendable = await shop.put(in_process(shop, chores.unsendable))
     async with shop.worker(processes=1):
         job = await shop.ended(gives_up)
         assert (job.attempt, job.error.type, job.error.message) == (1, "GiveUp", "no use")
         assert (await shop.ended(later)).attempt == 3
+        job = await shop.ended(surrogate)
+        assert (job.attempt, job.error.type, job.error.message) == (1, "GiveUp", "no ?")
         job = await shop.ended(unsendable)
         assert job.attempt == 1
         assert "result" in job.error.message
