@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
-from fifoq.backends import connect, redacted
+from fifoq.backends import connect
 from fifoq.clock import Clock
 from fifoq.connection import BackendConnection
 from fifoq.errors import ConfigurationError
@@ -20,6 +20,7 @@ from fifoq.task.context import Context
 from fifoq.task.definition import TaskSettings
 from fifoq.task.handle import JobHandle
 from fifoq.task.task import First, NewJob, Task, TaskDecorator, put_batch
+from fifoq.url import redacted
 from fifoq.worker import Worker, WorkerSettings, Workplace
 
 P = ParamSpec("P")

@@ -4,10 +4,9 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from fifoq import Fifoq
-from fifoq import backends as connect
-from fifoq.backends import redacted
+from fifoq import Fifoq, backends
 from fifoq.errors import ConfigurationError
+from fifoq.url import redacted
 
 
 @pytest.mark.parametrize(
@@ -40,10 +39,10 @@ def test_a_password_is_never_shown(url: str, shown: str) -> None:
 def test_an_unknown_scheme_is_refused_with_the_known_ones_or_the_extra_to_install(
     url: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = EntryPoint("memory", "fifoq_memory:MemoryBackend", connect.GROUP)
-    monkeypatch.setattr(connect, "entry_points", lambda group: EntryPoints([memory]))
+    memory = EntryPoint("memory", "fifoq_memory:MemoryBackend", backends.GROUP)
+    monkeypatch.setattr(backends, "entry_points", lambda group: EntryPoints([memory]))
     with pytest.raises(ConfigurationError, match=message):
-        connect.connect(url)
+        backends.connect(url)
 
 
 @pytest.mark.parametrize(
@@ -57,16 +56,18 @@ def test_an_unknown_scheme_is_refused_with_the_known_ones_or_the_extra_to_instal
 def test_a_backend_that_cannot_be_loaded_names_the_missing_package(
     scheme: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "entry_points", lambda group: EntryPoints([EntryPoint(scheme, value, connect.GROUP)]))
+    monkeypatch.setattr(
+        backends, "entry_points", lambda group: EntryPoints([EntryPoint(scheme, value, backends.GROUP)])
+    )
     with pytest.raises(ConfigurationError, match=message):
-        connect.connect(f"{scheme}://h")
+        backends.connect(f"{scheme}://h")
 
 
 def test_the_scheme_is_read_without_regard_to_case() -> None:
-    assert type(connect.connect("MEMORY://")).__name__ == "MemoryBackend"
+    assert type(backends.connect("MEMORY://")).__name__ == "MemoryBackend"
 
 
 def test_a_url_that_a_backend_cannot_parse_is_no_bare_value_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        connect.connect("memory://u:secret@[::1")
+        backends.connect("memory://u:secret@[::1")
     assert "secret" not in str(caught.value)

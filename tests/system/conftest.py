@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fifoq import backends as connect
+from fifoq import backends
 from fifoq.clock import Clock
 from fifoq.queue import Backend, BackendFactory
 from fifoq.testing.history import MemoryLog
@@ -33,7 +33,7 @@ def log() -> MemoryLog:
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Backend], Any]], None]:
     """A function that puts a wrapper of the test between each Fifoq made from now on and its store."""
-    find: Callable[..., BackendFactory] = connect._load  # pyright: ignore[reportPrivateUsage]
+    find: Callable[..., BackendFactory] = backends._load  # pyright: ignore[reportPrivateUsage]
 
     def wrap(wrapper: Callable[[Backend], Any]) -> None:
         def load(*found: Any) -> Callable[..., Any]:
@@ -42,6 +42,6 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Backend], Any]
 
             return make
 
-        monkeypatch.setattr(connect, "_load", load)
+        monkeypatch.setattr(backends, "_load", load)
 
     return wrap

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 
 from fifoq import Fifoq
-from fifoq.backends import redacted
 from fifoq.cli.demo.client import Client, Player
 from fifoq.cli.demo.games import RECORDED, plans
 from fifoq.cli.demo.processes import Arguments, KilledWorker, kill_busy_worker, running
 from fifoq.cli.demo.report import Report, as_json, conclusion, progress, report_on, show
 from fifoq.errors import ConfigurationError
+from fifoq.url import redacted
 
 GAMES = 60
 """So many games take some twenty seconds in all on two cores."""
