@@ -24,9 +24,21 @@ from fifoq.record import JobSpec, Lease
 from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
-from fifoq.worker.outcomes import message_of, trace_of
-from fifoq.worker.run import Plan, ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable, read, write
+from fifoq.worker.outcomes import both, message_of, trace_of
+from fifoq.worker.run import (
+    Plan,
+    ProcessDied,
+    RemoteError,
+    ResultNotSendable,
+    Run,
+    Stop,
+    Unreadable,
+    name_of,
+    read,
+    write,
+)
 from fifoq.worker.runners import RunnerContext, Threads
+from fifoq.worker.task_factory import run_job
 
 # ---- in the parent ----
 
@@ -320,7 +332,7 @@ def _call(function: Function, request: Request, pipe: Connection, runner: asynci
         args = (_context(lease, request, pipe), *args)
     value = function.call(*args, **kwargs)
     if inspect.iscoroutine(value):
-        value = runner.run(value)
+        value = run_job(runner, value)
     return write(function.signature.encode_result, value)
 
 
@@ -349,6 +361,14 @@ def _find(request: Request) -> Function:
 
 
 def _raised(error: BaseException) -> bytes:
+    """Return the reply for an error. One that cannot be sent fails the job: no class of it may be tried again."""
+    try:
+        return _reply_of(error)
+    except BaseException as broken:
+        return codec.pack(["raised", _encodable(name_of(error)), _encodable(both(error, broken)), "", []])
+
+
+def _reply_of(error: BaseException) -> bytes:
     match error:
         case RetryAfter():
             return codec.pack(["retry after", float(error.seconds)])
@@ -361,7 +381,13 @@ def _raised(error: BaseException) -> bytes:
         case _:
             kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
             return codec.pack(
-                ["raised", type(error).__name__, _encodable(message_of(error)), _encodable(trace_of(error)), kinds]
+                [
+                    "raised",
+                    _encodable(name_of(error)),
+                    _encodable(message_of(error)),
+                    _encodable(trace_of(error)),
+                    kinds,
+                ]
             )
 
 
