@@ -20,6 +20,7 @@ from fifoq.worker.processes import ProcessRunner, check_function
 from fifoq.worker.run import Plan, Run, Runner, Stop
 from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
+from fifoq.worker.task_factory import JobTaskFactory
 
 log = logging.getLogger("fifoq.worker")
 
@@ -57,6 +58,7 @@ class Runtime:
         self.feeds = self._make_feeds(workplace)
         self._claims = ClaimLoop(self.feeds)
         self._claiming: asyncio.Task[None] | None = None
+        self._task_factory: JobTaskFactory | None = None
 
     def _make_feeds(self, workplace: Workplace) -> list[QueueFeed]:
         queues = {name: tasks for name, tasks in workplace.tasks.items() if tasks}
@@ -98,6 +100,7 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to claim."""
+        self._task_factory = JobTaskFactory.install(self._loop)
         self._heartbeat.start()
         for feed in self.feeds:
             self._serve(feed.settler.serve)
@@ -127,6 +130,8 @@ class Runtime:
         await self._heartbeat.stop(timeout=STOP_TIMEOUT / 2)
         for runner in self._runners.values():
             runner.close()
+        if self._task_factory is not None:
+            self._task_factory.uninstall(self._loop)
 
     async def drained(self) -> None:
         """Return when no job runs, may run, waits for a token or backs off."""
@@ -154,9 +159,8 @@ class Runtime:
         for run in list(self._held.values()):
             if run.ended:
                 continue
+            run.ended = True  # so that the end of its coroutine, which is closed here, is no outcome
             delay = run.plan.runner.abandon(run)
-            if run.ended:
-                continue  # The function raised when its coroutine was closed, and has an outcome after all.
             log.warning(
                 "Job %s of task %r did not stop in time. It is released%s.",
                 run.lease.spec.id,
