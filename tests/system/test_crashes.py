@@ -36,12 +36,11 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize("url", ["sqlite", "redis"], indirect=True)
 @pytest.mark.parametrize("way", ["kill", "abort", "exit"])
 async def test_one_job_that_kills_its_process_fails_alone(
     url: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if url.startswith("memory"):
-        pytest.skip("the jobs end with the process")
     monkeypatch.setenv("FIFOQ_URL", url)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
