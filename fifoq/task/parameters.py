@@ -89,9 +89,13 @@ class FunctionView:
         return types | {name: types[name] | None for name in optional if types[name] is not Any}
 
     def attributes(self, *, skip_first: bool) -> dict[str, Any]:
-        """Return the attributes that `functools.wraps` copies, and the signature without the Context, if it has one."""
+        """
+        Return the attributes by which a function is known: those that `functools.wraps` copies, those that `inspect`
+        asks for, the user's own; and the signature without the Context, if it takes that.
+        """
         function = self.function
-        attributes = {name: getattr(function, name) for name in WRAPPER_ASSIGNMENTS if hasattr(function, name)}
+        names = (*WRAPPER_ASSIGNMENTS, *_OF_FUNCTIONS, *vars(function))
+        attributes = {name: getattr(function, name) for name in names if hasattr(function, name)}
         attributes["__wrapped__"] = function
         if skip_first:
             attributes["__signature__"] = self._signature.replace(parameters=self.parameters(skip_first=True))
@@ -150,6 +154,9 @@ class FunctionView:
         except Exception:
             # Imported for type checkers only, or defined below: the name must suffice until the types are resolved.
             return "yes" if re.fullmatch(r"(\w+\.)*Context", text) else "in part"
+
+
+_OF_FUNCTIONS = ("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__builtins__")
 
 
 def _layers(function: Callable[..., Any]) -> list[Any]:

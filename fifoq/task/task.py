@@ -1,6 +1,7 @@
 """A task: a function that can be called here and now, or enqueued for a worker, with the same arguments."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import WRAPPER_ASSIGNMENTS
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, Unpack, cast, overload
 from uuid import UUID
@@ -63,7 +64,6 @@ class Task(Generic[P, R_co, T_co]):
     """
 
     def __init__(self, definition: TaskDefinition, connection: Connection, given: TaskOptions | None = None) -> None:
-        vars(self).update(definition.attributes)
         self.name = definition.name
         self.queue = definition.queue
         """The name of its queue."""
@@ -77,20 +77,18 @@ class Task(Generic[P, R_co, T_co]):
         self._options = read_options(given) if given else _NO_OPTIONS
         self._encode = definition.signature.encode
         self._origin = Origin(connection, self.queue, self.name, definition.signature)
+        # One by one, and no __getattr__: an update of the instance's dict, or that method, would make each access to
+        # an attribute slower, by 5 % of an enqueue.
+        for name, value in definition.attributes.items():
+            if not hasattr(self, name) or name in WRAPPER_ASSIGNMENTS:
+                setattr(self, name, value)
 
-    if not TYPE_CHECKING:  # a type checker must find a misspelt method
+    if not TYPE_CHECKING:
 
         @property
         def __class__(self) -> type:
             # Starlette takes all but a function for an ASGI app; `inspect` asks in the same way.
             return FunctionType
-
-        def __getattr__(self, name: str) -> Any:
-            # All else that a function has (`__code__`, `__globals__`, `__defaults__`, attributes of the user's).
-            function = vars(self).get("function")
-            if function is None or not hasattr(function, name):
-                raise AttributeError(f"A task has no attribute {name!r}, nor has its function.", name=name, obj=self)
-            return getattr(function, name)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co:
         """Run the function here and now. If it takes the Context, it gets a detached one, without a worker."""
