@@ -5,6 +5,13 @@ from typing import Protocol
 
 SECOND = 1_000_000
 """One second in the unit of all times and durations of the backend protocol."""
+MAX_SECONDS = 3_162_240_000.0
+"""
+Seconds of the longest duration: a hundred years of 366 days. A longer one is a mistake, and a time that far away would
+not fit into the integers that every store holds exactly.
+"""
+DURATION = f"a number of seconds, zero or more and at most {MAX_SECONDS:.0f} (100 years)"
+"""The range of all durations, as errors name it."""
 
 
 class Clock(Protocol):
@@ -43,6 +50,13 @@ def run_on(wall: int, last: int, offset: int) -> tuple[int, int]:
     if now < last:
         return last, offset + last - now
     return now, offset
+
+
+def seconds_of(value: object) -> float:
+    """Return a duration as seconds. Raises ValueError, naming the value, if it is not within the range of durations."""
+    if isinstance(value, int | float) and 0 <= value <= MAX_SECONDS:
+        return float(value)
+    raise ValueError(f"is {DURATION}, not {value!r}.")
 
 
 def microseconds(seconds: float) -> int:

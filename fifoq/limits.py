@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from fifoq.clock import SECOND
+from fifoq.clock import MAX_SECONDS, SECOND
 from fifoq.errors import ConfigurationError
+
+MOST = 10**12
+"""The largest count of jobs: of a limit, a capacity, a burst, a concurrency. Every store can hold it."""
+COUNT = f"at least 1 and at most {MOST}"
+"""The range of all counts, as errors name it."""
 
 _RATE = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<number>\d+(?:\.\d+)?)?(?P<unit>s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a number of jobs that a store can hold."""
+    return isinstance(value, int) and 1 <= value <= MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +36,10 @@ class Limit:
     by: str | tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigurationError(f"A limit's width is at least 1, not {self.width!r}. To stop all jobs, pause.")
+        if not is_count(self.width):
+            raise ConfigurationError(
+                f"A limit's width is {COUNT}, not {self.width!r}. To stop all jobs, pause; for no limit, leave it out."
+            )
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -48,8 +60,13 @@ class Rate:
     burst: int = 1
 
     def __post_init__(self) -> None:
-        if not (0 < self.count < math.inf and 0 < self.per < math.inf and self.burst >= 1):
-            raise ConfigurationError(f"A rate has a count and a time above zero and a burst of at least 1, not {self}.")
+        if not (0 < self.count <= MOST and 0 < self.per <= MAX_SECONDS and is_count(self.burst)):
+            raise ConfigurationError(
+                f"A rate has a count above zero and up to {MOST}, a time above zero and up to 100 years, and a burst "
+                f"of {COUNT}, not {self}."
+            )
+        if not self.per / self.count * self.burst <= MAX_SECONDS:
+            raise ConfigurationError(f"A rate fills its burst within 100 years, and {self} does not.")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -87,8 +104,8 @@ class GateSettings(NamedTuple):
     ) -> Self:
         """Read settings that may be plain numbers and strings: `limit=4`, `rate="100/s"`."""
         limits = read_limits(limit)
-        if capacity is not None and capacity < 1:
-            raise ConfigurationError(f"A capacity is at least 1, not {capacity!r}.")
+        if not (capacity is None or is_count(capacity)):
+            raise ConfigurationError(f"A capacity is {COUNT}, not {capacity!r}. For no bound, leave it out.")
         read = Rate.parse(rate) if isinstance(rate, str) else rate
         return cls(
             limit=next((each.width for each in limits if each.by is None), None),
@@ -103,7 +120,7 @@ def read_limits(limit: int | Limit | Sequence[Limit] | None) -> tuple[Limit, ...
     """Return the limits of a declaration: at most one of the whole task or queue, and one `by` arguments."""
     if limit is None:
         return ()
-    limits = (Limit(limit),) if isinstance(limit, int) else (limit,) if isinstance(limit, Limit) else tuple(limit)
+    limits = tuple(limit) if isinstance(limit, Sequence) else (limit if isinstance(limit, Limit) else Limit(limit),)
     if sum(each.by is None for each in limits) > 1 or sum(each.by is not None for each in limits) > 1:
         raise ConfigurationError(
             f"A task has at most one limit of its own and one `by` arguments, not {list(limits)}. "

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fifoq.clock import SECOND
+from fifoq.clock import MAX_SECONDS, SECOND
 from fifoq.codec import cut, encodable
 from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
@@ -135,7 +135,7 @@ class Operations:
         else:
             check_queue_name(queue)
         found = self._connection.queue(queue)
-        record = await found.finished(text, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
+        record = await found.finished(text, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
         while record is None and timeout is None:
             record = await found.finished(text, LOOK_AGAIN)
         return None if record is None else Job(queue, record)

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+from fifoq.clock import seconds_of
 from fifoq.errors import ConfigurationError
 
 
@@ -24,8 +25,11 @@ class Retry:
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise ConfigurationError(f"attempts counts the first one: at least 1, not {self.attempts!r}.")
-        if self.backoff < 0 or self.max_delay < 0:
-            raise ConfigurationError("backoff and max_delay are seconds, zero or more.")
+        for name in ("backoff", "max_delay"):
+            try:
+                seconds_of(getattr(self, name))
+            except ValueError as error:
+                raise ConfigurationError(f"{name} {error}") from error
 
     def delay(self, tries: int) -> float:
         """Return how many seconds to wait after `tries` attempts (1 or more) went wrong."""

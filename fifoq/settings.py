@@ -1,14 +1,18 @@
 """Settings: an argument counts more than the environment, which counts more than the default. Read at open."""
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
+from fifoq.clock import DURATION, seconds_of
 from fifoq.codec import MAX_PAYLOAD
 from fifoq.errors import ConfigurationError, InvalidArguments
+from fifoq.limits import COUNT, MOST
 from fifoq.names import check_queue_name
+
+MOST_BYTES = 2**28
+"""The largest `max_payload`. Each store holds a value of that size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +83,22 @@ def _count(value: Any) -> int:
         number = int(value) if isinstance(value, str | int) else 0
     except ValueError:
         number = 0
-    if number < 1:
-        raise ValueError(f"is a whole number of at least 1, not {value!r}.")
+    if not 1 <= number <= MOST:
+        raise ValueError(f"is a whole number of {COUNT}, not {value!r}.")
     return number
+
+
+def _bytes(value: Any) -> int:
+    if not _count(value) <= MOST_BYTES:
+        raise ValueError(f"is a number of bytes up to {MOST_BYTES}, not {value!r}.")
+    return _count(value)
 
 
 def _seconds(value: Any) -> float:
     try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
+        return seconds_of(float(value) if isinstance(value, str) else value)
     except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise ValueError(f"is a number of seconds, zero or more, not {value!r}.")
-    return number
+        raise ValueError(f"is {DURATION}, not {value!r}.") from None
 
 
 def _above_zero(value: Any) -> float:
@@ -124,5 +131,5 @@ _SOURCES = {
     "lease": _Source("FIFOQ_LEASE", _above_zero),
     "grace": _Source("FIFOQ_SHUTDOWN_GRACE", _seconds),
     "patience": _Source("FIFOQ_PATIENCE", _seconds),
-    "max_payload": _Source("FIFOQ_MAX_PAYLOAD", _count),
+    "max_payload": _Source("FIFOQ_MAX_PAYLOAD", _bytes),
 }

@@ -1,11 +1,10 @@
 """The definition of a task: its function and all its settings, checked when it is registered."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from fifoq.clock import microseconds
+from fifoq.clock import microseconds, seconds_of
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_name, check_queue_name
@@ -200,11 +199,13 @@ def _count(name: str, value: object) -> int:
 def _duration(name: str, value: object, *, above: bool = False) -> float | None:
     if value is None:
         return None
-    if isinstance(value, int | float) and 0 <= value < math.inf and not (above and value == 0):
-        return float(value)
-    raise ConfigurationError(
-        f"{name} is a number of seconds, {'above zero' if above else 'zero or more'}, not {value!r}."
-    )
+    try:
+        seconds = seconds_of(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {error}") from error
+    if above and seconds == 0:
+        raise ConfigurationError(f"{name} is a number of seconds, above zero, not {value!r}.")
+    return seconds
 
 
 def _checked(check: Callable[[Any], Any], value: object) -> Any:

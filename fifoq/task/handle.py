@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, cast
 from typing_extensions import TypeVar
 
 from fifoq import codec
+from fifoq.clock import MAX_SECONDS
 from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from fifoq.job import Job
 from fifoq.queue import Queue, Receipt
@@ -92,7 +93,7 @@ class JobHandle(Generic[R_co]):
         timeout, or when the waiter is cancelled.
         """
         queue = self._queue()
-        record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else max(timeout, 0.0))
+        record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
         while record is None:
             if timeout is not None:
                 raise ResultTimeout(self.id, self._origin.task, timeout)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 from uuid import UUID
 
 from fifoq import codec
-from fifoq.clock import microseconds
+from fifoq.clock import MAX_SECONDS, microseconds, seconds_of
 from fifoq.errors import InvalidArguments
 from fifoq.names import check_name
 from fifoq.task.keys import text_of
@@ -135,16 +135,17 @@ def _others(given: TaskOptions) -> dict[str, Any]:
 
 
 def _seconds(name: str, value: object) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    # A year of 366 days, a hundred times over: more is a mistake, and would not fit into a store's integer.
-    if isinstance(seconds, int | float) and 0 <= seconds <= 3_162_240_000:
-        return float(seconds)
-    raise InvalidArguments(f"{name!r} is a number of seconds, zero or more, not {value!r}.", parameter=name)
+    try:
+        return seconds_of(value.total_seconds() if isinstance(value, timedelta) else value)
+    except ValueError as error:
+        raise InvalidArguments(f"{name!r} {error}", parameter=name) from error
 
 
 def _aware(at: object) -> datetime:
     if isinstance(at, datetime) and at.tzinfo is not None:
-        return at
+        if seconds_until(at) <= MAX_SECONDS:
+            return at
+        raise InvalidArguments(f"'at' is at most 100 years ahead, not {at!r}.", parameter="at")
     raise InvalidArguments(
         f"'at' is a datetime with a time zone, not {at!r}; for local time, write at.astimezone().", parameter="at"
     )

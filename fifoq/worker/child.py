@@ -26,8 +26,9 @@ from fifoq.record import JobSpec, Lease
 from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
-from fifoq.worker.outcomes import message_of, trace_of
-from fifoq.worker.run import ResultNotSendable, Unreadable, read, write
+from fifoq.worker.outcomes import both, message_of, trace_of
+from fifoq.worker.run import ResultNotSendable, Unreadable, name_of, read, write
+from fifoq.worker.task_factory import run_job
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """A Ctrl-C reaches every process of a terminal, and a supervisor may signal all of a service: the worker decides when a
@@ -284,11 +285,20 @@ def _call(function: Function, request: Request, reporter: Reporter, runner: asyn
         args = (context, *args)
     value = function.call(*args, **kwargs)
     if inspect.iscoroutine(value):
-        value = runner.run(value)
+        value = run_job(runner, value)
     return write(function.signature.encode_result, value)
 
 
 def _raised(error: BaseException, note: str = "") -> bytes:
+    """Return the reply for an error. One that cannot be sent fails the job: no class of it may be tried again."""
+    try:
+        return _reply_of(error, note)
+    except BaseException as broken:
+        texts = [name_of(error), both(error, broken), ""]
+        return codec.pack(["raised", *map(codec.encodable, texts), []])
+
+
+def _reply_of(error: BaseException, note: str) -> bytes:
     match error:
         case RetryAfter():
             return codec.pack(["retry after", float(error.seconds)])
@@ -303,6 +313,6 @@ def _raised(error: BaseException, note: str = "") -> bytes:
             texts = [ConfigurationError.__name__, str(error), trace_of(error)]
             return codec.pack(["raised", *map(codec.encodable, texts), []])
         case _:
-            texts = [type(error).__name__, message_of(error) + note, trace_of(error)]
+            texts = [name_of(error), message_of(error) + note, trace_of(error)]
             kinds = [codec.encodable(f"{kind.__module__}.{kind.__qualname__}") for kind in type(error).__mro__]
             return codec.pack(["raised", *map(codec.encodable, texts), kinds])

@@ -6,7 +6,7 @@ It does not run them: a callback of the worker takes the leases.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -328,8 +328,9 @@ class QueueFeed:
 class ClaimLoop:
     """Gives each queue of a worker its turn to claim, and sleeps while none may have jobs or there is no room."""
 
-    def __init__(self, feeds: Sequence[QueueFeed]) -> None:
+    def __init__(self, feeds: Sequence[QueueFeed], after_turn: Callable[[], Awaitable[None]]) -> None:
         self._feeds = list(feeds)
+        self._after_turn = after_turn
         self._loop = asyncio.get_running_loop()
         self._sleeping: asyncio.Future[None] | None = None
         self._woken = False
@@ -379,6 +380,7 @@ class ClaimLoop:
             prefetch = len(due) == 1  # with more, it would take the turn of another queue's jobs
             for feed in due:
                 turn = await feed.take_turn(prefetch)
+                await self._after_turn()
                 if turn is Turn.LACKS_ROOM:
                     self.lacks_room = True
                 elif turn is Turn.AGAIN:

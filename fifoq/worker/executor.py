@@ -12,8 +12,8 @@ from typing import Any
 
 from fifoq.clock import SECOND
 from fifoq.record import Fail, Outcome, Retry, Succeed, fast_constructor
-from fifoq.worker.outcomes import before_start, message_of, outcome_of, released
-from fifoq.worker.run import Run, Stop
+from fifoq.worker.outcomes import before_start, outcome_of, released
+from fifoq.worker.run import Run, Stop, message_of, name_of
 
 PREFETCH_SECONDS = 0.001
 """Prefetched jobs are expected to begin within this time."""
@@ -191,9 +191,9 @@ class Executor:
         if outcome is None and run.stopped is None:
             try:
                 outcome = _succeed((await run.plan.runner.perform(run), run.plan.results_kept))
-            except GeneratorExit:
-                return  # The coroutine was closed, by `Runner.abandon` or with the loop: no outcome of it counts.
             except BaseException as error:
+                if run.ended or self._loop.is_closed():
+                    return  # Its coroutine was closed, by `Runner.abandon` or with the loop: no outcome of it counts.
                 # A SystemExit or KeyboardInterrupt that a job raises is that job's error: asyncio would end the loop.
                 outcome = outcome_of(run, error)
                 _log_error(run, error, outcome)
@@ -224,14 +224,15 @@ def _log_error(run: Run, error: BaseException, outcome: Outcome | None) -> None:
     level, then = logging.WARNING, "failed"
     if isinstance(outcome, Retry):
         level, then = logging.INFO, f"is tried again in {outcome.after / SECOND:.3g} s"
-    # %r: the text of an exception may come from anywhere, and must not forge or break lines of the log.
-    log.log(
-        level,
-        "Job %s of task %r %s: attempt %d: %s: %.200r",
-        run.lease.spec.id,
-        run.plan.definition.name,
-        then,
-        run.lease.attempt,
-        type(error).__name__,
-        message_of(error),
-    )
+    with contextlib.suppress(Exception):  # a handler or filter of the user's may raise, and the outcome counts more
+        # %r: the text of an exception may come from anywhere, and must not forge or break lines of the log.
+        log.log(
+            level,
+            "Job %s of task %r %s: attempt %d: %s: %.200r",
+            run.lease.spec.id,
+            run.plan.definition.name,
+            then,
+            run.lease.attempt,
+            name_of(error),
+            message_of(error),
+        )

@@ -8,11 +8,11 @@ import asyncio
 import traceback
 from types import TracebackType
 
-from fifoq.clock import microseconds
+from fifoq.clock import microseconds, seconds_of
 from fifoq.codec import encode_error
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.record import Cancel, Fail, Outcome, Release, Retry
-from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
+from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable, message_of, name_of
 
 CANCELLED = "cancelled"
 """The reason of a cancelled job whose cancellation gave none."""
@@ -35,7 +35,27 @@ def before_start(run: Run) -> Outcome | None:
 
 
 def outcome_of(run: Run, error: BaseException) -> Outcome | None:
-    """Return the outcome of a job whose function raised; None if its lease is lost, so that another attempt counts."""
+    """
+    Return the outcome of a job whose function raised; None if its lease is lost, so that another attempt counts.
+
+    An error that cannot be judged fails the job: an exception may be any object of the user's code.
+    """
+    try:
+        return _judge(run, error)
+    except BaseException as broken:
+        return _fail(run, encode_error(name_of(error), both(error, broken), trace_of(error)))
+
+
+def unsettleable(run: Run, outcome: Outcome, error: Exception) -> Fail:
+    """Return the outcome of a job in place of one that the store cannot take."""
+    text = (
+        f"The job ended with {type(outcome).__name__}, but the store cannot take that: {name_of(error)}: "
+        f"{message_of(error)} The function is not run again. Requeue the job if it is safe to repeat."
+    )
+    return _fail(run, encode_error("OutcomeNotStorable", text))
+
+
+def _judge(run: Run, error: BaseException) -> Outcome | None:
     why = run.stopped
     if why is Stop.TIMEOUT:
         return (
@@ -68,8 +88,17 @@ def _failed(run: Run, error: BaseException) -> Outcome:
     tries = max(1, run.lease.attempt - run.lease.crashes)
     if not _may_retry(definition.retry.on, error) or tries >= definition.retry.attempts:
         return _fail(run, data)
-    after = error.seconds if isinstance(error, RetryAfter) else definition.retry.delay(tries)
-    return Retry(microseconds(max(0.0, after)), data, run.plan.results_kept)
+    after = _wait_of(error) if isinstance(error, RetryAfter) else seconds_of(definition.retry.delay(tries))
+    return Retry(microseconds(after), data, run.plan.results_kept)
+
+
+def _wait_of(error: RetryAfter) -> float:
+    """Return the seconds that a task asks to wait. Raises ValueError: a wait for good would hold its key for good."""
+    try:
+        seconds = float(error.seconds)
+        return 0.0 if seconds < 0 else seconds_of(seconds)
+    except (ValueError, OverflowError) as raised:
+        raise ValueError(f"The wait of RetryAfter {raised}") from raised
 
 
 def _fail(run: Run, error: bytes) -> Fail:
@@ -103,24 +132,21 @@ def timed_out(run: Run) -> TimeoutError:
 def _encode(error: BaseException) -> bytes:
     if isinstance(error, RemoteError):
         return encode_error(error.type, str(error), error.trace)
-    return encode_error(type(error).__name__, message_of(error), trace_of(error))
+    return encode_error(name_of(error), message_of(error), trace_of(error))
 
 
-def message_of(error: BaseException) -> str:
-    """The text of an exception, even of one whose `__str__` is broken."""
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"(its text cannot be had: {type(broken).__name__})"
+def both(error: BaseException, broken: BaseException) -> str:
+    """The text of an error, and of the one that was raised while the worker judged it."""
+    return f"{message_of(error)} (The worker cannot judge this error: {name_of(broken)}: {message_of(broken)})"
 
 
 def trace_of(error: BaseException) -> str:
     """The traceback as text, from the first frame that is not the worker's own. Never with values of variables."""
-    if isinstance(error, Unreadable | ResultNotSendable | ProcessDied):
-        return ""
     try:
+        if isinstance(error, Unreadable | ResultNotSendable | ProcessDied):
+            return ""
         return "".join(traceback.format_exception(type(error), error, _without_worker(error.__traceback__)))
-    except Exception as broken:
+    except BaseException as broken:
         return f"(the traceback cannot be had: {type(broken).__name__})"
 
 

@@ -179,5 +179,23 @@ def write(encode: Any, value: Any) -> bytes:
     return result
 
 
+_class_name = type.__dict__["__name__"].__get__
+"""Reads the name of a class. `kind.__name__` may run code of the user's: that of a metaclass."""
+
+
+def name_of(error: BaseException) -> str:
+    """The name of the class of an exception."""
+    return str(_class_name(type(error)))
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception, even of one whose `__str__` is broken."""
+    try:
+        return str.__str__(str(error))  # of a subclass of str, only the text: its methods are the user's code
+    except BaseException as broken:
+        return f"(its text cannot be had: {type(broken).__name__})"
+
+
 def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, InvalidArguments) else f"{type(error).__name__}: {error}"
+    text = message_of(error)
+    return text if isinstance(error, InvalidArguments) else f"{type(error).__name__}: {text}"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fifoq.task.context import LeaseContext
 from fifoq.worker.outcomes import timed_out
 from fifoq.worker.run import RUNAWAY, Run, Stop, read, write
+from fifoq.worker.task_factory import in_job
 
 log = logging.getLogger("fifoq.worker")
 
@@ -56,6 +57,7 @@ class LoopRunner:
 
     async def perform(self, run: Run) -> bytes:
         plan = run.plan
+        in_job.set(True)
         args, kwargs = read(plan.decode, run.lease.spec.payload)
         if plan.timeout is not None:
             run.begin()
@@ -212,7 +214,7 @@ class Threads:
 
 def _settable(error: BaseException) -> BaseException:
     """Wrap a StopIteration, which a future does not accept."""
-    if not isinstance(error, StopIteration):
+    if not issubclass(type(error), StopIteration):  # `isinstance` would run code of the error
         return error
     wrapped = RuntimeError("the function raised StopIteration")
     wrapped.__cause__ = error

@@ -16,10 +16,12 @@ from fifoq.worker.heartbeat import Heartbeat
 from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
+from fifoq.worker.probation import PROBATION, Probation
 from fifoq.worker.processes import ProcessRunner, check_function
 from fifoq.worker.run import Plan, Run, Runner, Stop
 from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
+from fifoq.worker.task_factory import JobTaskFactory
 
 log = logging.getLogger("fifoq.worker")
 
@@ -54,15 +56,15 @@ class Runtime:
             "process": ProcessRunner(context, settings.width_of_processes),
         }
         self._executor = Executor(settings.concurrency, self._ended)
+        self._probation = Probation(self._claim_again)
         self.feeds = self._make_feeds(workplace)
-        self._claims = ClaimLoop(self.feeds)
+        self._claims = ClaimLoop(self.feeds, self._begin_alone)
         self._claiming: asyncio.Task[None] | None = None
+        self._task_factory: JobTaskFactory | None = None
 
     def _make_feeds(self, workplace: Workplace) -> list[QueueFeed]:
         queues = {name: tasks for name, tasks in workplace.tasks.items() if tasks}
-        terms = ClaimTerms(
-            self.settings.name, microseconds(self.settings.lease), len(queues), self._executor.room, self._take
-        )
+        terms = ClaimTerms(self.settings.name, microseconds(self.settings.lease), len(queues), self._room, self._take)
         return [
             QueueFeed(workplace.backend.queue(name), self._make_plans(tasks), terms, self._held, self._contact)
             for name, tasks in queues.items()
@@ -92,12 +94,13 @@ class Runtime:
     @property
     def idle(self) -> bool:
         """Whether no job runs here, and every outcome is written."""
-        return not self._executor.taken and not any(feed.settler.unwritten for feed in self.feeds)
+        return not self._executor.taken and self._probation.pending is None and not self._unwritten()
 
     # ---- start and end ----
 
     def start(self) -> None:
         """Begin to claim."""
+        self._task_factory = JobTaskFactory.install(self._loop)
         self._heartbeat.start()
         for feed in self.feeds:
             self._serve(feed.settler.serve)
@@ -114,6 +117,7 @@ class Runtime:
         """
         self._claims.stop()
         self._executor.hand_back()
+        self._release_pending()
         if not await self._until(self._all_done, grace, hurry):
             for run in list(self._held.values()):
                 run.stop(Stop.SHUTDOWN)
@@ -127,6 +131,8 @@ class Runtime:
         await self._heartbeat.stop(timeout=STOP_TIMEOUT / 2)
         for runner in self._runners.values():
             runner.close()
+        if self._task_factory is not None:
+            self._task_factory.uninstall(self._loop)
 
     async def drained(self) -> None:
         """Return when no job runs, may run, waits for a token or backs off."""
@@ -154,9 +160,8 @@ class Runtime:
         for run in list(self._held.values()):
             if run.ended:
                 continue
+            run.ended = True  # so that the end of its coroutine, which is closed here, is no outcome
             delay = run.plan.runner.abandon(run)
-            if run.ended:
-                continue  # The function raised when its coroutine was closed, and has an outcome after all.
             log.warning(
                 "Job %s of task %r did not stop in time. It is released%s.",
                 run.lease.spec.id,
@@ -178,12 +183,21 @@ class Runtime:
 
     # ---- from lease to outcome ----
 
+    def _room(self, prefetch: bool) -> int:
+        """How many more jobs may be claimed."""
+        if self._probation.begins_nothing:
+            return 0
+        if self._probation.expected:
+            return min(1, self._executor.room(False))
+        return self._executor.room(prefetch)
+
     def _take(self, feed: QueueFeed, leases: Sequence[Lease], sent_at: float) -> None:
         """Start claimed jobs; hand back at once those that come too late, and those for which there is no room."""
         self.claimed += len(leases)
         deadline = sent_at + self.settings.lease
         late = self._claims.stopping or time.monotonic() >= deadline - self.settings.stop_margin
         room = self._executor.room(True)
+        separate = self._probation.expected or self._probation.begins_nothing
         starting: list[Run] = []
         for lease in leases:
             plan = feed.plans.get(lease.spec.task)
@@ -199,8 +213,64 @@ class Runtime:
                 continue
             runner.taken += 1
             starting.append(run)
+            if lease.crashes:
+                separate = True
+        if separate:
+            starting = self._separate(starting)
         if starting:
             self._executor.start(starting)
+
+    def _separate(self, runs: Sequence[Run]) -> list[Run]:
+        """
+        Return those of a claim that may begin now: all if none is a suspect, and none was before.
+
+        Else one of them becomes pending, and all other jobs that have not begun go back to their places.
+        """
+        if self._probation.begins_nothing:
+            alone, excluded = None, list(runs)
+        else:
+            alone, excluded = self._probation.choose(runs)
+        if alone is not None:
+            self._executor.hand_back()
+            excluded = [run for run in runs if run is not alone]
+        after = 0.0 if self._probation.begins_nothing else PROBATION
+        for run in excluded:
+            self._ended(run, released(run, after))
+        return [run for run in runs if run is not alone and run not in excluded]
+
+    async def _begin_alone(self) -> None:
+        """
+        Begin a pending job once all others that have not begun are back in their places.
+
+        If it kills this process before that is stored, its crash is charged to them.
+        """
+        if self._probation.pending is None:
+            return
+        for feed in self.feeds:
+            await feed.collect()  # a standing claim would get the jobs that go back
+        await self._until(lambda: self._claims.stopping or not self._unwritten(), FOREVER)
+        if self._claims.stopping:
+            self._release_pending()
+        elif (run := self._probation.begin()) is not None:
+            log.info(
+                "Job %s of task %r begins alone: it, or one beside it, may have killed a worker. Its crashes: %d.",
+                run.lease.spec.id,
+                run.plan.name,
+                run.lease.crashes,
+            )
+            self._executor.start([run])
+
+    def _release_pending(self) -> None:
+        pending, self._probation.pending = self._probation.pending, None
+        if pending is not None:
+            self._ended(pending, None if pending.stopped is Stop.LOST else released(pending))
+
+    def _claim_again(self) -> None:
+        """A probation is over."""
+        self._claims.check_all()
+
+    def _unwritten(self) -> bool:
+        return any(feed.settler.unwritten for feed in self.feeds)
 
     def _ended(self, run: Run, outcome: Outcome | None) -> None:
         """Settle a run that has ended, unless its lease is lost, and claim for the room that it leaves."""
@@ -210,6 +280,8 @@ class Runtime:
         runner = run.plan.runner
         was_full = runner.taken == runner.width
         runner.taken -= 1
+        if run.lease.crashes or run is self._probation.current:
+            self._probation.ended(run)
         if outcome is None:
             self._held.pop(run.lease.token, None)
         else:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from fifoq.clock import DURATION, MAX_SECONDS
 from fifoq.errors import ConfigurationError
+from fifoq.limits import COUNT, is_count
 from fifoq.queue import Backend
 from fifoq.task.definition import TaskDefinition
 
@@ -47,11 +49,11 @@ class WorkerSettings:
     def __post_init__(self) -> None:
         for setting in ("concurrency", "threads", "processes"):
             value = getattr(self, setting)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"A worker's {setting} is at least 1, not {value!r}.")
-        if not (self.lease > 0 and self.grace >= 0):
+            if not (is_count(value) or (value is None and setting == "processes")):
+                raise ConfigurationError(f"A worker's {setting} is {COUNT}, not {value!r}.")
+        if not (0 < self.lease <= MAX_SECONDS and 0 <= self.grace <= MAX_SECONDS):
             raise ConfigurationError(
-                f"A worker's lease is above 0 s and its grace 0 s or more, not {self.lease!r} and {self.grace!r}."
+                f"A worker's lease and grace are {DURATION}, the lease above 0, not {self.lease!r} and {self.grace!r}."
             )
 
     @property

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fifoq.calls import Caller
-from fifoq.errors import BackendError
+from fifoq.errors import BackendError, ConfigurationError
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
 from fifoq.worker.outage import Contact, Outage
-from fifoq.worker.run import Run
+from fifoq.worker.outcomes import unsettleable
+from fifoq.worker.run import Run, name_of
 
 log = logging.getLogger("fifoq.worker")
 
@@ -17,6 +18,14 @@ _settlement = fast_constructor(Settlement)
 
 MAX_BATCH = 1_000
 """Settlements in one write."""
+NOT_NOW = (BackendError, ConfigurationError)
+"""
+The errors of a store that takes no outcomes now, whichever they are; the latter if it denies access. Any other error is
+one of the outcomes: however often they are written, it comes again.
+"""
+
+Ended = tuple[Run, Outcome]
+States = tuple[State | None, ...]
 
 
 class Settler:
@@ -26,7 +35,8 @@ class Settler:
     `held` are the runs whose leases are extended: a run is taken out when its outcome is written. `put_back` is called
     for each job that goes back to its place, with the microseconds until it may run again, and with 0 after an outage.
 
-    A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the leases are extended.
+    A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the leases are extended. An
+    outcome that the store can never take fails its job, and holds up no other.
     """
 
     def __init__(
@@ -38,7 +48,7 @@ class Settler:
         self._put_back = put_back
         self._caller = Caller()
         self.outage = Outage(contact, f"outcomes of queue {queue.name!r} wait to be written")
-        self._due: list[tuple[Run, Outcome]] = []
+        self._due: list[Ended] = []
         self._sleeping: asyncio.Future[None] | None = None
         self.unwritten = 0
         """Outcomes whose writing is not confirmed."""
@@ -64,18 +74,53 @@ class Settler:
                 batch, self._due = batch[:MAX_BATCH], batch[MAX_BATCH:]
             await self._write(batch)
 
-    async def _write(self, batch: Sequence[tuple[Run, Outcome]]) -> None:
-        settlements = [_settlement((run.lease.spec.id, run.lease.token, outcome)) for run, outcome in batch]
+    async def _write(self, batch: Sequence[Ended]) -> None:
         late = [run for run, _ in batch if run.progress is not run.written]
         if late:
             await self._write_progress(late)
+        try:
+            states = await self._settle(batch)
+        except Exception as error:
+            log.debug("%d outcomes are written one by one: %s", len(batch), name_of(error))
+            for each in batch:
+                await self._write_alone(*each)
+        else:
+            self._written(batch, states)
+
+    async def _write_alone(self, run: Run, outcome: Outcome) -> None:
+        """Write one outcome, or that the job failed because the store cannot take it."""
+        ended = (run, outcome)
+        try:
+            states = await self._settle([ended])
+        except Exception as error:
+            ended = (run, unsettleable(run, outcome, error))
+            log.exception(
+                "Job %s of task %r failed: the store cannot take its outcome.", run.lease.spec.id, run.plan.name
+            )
+            states = await self._insist([ended])
+        self._written([ended], states)
+
+    async def _settle(self, batch: Sequence[Ended]) -> States:
+        """Write outcomes once the store takes them. Raises an error that would come again each time."""
+        settlements = [_settlement((run.lease.spec.id, run.lease.token, outcome)) for run, outcome in batch]
         while True:
             try:
-                states = await self._caller.attempt(self._queue.settle, settlements)
+                return await self._caller.attempt(self._queue.settle, settlements)
+            except NOT_NOW as error:
+                await asyncio.sleep(self.outage.failed(error))
+            except Exception:
+                self._caller.doubtful = False  # the next call is not a repeat of this one
+                raise
+
+    async def _insist(self, batch: Sequence[Ended]) -> States:
+        """Write outcomes that any store can take, after whichever error."""
+        while True:
+            try:
+                return await self._settle(batch)
             except Exception as error:
                 await asyncio.sleep(self.outage.failed(error))
-            else:
-                break
+
+    def _written(self, batch: Sequence[Ended], states: States) -> None:
         if self.outage.ongoing:
             self.outage.over()
             self._put_back(0)
@@ -95,7 +140,7 @@ class Settler:
             await self._queue.extend(
                 [Extension(run.lease.spec.id, run.lease.token, self._lease, run.progress) for run in late]
             )
-        except BackendError as error:
+        except Exception as error:
             log.debug("The last progress of %d jobs is not written: %s", len(late), error)
 
 
