@@ -151,4 +151,7 @@ def _failure(id: str, task: str, error: bytes | None) -> JobFailed | BackendCorr
         type, message, traceback = codec.decode_error(error) if error else ("Unknown", "no error was stored", "")
     except ValueError as malformed:
         return BackendCorrupt(f"Job {id} of task {task!r} failed, but its stored error cannot be read: {malformed}.")
-    return JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    failed = JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    if traceback:
+        failed.add_note(f"Where job {id} failed, in its worker:\n{traceback}")
+    return failed

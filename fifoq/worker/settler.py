@@ -8,11 +8,10 @@ from fifoq.calls import Caller
 from fifoq.errors import BackendError, ConfigurationError
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
+from fifoq.worker.log import fields, job_settled, log
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.outcomes import unsettleable
 from fifoq.worker.run import Run, name_of
-
-log = logging.getLogger("fifoq.worker")
 
 _settlement = fast_constructor(Settlement)
 
@@ -93,10 +92,15 @@ class Settler:
         try:
             states = await self._settle([ended])
         except Exception as error:
-            ended = (run, unsettleable(run, outcome, error))
-            log.exception(
-                "Job %s of task %r failed: the store cannot take its outcome.", run.lease.spec.id, run.plan.name
+            log.warning(
+                "The store cannot take the outcome of job %s of task %r. The job fails.",
+                run.lease.spec.id,
+                run.plan.name,
+                exc_info=error,
+                extra=fields(run),
             )
+            ended = (run, unsettleable(run, outcome, error))
+            run.error = None
             states = await self._insist([ended])
         self._written([ended], states)
 
@@ -124,12 +128,14 @@ class Settler:
         if self.outage.ongoing:
             self.outage.over()
             self._put_back(0)
+        verbose = log.isEnabledFor(logging.DEBUG)
         for (run, outcome), state in zip(batch, states, strict=True):
             self._held.pop(run.lease.token, None)
+            if state is State.SUCCEEDED and not verbose:
+                continue
             if state is State.WAITING and isinstance(outcome, Retry | Release):
                 self._put_back(outcome.after)
-            elif state is None:
-                _log_lost(run)
+            job_settled(run, outcome, state)
         self.unwritten -= len(batch)
 
     async def _write_progress(self, late: Sequence[Run]) -> None:
@@ -142,12 +148,3 @@ class Settler:
             )
         except Exception as error:
             log.debug("The last progress of %d jobs is not written: %s", len(late), error)
-
-
-def _log_lost(run: Run) -> None:
-    log.warning(
-        "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this happens "
-        "often, the task holds up the process for longer than the lease.",
-        run.lease.spec.id,
-        run.plan.name,
-    )
