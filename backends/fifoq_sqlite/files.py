@@ -16,6 +16,7 @@ import os
 import sqlite3
 import struct
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,9 @@ _REACHED = struct.Struct("<QQ")
 _ORIGIN = struct.Struct("<?36s")
 """Layout of its second part: whether the commit was flushed, and the boot of the machine in which it was made."""
 _SIZE = _REACHED.size + _ORIGIN.size
+
+sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Writes a file's contents to the disk. A variable, so that a test can record it."""
 
 _LOOK_EVERY = 1.0
 """Seconds after which every name is looked up again, even if nothing seems to have changed in the folder."""
@@ -200,6 +204,24 @@ class OpenFiles:
             return os.pread(descriptor, 4, 0) in (b"", *_LOG_HEADER)
         finally:
             os.close(descriptor)
+
+
+def flush_log(path: Path) -> None:
+    """Write the log of the store at `path` to the disk, as SQLite does at a commit under synchronous=full."""
+    _flush(f"{path}-wal", sync)
+
+
+def flush_folder(path: Path) -> None:
+    """Write the names in the folder of the store at `path` to the disk."""
+    _flush(str(path.parent), os.fsync)
+
+
+def _flush(name: str, sync: Callable[[int], None]) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _identity(name: str) -> tuple[int, int] | None:

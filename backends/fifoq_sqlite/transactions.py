@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from fifoq.clock import Clock
 from fifoq.errors import BackendError, BackendUnavailable, FifoqError
-from fifoq.record import fast_constructor
+from fifoq.record import Claimed, fast_constructor
 from fifoq_sqlite.connection import Connection
 from fifoq_sqlite.errors import gone_meanwhile, translate
-from fifoq_sqlite.files import CommitMark, Lock, OpenFiles
+from fifoq_sqlite.files import CommitMark, Lock, OpenFiles, flush_folder, flush_log
 from fifoq_sqlite.group_commit import Batch, Done, PendingCall
 from fifoq_sqlite.notify import Changes, Notifier
 from fifoq_sqlite.replies import save
@@ -117,12 +117,16 @@ class Writer:
                     call.error = refusal
             if not session.changes and self._flushes:
                 self._commit_unflushed(session)
+                if session.unflushed and any(map(_rests_on_commits, calls)):
+                    flush_log(self._location.path)
+                    session.unflushed = False
                 return None
             if not session.only_unindexed:
                 save(session)
             session.write()
             committing = True
             session.commit()
+            session.unflushed = False
             self._acknowledge(session)
             return _changes((session.woken, session.ended, session.versions)) if session.changes else None
         except BaseException as error:
@@ -192,6 +196,10 @@ class Writer:
                 self._mark.check(self._location.path, connection)
                 connection.execute("COMMIT")
                 self._open_files.note_all()
+                if self._flushes:
+                    # A process may have died between the write of a commit and its flush: it counts from here on.
+                    flush_log(self._location.path)
+                    flush_folder(self._location.path)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -202,6 +210,16 @@ class Writer:
         if isinstance(error, BackendError):
             return error
         return translate(error, self._location.path, self._location.timeout, committing=committing)
+
+
+def _rests_on_commits(call: PendingCall) -> bool:
+    """
+    Return whether the reply of a call that changed nothing promises something, such as that the job is there already.
+
+    The commit that it rests on may be another process's, which did not flush it: by its URL, or because it died. The
+    empty claims of idle workers promise nothing, and cost no flush.
+    """
+    return call.error is None and not (isinstance(call.value, Claimed) and not call.value.leases)
 
 
 class Checkpoints:
