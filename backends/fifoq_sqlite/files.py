@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from zlib import crc32
 
 from fifoq.errors import ConfigurationError
 from fifoq_sqlite.errors import corrupt, gone
@@ -31,6 +32,9 @@ _REACHED = struct.Struct("<QQ")
 _ORIGIN = struct.Struct("<?36s")
 """Layout of its second part: whether the commit was flushed, and the boot of the machine in which it was made."""
 _SIZE = _REACHED.size + _ORIGIN.size
+"""Bytes of a mark of fifoq 0.1.0, which ends there."""
+_CHECKSUM = struct.Struct("<I")
+"""Layout of the third part: the CRC-32 of the first two. A power cut may leave stale bytes in the file's sector."""
 
 sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 """Writes a file's contents to the disk. A variable, so that a test can record it."""
@@ -110,8 +114,8 @@ class CommitMark:
 
     def read(self) -> tuple[int, int] | None:
         """Return (queue, version) that the store must have reached, or None if the file records none."""
-        data = os.pread(self._file, _SIZE, 0)
-        if len(data) < _SIZE:
+        data = os.pread(self._file, _SIZE + _CHECKSUM.size, 0)
+        if len(data) != _SIZE and data[_SIZE:] != _CHECKSUM.pack(crc32(data[:_SIZE])):
             return None
         queue, version = _REACHED.unpack_from(data)
         flushed, boot = _ORIGIN.unpack_from(data, _REACHED.size)
@@ -120,8 +124,9 @@ class CommitMark:
 
     def write(self, queue: int, version: int) -> None:
         """Record that this version of this queue is committed; called before it is acknowledged."""
+        data = _REACHED.pack(queue, version) + self._origin
         try:  # noqa: SIM105 (it would take twice as long, for every commit)
-            os.pwrite(self._file, _REACHED.pack(queue, version) + self._origin, 0)
+            os.pwrite(self._file, data + _CHECKSUM.pack(crc32(data)), 0)
         except OSError:
             pass  # a full disk: the commit is done all the same, and an older mark only proves less
 
