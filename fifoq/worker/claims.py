@@ -82,6 +82,8 @@ class QueueFeed:
         self._may_have_jobs = True
         self._turn_at = 0.0
         """When its newest turn began (`time.monotonic()`)."""
+        self._asked_at = 0.0
+        """When its newest claim was sent (`time.monotonic()`)."""
         self._empty_at = 0.0
         """When the newest turn began that claimed all there was to claim (`time.monotonic()`)."""
         self._timer = float("inf")
@@ -153,6 +155,9 @@ class QueueFeed:
         self._timer = float("inf")
         self._may_have_jobs = False
         turn = await self._claim_all(prefetch)
+        if self._turn_at - self._asked_at >= POLL_EVERY and not self._stopping:
+            # A worker without room asks for no jobs. It has to notice all the same that the store is gone.
+            turn = turn if await self._claim(0, frozenset()) is not None else Turn.NO_ANSWER
         if turn is not Turn.OVER:
             self._may_have_jobs = True
         elif not was_listening and self._resume_listener():
@@ -238,7 +243,7 @@ class QueueFeed:
         For `ahead` jobs, these counted, the backend may make the next claim by itself.
         """
         terms, caller = self._terms, self._caller
-        self._claim_sent_at = time.monotonic()
+        self._claim_sent_at = self._asked_at = time.monotonic()
         try:
             claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
         except Exception as error:
@@ -414,9 +419,11 @@ class ClaimLoop:
 
     async def _sleep(self) -> None:
         """Sleep until woken, or until it is time to claim."""
-        if not self.lacks_room:  # without room no time makes a claim of use
-            now = time.monotonic()
-            self._set_alarm(min([feed.due_at(now) for feed in self._feeds], default=now + POLL_EVERY))
+        now = time.monotonic()
+        due = now + POLL_EVERY
+        if not self.lacks_room:  # without room no time makes a claim of use, but for its answer
+            due = min([feed.due_at(now) for feed in self._feeds], default=due)
+        self._set_alarm(due)
         self._sleeping = sleeping = self._loop.create_future()
         await sleeping
 

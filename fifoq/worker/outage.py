@@ -5,6 +5,11 @@ import time
 
 from fifoq.errors import BackendError
 
+_ADVICE = (
+    " The worker tries again until it does, and needs no restart; check that the store runs, has room, and can be "
+    "reached from here."
+)
+
 log = logging.getLogger("fifoq.worker")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
@@ -41,12 +46,13 @@ class Contact:
         if self._logged:
             return
         self._logged = True
+        lasting = isinstance(error, BackendError) and error.lasting
         log.error(
-            "The backend does not answer: %s. %s: %s The worker tries again until it does, and needs no restart; "
-            "check that the store runs, has room, and can be reached from here.",
+            "The backend does not answer: %s. %s: %s%s",
             outage.consequence,
             type(error).__name__,
             f"{error}".rstrip(".") + ".",
+            "" if lasting else _ADVICE,
             exc_info=None if isinstance(error, BackendError) else error,
         )
 
