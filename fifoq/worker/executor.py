@@ -12,7 +12,7 @@ from typing import Any
 
 from fifoq.clock import SECOND
 from fifoq.record import Fail, Outcome, Retry, Succeed, fast_constructor
-from fifoq.worker.outcomes import before_start, outcome_of, released
+from fifoq.worker.outcomes import before_start, damaged, outcome_of, released
 from fifoq.worker.run import Run, Stop, message_of, name_of
 
 PREFETCH_SECONDS = 0.001
@@ -187,7 +187,12 @@ class Executor:
         if run.stopped is None and began_at >= run.deadline:
             # The whole process was frozen after the claim: another worker may have the job by now.
             run.stopped = Stop.UNREACHABLE
-        outcome = before_start(run) if run.lease.crashes or run.stopped is not None else None
+        lease = run.lease
+        outcome = None
+        if lease.crashes or lease.damage is not None or run.stopped is not None:
+            outcome = before_start(run)
+            if isinstance(outcome, Fail) and lease.damage is not None:
+                log.error("Job %s of task %r failed: %s", lease.spec.id, run.plan.name, damaged(run))
         if outcome is None and run.stopped is None:
             try:
                 outcome = _succeed((await run.plan.runner.perform(run), run.plan.results_kept))
