@@ -13,8 +13,8 @@ from typing import NamedTuple
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
 from fifoq.queue import Queue, Stats
-from fifoq.record import Filter, Lease, Outcome, State
-from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
+from fifoq.record import Filter, Lease, Outcome, Record, State
+from fifoq.worker.outage import FIRST_PAUSE, NOT_NOW, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
 from fifoq.worker.settler import Settler
 
@@ -247,6 +247,9 @@ class QueueFeed:
         try:
             claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
         except Exception as error:
+            if not isinstance(error, NOT_NOW):
+                # A repeat of this call would bring the same reply. Jobs in it come back when their leases end.
+                caller.doubtful = False
             self._outage.failed(error)
             return None
         finally:
@@ -330,8 +333,9 @@ class QueueFeed:
         cursor: int | None = 0
         while cursor is not None:
             page = await self.queue.find(Filter(state=State.WAITING), cursor, FIND_LIMIT)
-            if any(record.due_at is not None and record.started_at is not None for record in page.records):
-                return True
+            for record in page.records:
+                if isinstance(record, Record) and record.due_at is not None and record.started_at is not None:
+                    return True
             cursor = page.cursor
         return False
 

@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fifoq.calls import Caller
-from fifoq.errors import BackendError, ConfigurationError
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
 from fifoq.worker.log import fields, job_settled, log
-from fifoq.worker.outage import Contact, Outage
+from fifoq.worker.outage import NOT_NOW, Contact, Outage
 from fifoq.worker.outcomes import unsettleable
 from fifoq.worker.run import Run, name_of
 
@@ -17,11 +16,6 @@ _settlement = fast_constructor(Settlement)
 
 MAX_BATCH = 1_000
 """Settlements in one write."""
-NOT_NOW = (BackendError, ConfigurationError)
-"""
-The errors of a store that takes no outcomes now, whichever they are; the latter if it denies access. Any other error is
-one of the outcomes: however often they are written, it comes again.
-"""
 
 Ended = tuple[Run, Outcome]
 States = tuple[State | None, ...]
