@@ -16,8 +16,9 @@ from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, FifoqError, InvalidArguments
 from fifoq.record import fast_constructor
-from fifoq.task.binding import Shape, Value, describe
+from fifoq.task.binding import Shape
 from fifoq.task.parameters import POSITIONAL, RETURN, FunctionView
+from fifoq.task.values import Value, describe
 
 _RESERVED = frozenset(dir(BaseModel))
 
@@ -178,9 +179,7 @@ class Signature:
         if value is None and result.takes_none:
             return codec.NONE
         try:
-            data = codec.pack(result.dump(result.check(value)))
-            if not (result.is_plain or result.is_any):
-                result.rebuild(codec.unpack(data))
+            data = result.encode(result.check(value))
         except Exception as error:  # a validator or serializer of the user's may raise anything
             raise InvalidArguments(
                 f"The return value of {self.name} does not fit its annotation, or cannot be sent: {describe(error)}.",
