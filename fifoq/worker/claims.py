@@ -37,8 +37,8 @@ class ClaimTerms(NamedTuple):
     """The worker's name."""
     lease: int
     """In microseconds."""
-    queues: int
-    """How many queues the worker claims from: each gets an equal share of the room that backends may fill ahead."""
+    queues: Callable[[], int]
+    """Returns how many queues the worker claims from: backends may fill an equal share of the room ahead for each."""
     room: Callable[[bool], int]
     """Returns how many more jobs the worker takes; with True, including those that it prefetches."""
     take: Callable[["QueueFeed", Sequence[Lease], float], None]
@@ -64,12 +64,11 @@ class QueueFeed:
     `held` are the runs whose leases the worker holds, by token.
     """
 
-    def __init__(
-        self, queue: Queue, plans: Mapping[str, Plan], terms: ClaimTerms, held: dict[str, Run], contact: Contact
-    ) -> None:
+    def __init__(self, queue: Queue, terms: ClaimTerms, held: dict[str, Run], contact: Contact) -> None:
         self.name = queue.name
         self.queue = queue
-        self.plans = plans
+        self.plans: dict[str, Plan] = {}
+        """The tasks that it claims jobs of. They only grow: `add_plans`."""
         self.settler = Settler(queue, terms.lease, held, contact, self._put_back)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self._terms = terms
@@ -77,7 +76,7 @@ class QueueFeed:
         self._caller = Caller()
         self._outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
         self._stopping = False
-        self._runners = frozenset(plan.runner for plan in plans.values())
+        self._runners: frozenset[Runner] = frozenset()
         """Where its tasks run."""
         self._tasks: dict[frozenset[Runner], frozenset[str]] = {}
         self._may_have_jobs = True
@@ -98,6 +97,13 @@ class QueueFeed:
         self._listener_outage = Outage(
             contact, f"notifications of new jobs in queue {self.name!r} do not arrive, so it is polled each second"
         )
+
+    def add_plans(self, plans: Mapping[str, Plan]) -> None:
+        """Claim jobs of these tasks too."""
+        self.plans.update(plans)
+        self._runners = frozenset(plan.runner for plan in self.plans.values())
+        self._tasks.clear()
+        self.check()
 
     # ---- when to claim ----
 
@@ -179,7 +185,7 @@ class QueueFeed:
             if n <= 0:
                 return Turn.LACKS_ROOM
             repeated = self._caller.doubtful
-            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues)
+            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues())
             if got is None:
                 return Turn.NO_ANSWER
             if got < n and not repeated:
@@ -328,8 +334,9 @@ class QueueFeed:
 class ClaimLoop:
     """Gives each queue of a worker its turn to claim, and sleeps while none may have jobs or there is no room."""
 
-    def __init__(self, feeds: Sequence[QueueFeed], after_turn: Callable[[], Awaitable[None]]) -> None:
-        self._feeds = list(feeds)
+    def __init__(self, before_turns: Callable[[], object], after_turn: Callable[[], Awaitable[None]]) -> None:
+        self._feeds: list[QueueFeed] = []
+        self._before_turns = before_turns
         self._after_turn = after_turn
         self._loop = asyncio.get_running_loop()
         self._sleeping: asyncio.Future[None] | None = None
@@ -339,6 +346,10 @@ class ClaimLoop:
         self.stopping = False
         self.lacks_room = False
         """Jobs may be there to claim, but there is no room for them."""
+
+    def add(self, feed: QueueFeed) -> None:
+        """Claim from this queue too."""
+        self._feeds.append(feed)
 
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
@@ -376,6 +387,7 @@ class ClaimLoop:
     async def _serve(self) -> None:
         while not self.stopping:
             self._woken = self.lacks_room = again = False
+            self._before_turns()
             due = self._due()
             prefetch = len(due) == 1  # with more, it would take the turn of another queue's jobs
             for feed in due:

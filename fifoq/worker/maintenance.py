@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fifoq.errors import BackendError
 from fifoq.queue import Gate
@@ -25,9 +25,9 @@ REPEAT_AFTER = 600.0
 
 
 class Maintenance:
-    """Purges the queues of one worker, and reports their jobs that it cannot run."""
+    """Purges the queues of one worker, which `feeds` returns, and reports their jobs that it cannot run."""
 
-    def __init__(self, feeds: Sequence[QueueFeed]) -> None:
+    def __init__(self, feeds: Callable[[], Sequence[QueueFeed]]) -> None:
         self._feeds = feeds
         self._reported: dict[tuple[str, str], float] = {}
 
@@ -35,7 +35,7 @@ class Maintenance:
         """Maintain the queues until cancelled."""
         next_purge = time.monotonic() + random.uniform(0.0, PURGE_EVERY)
         while True:
-            for feed in self._feeds:
+            for feed in tuple(self._feeds()):
                 await self._maintain(feed, purge=time.monotonic() >= next_purge)
             if time.monotonic() >= next_purge:
                 next_purge = time.monotonic() + PURGE_EVERY
