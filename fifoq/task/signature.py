@@ -107,6 +107,8 @@ class Signature:
         self.name = getattr(self._view.function, "__name__", repr(function))
         self.limit = MAX_PAYLOAD
         self.parameters: tuple[Parameter, ...] = self._view.parameters(skip_first=takes_context)
+        self.check_types: Callable[[dict[str, Any]], None] = lambda _: None
+        """Called with the resolved types of the parameters. May raise ConfigurationError."""
         self._resolved: _Resolved | None = None
         self._exact: tuple[Any, ...] | None = None
         self._names: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ class Signature:
             types = self._view.types(self.parameters)
             result = Value(f"the result of {self.name}", types.pop(RETURN))
             shape = Shape(self.name, self.parameters, types)
+            self.check_types(types)
             self._resolved = _Resolved(shape, result, types)
             self._exact, self._names = shape.exact, shape.names
         return self._resolved
