@@ -13,7 +13,6 @@ from fifoq.connection import BackendConnection
 from fifoq.errors import ConfigurationError
 from fifoq.limits import Limit, Rate
 from fifoq.operations import SyncOperations
-from fifoq.queue import Declare
 from fifoq.registry import AnyTask, Registry
 from fifoq.settings import SettingArguments
 from fifoq.task.context import Context
@@ -107,8 +106,8 @@ class Fifoq(SyncOperations):
         workers, `rate` how many start in a time (`"500/s"`), `capacity` how many may be scheduled, waiting or running.
         Raises ConfigurationError.
         """
-        setting = self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
-        self._connection.declare(name, setting)
+        self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
+        self._connection.write_new_settings()
 
     @overload
     def task(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
@@ -177,7 +176,7 @@ class Fifoq(SyncOperations):
 
     def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
         task = self._registry.add_task(function, settings, self._connection)
-        self._connection.declare(task.queue, Declare(task.name, task.definition.gates))
+        self._connection.write_new_settings()
         return task
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ It handles backends and queues. When it opens, it writes the settings that the r
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -39,14 +40,16 @@ class OpenBackend:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.backend = backend
-        self.settings = settings
+        self.patience = settings.patience
+        self.declared = 0
+        """How many of the registry's settings are written, or were given to a coalescer."""
         self.coalescers: dict[str, Coalescer] = {}
 
     def coalescer(self, queue: str) -> Coalescer:
         """Return the one coalescer of that queue."""
         coalescer = self.coalescers.get(queue)
         if coalescer is None:
-            coalescer = Coalescer(self.backend.queue(queue), self.settings.patience)
+            coalescer = Coalescer(self.backend.queue(queue), self.patience)
             self.coalescers[queue] = coalescer
         return coalescer
 
@@ -130,11 +133,21 @@ class BackendConnection:
         """Return the queue itself, to look at jobs and to operate."""
         return self.open_backend().backend.queue(name)
 
-    def declare(self, queue: str, setting: Setting) -> None:
-        """Have `setting` written before the next put, if it is declared while the connection is open."""
+    def write_new_settings(self) -> None:
+        """Have the settings written that were declared since it opened: soon, and before the next put."""
         owner = self._owner
-        if owner is not None and owner.opened is not None:
-            owner.opened.coalescer(queue).declare(setting)
+        if owner is None or owner.is_stale:
+            return
+        if owner.thread != threading.get_ident():
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed
+                owner.loop.call_soon_threadsafe(self.write_new_settings)
+        elif (opened := owner.opened) is not None:
+            declared = self._registry.settings[opened.declared :]
+            opened.declared += len(declared)
+            for queue, setting in declared:
+                coalescer = opened.coalescer(queue)
+                coalescer.declare(setting)
+                owner.loop.call_soon(coalescer.send_settings)
 
     # ---- opening and closing on the running loop ----
 
@@ -199,6 +212,7 @@ class BackendConnection:
         async with owner.lock:
             if owner.opened is None:
                 owner.opened = await self._open()
+                self.write_new_settings()  # those that another thread has declared just now
             return owner.opened
 
     async def _open(self) -> OpenBackend:
@@ -210,12 +224,21 @@ class BackendConnection:
         opened = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:
-            for queue in self._registry.queues:
-                await self._backend.queue(queue).configure(self._registry.settings_of(queue))
+            await self._write_settings(opened)
         except BaseException:
             await self._backend.close()
             raise
         return opened
+
+    async def _write_settings(self, opened: OpenBackend) -> None:
+        """Write all settings, also those that are declared meanwhile."""
+        while declared := self._registry.settings[opened.declared :]:
+            by_queue: dict[str, list[Setting]] = {}
+            for queue, setting in declared:
+                by_queue.setdefault(queue, []).append(setting)
+            for queue, settings in by_queue.items():
+                await opened.backend.queue(queue).configure(settings)
+            opened.declared += len(declared)
 
     def _not_open_here(self, owner: LoopOwner | None) -> ConfigurationError:
         if owner is None or owner.is_stale or owner.loop is asyncio.get_running_loop():

@@ -102,6 +102,8 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
     with_context = view.takes_context()
     signature = Signature(view, takes_context=with_context)
     rule = settings.get("key")
+    if settings.get("run_in") == "process":
+        _check_importable(name, view)
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
     retain = _duration("retain", settings.get("retain"))
@@ -127,6 +129,15 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         ordered=ordered,
         attributes=view.attributes(skip_first=with_context),
     )
+
+
+def _check_importable(name: str, function: FunctionView) -> None:
+    """Check that a child process can find the function by its name."""
+    if "<" in function.name:
+        raise ConfigurationError(
+            f'Task {name!r} has run_in="process", so a child process must be able to import its function, but '
+            f"{function.name!r} is inside another function. Move it to the top level of a module."
+        )
 
 
 def _check_names(settings: TaskSettings) -> None:

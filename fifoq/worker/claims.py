@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.queue import Queue, Stats
+from fifoq.queue import Gate, Queue, Stats
 from fifoq.record import Filter, Lease, Outcome, State
 from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
@@ -37,8 +37,8 @@ class ClaimTerms(NamedTuple):
     """The worker's name."""
     lease: int
     """In microseconds."""
-    queues: int
-    """How many queues the worker claims from: each gets an equal share of the room that backends may fill ahead."""
+    queues: Callable[[], int]
+    """Returns how many queues the worker claims from: backends may fill an equal share of the room ahead for each."""
     room: Callable[[bool], int]
     """Returns how many more jobs the worker takes; with True, including those that it prefetches."""
     take: Callable[["QueueFeed", Sequence[Lease], float], None]
@@ -64,12 +64,11 @@ class QueueFeed:
     `held` are the runs whose leases the worker holds, by token.
     """
 
-    def __init__(
-        self, queue: Queue, plans: Mapping[str, Plan], terms: ClaimTerms, held: dict[str, Run], contact: Contact
-    ) -> None:
+    def __init__(self, queue: Queue, terms: ClaimTerms, held: dict[str, Run], contact: Contact) -> None:
         self.name = queue.name
         self.queue = queue
-        self.plans = plans
+        self.plans: dict[str, Plan] = {}
+        """The tasks that it claims jobs of. They only grow: `add_plans`."""
         self.settler = Settler(queue, terms.lease, held, contact, self._put_back, self._claim_with)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self._terms = terms
@@ -77,7 +76,7 @@ class QueueFeed:
         self._caller = Caller()
         self._outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
         self._stopping = False
-        self._runners = frozenset(plan.runner for plan in plans.values())
+        self._runners: frozenset[Runner] = frozenset()
         """Where its tasks run."""
         self._tasks: dict[frozenset[Runner], frozenset[str]] = {}
         self._may_have_jobs = True
@@ -89,6 +88,8 @@ class QueueFeed:
         """When time alone may make a job claimable (`time.monotonic()`)."""
         self._claim_sent_at: float | None = None
         """When the claim that is on its way was sent (`time.monotonic()`)."""
+        self._limited: frozenset[str | None] = frozenset()
+        """The tasks that have a limit; None: the queue has one."""
         self._claim_returns: asyncio.Future[None] | None = None
         """Ends the wait of the settler for the claim that is on its way."""
         self._claim_stands = False
@@ -100,6 +101,13 @@ class QueueFeed:
         self._listener_outage = Outage(
             contact, f"notifications of new jobs in queue {self.name!r} do not arrive, so it is polled each second"
         )
+
+    def add_plans(self, plans: Mapping[str, Plan]) -> None:
+        """Claim jobs of these tasks too."""
+        self.plans.update(plans)
+        self._runners = frozenset(plan.runner for plan in self.plans.values())
+        self._tasks.clear()
+        self.check()
 
     # ---- when to claim ----
 
@@ -137,13 +145,20 @@ class QueueFeed:
         self._set_timer(after)
         self._wake()
 
+    def update_limits(self, gates: Sequence[Gate]) -> None:
+        """Note which limits are in force: an end under one may make a job claimable."""
+        self._limited = frozenset(
+            gate.task for gate in gates if gate.settings.limit is not None or gate.settings.value_limit is not None
+        )
+
     async def _claim_with(self, batch: Sequence[Ended]) -> None:
         """
         Have a claim leave with a settle that may make jobs claimable: no other worker is notified of those.
 
         A claim on its way must return first, or the two would miss each other again and again.
         """
-        if not any(run.lease.spec.key is not None or run.plan.limited for run, _ in batch):
+        limited = self._limited
+        if not any(run.lease.spec.key is not None or None in limited or run.plan.name in limited for run, _ in batch):
             return
         if self._claim_sent_at is not None:
             self._claim_returns = asyncio.get_running_loop().create_future()
@@ -196,7 +211,7 @@ class QueueFeed:
             if n <= 0:
                 return Turn.LACKS_ROOM
             repeated = self._caller.doubtful
-            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues)
+            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues())
             if got is None:
                 return Turn.NO_ANSWER
             if got < n and not repeated:
@@ -348,8 +363,9 @@ class QueueFeed:
 class ClaimLoop:
     """Gives each queue of a worker its turn to claim, and sleeps while none may have jobs or there is no room."""
 
-    def __init__(self, feeds: Sequence[QueueFeed], after_turn: Callable[[], Awaitable[None]]) -> None:
-        self._feeds = list(feeds)
+    def __init__(self, before_turns: Callable[[], object], after_turn: Callable[[], Awaitable[None]]) -> None:
+        self._feeds: list[QueueFeed] = []
+        self._before_turns = before_turns
         self._after_turn = after_turn
         self._loop = asyncio.get_running_loop()
         self._sleeping: asyncio.Future[None] | None = None
@@ -359,6 +375,10 @@ class ClaimLoop:
         self.stopping = False
         self.lacks_room = False
         """Jobs may be there to claim, but there is no room for them."""
+
+    def add(self, feed: QueueFeed) -> None:
+        """Claim from this queue too."""
+        self._feeds.append(feed)
 
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
@@ -396,6 +416,7 @@ class ClaimLoop:
     async def _serve(self) -> None:
         while not self.stopping:
             self._woken = self.lacks_room = again = False
+            self._before_turns()
             due = self._due()
             prefetch = len(due) == 1  # with more, it would take the turn of another queue's jobs
             for feed in due:

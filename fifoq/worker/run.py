@@ -85,7 +85,6 @@ class Plan:
         "encode",
         "failures_kept",
         "function",
-        "limited",
         "name",
         "results_kept",
         "runner",
@@ -97,7 +96,6 @@ class Plan:
         self.definition = definition
         self.name = definition.name
         self.timeout = definition.timeout
-        self.limited = True
         self.runner = runner
         in_loop = definition.in_loop if definition.run_in == "loop" else None
         self.function: Callable[..., Any] = in_loop or definition.function

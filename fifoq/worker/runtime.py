@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from fifoq.clock import microseconds
@@ -17,7 +17,7 @@ from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
 from fifoq.worker.probation import PROBATION, Probation
-from fifoq.worker.processes import ProcessRunner, check_function
+from fifoq.worker.processes import ProcessRunner
 from fifoq.worker.run import Plan, Run, Runner, Stop
 from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
@@ -57,25 +57,52 @@ class Runtime:
         }
         self._executor = Executor(settings.concurrency, self._ended)
         self._probation = Probation(self._claim_again)
-        self.feeds = self._make_feeds(workplace)
-        self._claims = ClaimLoop(self.feeds, self._begin_alone)
+        self._workplace = workplace
+        self.feeds: list[QueueFeed] = []
+        self._task_count = 0
+        """How many registered tasks are served."""
+        self._claims = ClaimLoop(self.current_feeds, self._begin_alone)
+        lease = microseconds(settings.lease)
+        self._terms = ClaimTerms(settings.name, lease, lambda: len(self.feeds), self._room, self._take)
         self._claiming: asyncio.Task[None] | None = None
         self._task_factory: JobTaskFactory | None = None
+        self.current_feeds()
 
-    def _make_feeds(self, workplace: Workplace) -> list[QueueFeed]:
-        queues = {name: tasks for name, tasks in workplace.tasks.items() if tasks}
-        terms = ClaimTerms(self.settings.name, microseconds(self.settings.lease), len(queues), self._room, self._take)
-        return [
-            QueueFeed(workplace.backend.queue(name), self._make_plans(tasks), terms, self._held, self._contact)
-            for name, tasks in queues.items()
-        ]
+    def current_feeds(self) -> Sequence[QueueFeed]:
+        """
+        Return the feeds of all queues that have tasks now. Those registered since the last call are served from now on.
 
-    def _make_plans(self, tasks: Mapping[str, TaskDefinition]) -> dict[str, Plan]:
-        plans = {task: Plan(definition, self._runners[definition.run_in]) for task, definition in tasks.items()}
-        for plan in plans.values():
-            if plan.definition.run_in == "process":
-                check_function(plan)
-        return plans
+        This is the one place that reads the registered tasks, which only grow: counting them is cheap enough for each
+        turn of the claim loop.
+        """
+        tasks = self._workplace.tasks
+        count = sum(map(len, tuple(tasks.values())))
+        if count != self._task_count and not self._claims.stopping:
+            for queue, definitions in tuple(tasks.items()):
+                self._serve_tasks(queue, tuple(definitions.values()))
+            self._task_count = count
+        return self.feeds
+
+    def _serve_tasks(self, queue: str, definitions: Sequence[TaskDefinition]) -> None:
+        """Claim jobs of those of these tasks that are new."""
+        feed = next((feed for feed in self.feeds if feed.name == queue), None)
+        known = () if feed is None else feed.plans
+        plans = {each.name: Plan(each, self._runners[each.run_in]) for each in definitions if each.name not in known}
+        if not plans:
+            return
+        if feed is None:
+            feed = QueueFeed(self._workplace.backend.queue(queue), self._terms, self._held, self._contact)
+            self.feeds.append(feed)
+            self._claims.add(feed)
+            if self._claiming is not None:
+                self._start_feed(feed)
+        feed.add_plans(plans)
+        if self._claiming is not None:
+            log.info("Worker %s serves new tasks in queue %r: %s.", self.settings.name, queue, ", ".join(plans))
+
+    def _start_feed(self, feed: QueueFeed) -> None:
+        self._serve(feed.settler.serve)
+        self._serve(partial(feed.listen, self._claims.wake))
 
     @property
     def ready(self) -> bool:
@@ -103,9 +130,8 @@ class Runtime:
         self._task_factory = JobTaskFactory.install(self._loop)
         self._heartbeat.start()
         for feed in self.feeds:
-            self._serve(feed.settler.serve)
-            self._serve(partial(feed.listen, self._claims.wake))
-        self._serve(Maintenance(self.feeds).serve)
+            self._start_feed(feed)
+        self._serve(Maintenance(self.current_feeds).serve)
         self._serve(self._check_heartbeat)
         self._claiming = self._serve(self._claims.serve)
 
@@ -139,7 +165,7 @@ class Runtime:
         while True:
             await self._until(lambda: self.idle, FOREVER)
             before = self.claimed
-            over = await self._nothing_to_claim() and not any([await feed.goes_on() for feed in self.feeds])
+            over = await self._nothing_to_claim() and not any([await feed.goes_on() for feed in self.current_feeds()])
             # Jobs that were claimed during the look are running, and the look may not have seen them.
             if over and self.claimed == before:
                 return

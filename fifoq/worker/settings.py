@@ -20,7 +20,7 @@ class Workplace(NamedTuple):
     backend: Backend
     """Open, on the worker's loop."""
     tasks: Mapping[str, Mapping[str, TaskDefinition]]
-    """By queue name, by task name. Jobs are claimed from each queue in turn, and of these tasks only."""
+    """By queue name, by task name: jobs are claimed from each queue in turn, and of these tasks only. They may grow."""
     resources: Any = None
     """The value of `ctx.resources` in tasks."""
 

@@ -134,7 +134,7 @@ class Worker:
             settings.grace,
         )
         if not runtime.feeds:
-            log.warning("Worker %s has no tasks, so it claims no jobs.", settings.name)
+            log.warning("Worker %s has no tasks: it claims no jobs until one is registered.", settings.name)
         for feed in runtime.feeds:
             for name, plan in sorted(feed.plans.items()):
                 log.info("  %s, queue %s: %s", name, feed.name, plan.definition.promise or "oldest first")
