@@ -272,9 +272,9 @@ class QueueFeed:
             return None
         finally:
             self._claim_sent_at = None
-            if self._claim_returns is not None:
-                self._claim_returns.set_result(None)
-                self._claim_returns = None
+            returns, self._claim_returns = self._claim_returns, None
+            if returns is not None and not returns.done():
+                returns.set_result(None)
         self._claim_stands = claimed.stands
         self._outage.over()
         if claimed.next_timer is not None:

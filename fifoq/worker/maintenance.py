@@ -1,4 +1,4 @@
-"""Maintenance of a worker's queues: removes jobs that are kept no longer, looks at its limits, and reports jobs of unknown tasks."""
+"""Maintenance of a worker's queues: removes jobs kept no longer, reads the limits, and reports jobs of unknown tasks."""
 
 import asyncio
 import logging
