@@ -9,7 +9,7 @@ from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
-from fifoq_redis.encoding import read_record, unpack
+from fifoq_redis.encoding import read_record
 from fifoq_redis.keys import Keys, channel, names_key
 from fifoq_redis.opening import OpenStore, not_open
 from fifoq_redis.queue import RedisQueue
@@ -115,7 +115,8 @@ class RedisBackend:
             return
         if message[:1] == b"e":
             id, _, record = rest.partition(b"\0")
-            queue.finished_waiters.ended(id.decode(), read_record(unpack(record)))
+            text = id.decode()
+            queue.finished_waiters.ended(text, read_record(text, record))
         elif message[:1] == b"c":
             caller, number, reply = rest.split(b"\0", 2)
             queue.claimer.granted(caller.decode(), int(number), reply)

@@ -188,7 +188,10 @@ class Executor:
         if run.stopped is None and began_at >= run.deadline:
             # The whole process was frozen after the claim: another worker may have the job by now.
             run.stopped = Stop.UNREACHABLE
-        outcome = before_start(run) if run.lease.crashes or run.stopped is not None else None
+        lease = run.lease
+        outcome = None
+        if lease.crashes or lease.damage is not None or run.stopped is not None:
+            outcome = before_start(run)
         if outcome is None and run.stopped is None:
             if self._logs_starts:
                 job_started(run)

@@ -10,8 +10,8 @@ from types import TracebackType
 
 from fifoq.clock import microseconds, seconds_of
 from fifoq.codec import encode_error
-from fifoq.errors import GiveUp, RetryAfter
-from fifoq.record import Cancel, Fail, Outcome, Release, Retry
+from fifoq.errors import BackendCorrupt, GiveUp, RetryAfter
+from fifoq.record import Cancel, Damaged, Fail, Outcome, Release, Retry
 from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable, message_of, name_of
 
 CANCELLED = "cancelled"
@@ -21,9 +21,14 @@ _OWN = __name__.rpartition(".")[0] + "."
 
 
 def before_start(run: Run) -> Outcome | None:
-    """Return the outcome of a job whose function must not begin: stopped before, or its crash budget is spent."""
+    """
+    Return the outcome of a job whose function must not begin: it was stopped before, its crash budget is spent, or its
+    record is damaged.
+    """
     if run.stopped is not None:
         return _stopped(run, run.stopped)
+    if run.lease.damage is not None:
+        return _fail(run, encode_error(BackendCorrupt.__name__, str(damaged(run))))
     crashes, budget = run.lease.crashes, run.plan.definition.max_crashes
     if crashes < budget:
         return None
@@ -32,6 +37,11 @@ def before_start(run: Run) -> Outcome | None:
         "run again. Find out why the process died, or was blocked for longer than the lease; then requeue the job."
     )
     return _fail(run, encode_error("TooManyCrashes", text))
+
+
+def damaged(run: Run) -> Damaged:
+    """Return the damage of a job whose record cannot be read."""
+    return Damaged(run.lease.spec.id, run.lease.entry, run.lease.damage or "")
 
 
 def outcome_of(run: Run, error: BaseException) -> Outcome | None:

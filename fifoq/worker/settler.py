@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fifoq.calls import Caller
-from fifoq.errors import BackendError, ConfigurationError
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
 from fifoq.worker.log import fields, job_settled, log
-from fifoq.worker.outage import Contact, Outage
+from fifoq.worker.outage import NOT_NOW, Contact, Outage
 from fifoq.worker.outcomes import unsettleable
 from fifoq.worker.run import Run, name_of
 
@@ -17,11 +16,6 @@ _settlement = fast_constructor(Settlement)
 
 MAX_BATCH = 1_000
 """Settlements in one write."""
-NOT_NOW = (BackendError, ConfigurationError)
-"""
-The errors of a store that takes no outcomes now, whichever they are; the latter if it denies access. Any other error is
-one of the outcomes: however often they are written, it comes again.
-"""
 
 Ended = tuple[Run, Outcome]
 States = tuple[State | None, ...]
@@ -34,17 +28,27 @@ class Settler:
     `held` are the runs whose leases are extended: a run is taken out when its outcome is written. `put_back` is called
     for each job that goes back to its place, with the microseconds until it may run again, and with 0 after an outage.
 
+    `before_write` is called with each batch in the turn of the loop in which it is written, just before: a claim that
+    it wakes then leaves together with the batch.
+
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the leases are extended. An
     outcome that the store can never take fails its job, and holds up no other.
     """
 
     def __init__(
-        self, queue: Queue, lease: int, held: dict[str, Run], contact: Contact, put_back: Callable[[int], None]
+        self,
+        queue: Queue,
+        lease: int,
+        held: dict[str, Run],
+        contact: Contact,
+        put_back: Callable[[int], None],
+        before_write: Callable[["Sequence[Ended]"], Awaitable[None]],
     ) -> None:
         self._queue = queue
         self._lease = lease
         self._held = held
         self._put_back = put_back
+        self._before_write = before_write
         self._caller = Caller()
         self.outage = Outage(contact, f"outcomes of queue {queue.name!r} wait to be written")
         self._due: list[Ended] = []
@@ -77,6 +81,7 @@ class Settler:
         late = [run for run, _ in batch if run.progress is not run.written]
         if late:
             await self._write_progress(late)
+        await self._before_write(batch)
         try:
             states = await self._settle(batch)
         except Exception as error:
