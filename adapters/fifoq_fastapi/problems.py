@@ -35,6 +35,7 @@ from fifoq.errors import (
     QueueFull,
     ResultTimeout,
 )
+from fifoq.jsonable import dump
 
 log = logging.getLogger("fifoq.fastapi")
 
@@ -81,10 +82,7 @@ class ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
     def render(self, content: Any) -> bytes:
-        try:
-            return super().render(content)
-        except UnicodeEncodeError:  # a lone surrogate, in a name that the caller sent
-            return json.dumps(content).encode()
+        return dump(content).encode()
 
 
 class ProblemType(NamedTuple):

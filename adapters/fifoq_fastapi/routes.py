@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from fifoq import Fifoq, Job, State, Task
 from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, JobFailed
+from fifoq.jsonable import readable
 from fifoq.names import MAX_NAME, check_name
 from fifoq.operations import JobFilter
-from fifoq_fastapi import schemas
 from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import ProblemType, problem_response
-from fifoq_fastapi.schemas import blocked_key_of, job_of
+from fifoq_fastapi.rendering import job_json, jobs_json, keys_json, queues_json
 from fifoq_fastapi.service import JobService, WaitLimit
 
 LONGEST_WAIT = 30.0
@@ -127,8 +127,8 @@ class JobRoutes:
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
             owner = filter.get("owner")
             page = await self._service.find(cursor, limit, filter)
-            jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
-            return json_response(schemas.JobPage(jobs=jobs, cursor=page.cursor))
+            jobs = [job_json(job, shown_id(owner, job.id)) for job in page.jobs]
+            return json_response(jobs_json(jobs, page.cursor))
 
         return with_parameters(
             list_jobs,
@@ -207,12 +207,12 @@ def wait_limit(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
 
 def job_response(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return the response that shows a job to `owner`."""
-    return json_response(job_of(job, shown_id(owner, job.id)), status, headers)
+    return json_response(job_json(job, shown_id(owner, job.id)), status, headers)
 
 
-def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the response with a model. Pydantic encodes it, so that FastAPI does not validate it again."""
-    return Response(model.model_dump_json(), status, headers, "application/json")
+def json_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response with a JSON text."""
+    return Response(text, status, headers, "application/json")
 
 
 # ---- enqueueing ----
@@ -272,7 +272,7 @@ def _default_body(model: type[BaseModel]) -> Any:
 
 def _raise_unless_succeeded(job: Job, id: str) -> None:
     if job.state is State.FAILED:
-        error = job.error
+        error = readable(lambda: job.error, None)
         raise JobFailed(id, job.task, type=error.type if error else "unknown", error=error.message if error else "")
     if job.state is State.CANCELLED:
         raise JobCancelled(id, job.task, reason=job.reason or "no reason given")
@@ -303,8 +303,7 @@ class QueueRoutes:
 
         async def list_queues(owner: str | None) -> Response:
             stats = await self._tasks.stats()
-            queues = [schemas.Queue(name=name, **counts._asdict()) for name, counts in stats.items()]
-            return json_response(schemas.Queues(queues=queues))
+            return json_response(queues_json(stats))
 
         return with_parameters(list_queues, owner=self._reads)
 
@@ -335,8 +334,7 @@ class QueueRoutes:
 
         async def list_blocked_keys(owner: str | None, queue: str | None, cursor: str | None, limit: int) -> Response:
             page = await self._service.blocked_keys(queue, cursor, limit, owner)
-            keys = [blocked_key_of(key, key.job_id and shown_id(owner, key.job_id)) for key in page.keys]
-            return json_response(schemas.KeyPage(keys=keys, cursor=page.cursor))
+            return json_response(keys_json(page, [key.job_id and shown_id(owner, key.job_id) for key in page.keys]))
 
         return with_parameters(
             list_blocked_keys, owner=self._reads, queue=name_filter("Only of this queue."), cursor=CURSOR, limit=LIMIT
