@@ -157,7 +157,8 @@ class Problem(BaseModel):
     detail: str
     parameter: str | None = Field(None, description="The argument that does not fit.")
     errors: list[dict[str, str]] | None = Field(
-        None, description="All parts of the request that are not valid: `where` and `message` of each."
+        None, description="The first parts of the request that are not valid: `where` and `message` of each."
     )
+    more_errors: int | None = Field(None, description="How many more parts were found not to be valid.")
     job_id: str | None = None
     task: str | None = None
