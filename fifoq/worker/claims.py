@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.queue import Queue, Stats
-from fifoq.record import Filter, Lease, Outcome, State
-from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
+from fifoq.queue import Gate, Queue, Stats
+from fifoq.record import Filter, Lease, Outcome, Record, State
+from fifoq.worker.outage import FIRST_PAUSE, NOT_NOW, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
-from fifoq.worker.settler import Settler
+from fifoq.worker.settler import Ended, Settler
 
 POLL_EVERY = 0.75
 """Seconds after which an idle worker claims without a notification. With all that it takes, under a second."""
@@ -69,7 +69,7 @@ class QueueFeed:
         self.queue = queue
         self.plans: dict[str, Plan] = {}
         """The tasks that it claims jobs of. They only grow: `add_plans`."""
-        self.settler = Settler(queue, terms.lease, held, contact, self._put_back)
+        self.settler = Settler(queue, terms.lease, held, contact, self._put_back, self._claim_with)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self._terms = terms
         self._room = terms.room
@@ -90,6 +90,10 @@ class QueueFeed:
         """When time alone may make a job claimable (`time.monotonic()`)."""
         self._claim_sent_at: float | None = None
         """When the claim that is on its way was sent (`time.monotonic()`)."""
+        self._limited: frozenset[str | None] = frozenset()
+        """The tasks that have a limit; None: the queue has one."""
+        self._claim_returns: asyncio.Future[None] | None = None
+        """Ends the wait of the settler for the claim that is on its way."""
         self._claim_stands = False
         """The backend may make the next claim by itself (`Claimed.stands`)."""
         self._listening = False
@@ -141,6 +145,28 @@ class QueueFeed:
     def _put_back(self, after: int) -> None:
         """Note that a job was put back, to be claimable in so many microseconds: no reply to a claim includes it."""
         self._set_timer(after)
+        self._wake()
+
+    def update_limits(self, gates: Sequence[Gate]) -> None:
+        """Note which limits are in force: an end under one may make a job claimable."""
+        self._limited = frozenset(
+            gate.task for gate in gates if gate.settings.limit is not None or gate.settings.value_limit is not None
+        )
+
+    async def _claim_with(self, batch: Sequence[Ended]) -> None:
+        """
+        Have a claim leave with a settle that may make jobs claimable: no other worker is notified of those.
+
+        A claim on its way must return first, or the two would miss each other again and again.
+        """
+        limited = self._limited
+        if not any(run.lease.spec.key is not None or None in limited or run.plan.name in limited for run, _ in batch):
+            return
+        if self._claim_sent_at is not None:
+            self._claim_returns = asyncio.get_running_loop().create_future()
+            await self._claim_returns
+        self._resume_listener()  # before the claim, or one more would have to follow it
+        self.check()
         self._wake()
 
     def _set_timer(self, after: int) -> None:
@@ -247,10 +273,16 @@ class QueueFeed:
         try:
             claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
         except Exception as error:
+            if not isinstance(error, NOT_NOW):
+                # A repeat of this call would bring the same reply. Jobs in it come back when their leases end.
+                caller.doubtful = False
             self._outage.failed(error)
             return None
         finally:
             self._claim_sent_at = None
+            returns, self._claim_returns = self._claim_returns, None
+            if returns is not None and not returns.done():
+                returns.set_result(None)
         self._claim_stands = claimed.stands
         self._outage.over()
         if claimed.next_timer is not None:
@@ -330,8 +362,9 @@ class QueueFeed:
         cursor: int | None = 0
         while cursor is not None:
             page = await self.queue.find(Filter(state=State.WAITING), cursor, FIND_LIMIT)
-            if any(record.due_at is not None and record.started_at is not None for record in page.records):
-                return True
+            for record in page.records:
+                if isinstance(record, Record) and record.due_at is not None and record.started_at is not None:
+                    return True
             cursor = page.cursor
         return False
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from fifoq.task.definition import TaskDefinition
 from fifoq.worker.claims import ClaimLoop, ClaimTerms, QueueFeed
 from fifoq.worker.executor import Executor
 from fifoq.worker.heartbeat import Heartbeat
+from fifoq.worker.log import fields, log
 from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
@@ -22,8 +22,6 @@ from fifoq.worker.run import Plan, Run, Runner, Stop
 from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
 from fifoq.worker.task_factory import JobTaskFactory
-
-log = logging.getLogger("fifoq.worker")
 
 STOP_TIMEOUT = 0.4
 """Seconds that cancelled jobs get to clean up, and after them the last settlements to be written."""
@@ -61,7 +59,7 @@ class Runtime:
         }
         self._executor = Executor(settings.concurrency, self._ended)
         self._probation = Probation(self._claim_again)
-        self._workplace = workplace
+        self.workplace = workplace
         self.feeds: list[QueueFeed] = []
         self._task_count = 0
         """How many registered tasks are served."""
@@ -79,7 +77,7 @@ class Runtime:
         This is the one place that reads the registered tasks, which only grow: counting them is cheap enough for each
         turn of the claim loop.
         """
-        tasks = self._workplace.tasks
+        tasks = self.workplace.tasks
         count = sum(map(len, tuple(tasks.values())))
         if count != self._task_count and not self._claims.stopping:
             for queue, definitions in tuple(tasks.items()):
@@ -91,11 +89,15 @@ class Runtime:
         """Claim jobs of those of these tasks that are new."""
         feed = next((feed for feed in self.feeds if feed.name == queue), None)
         known = () if feed is None else feed.plans
-        plans = {each.name: Plan(each, self._runners[each.run_in]) for each in definitions if each.name not in known}
+        plans = {
+            each.name: Plan(each, self._runners[each.run_in], self.settings.name)
+            for each in definitions
+            if each.name not in known
+        }
         if not plans:
             return
         if feed is None:
-            feed = QueueFeed(self._workplace.backend.queue(queue), self._terms, self._held, self._contact)
+            feed = QueueFeed(self.workplace.backend.queue(queue), self._terms, self._held, self._contact)
             self.feeds.append(feed)
             self._claims.add(feed)
             if self._claiming is not None:
@@ -197,6 +199,7 @@ class Runtime:
                 run.lease.spec.id,
                 run.plan.name,
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
+                extra=fields(run),
             )
             # A release would end a job with a requested cancel, and open its key under a thread that runs on.
             ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
@@ -316,6 +319,7 @@ class Runtime:
                 run.lease.spec.id,
                 run.plan.name,
                 run.lease.crashes,
+                extra=fields(run),
             )
             self._executor.start([run])
 
@@ -362,7 +366,9 @@ class Runtime:
         if why is Stop.LOST:
             del self._held[lease.token]
         if run.stopped is None and why is not Stop.CANCEL:
-            log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value)
+            log.warning(
+                "Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value, extra=fields(run)
+            )
         run.stop(why)
 
     # ---- services ----
