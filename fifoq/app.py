@@ -192,7 +192,10 @@ class Fifoq(SyncOperations):
     async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
         definitions = self._registry.definitions_of(queues)
         async with self._connection.acquired() as opened, self._resources() as resources:
-            yield Workplace(opened.backend, definitions, resources)
+            store = self._connection.store
+            # The scheme of a store that lives in one process. Stores of third parties are none.
+            shut_off = store.lower().startswith("memory:") and self._connection.users == 1
+            yield Workplace(opened.backend, definitions, resources, store, shut_off)
 
     @asynccontextmanager
     async def _resources(self) -> AsyncGenerator[Any, None]:

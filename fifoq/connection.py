@@ -21,6 +21,7 @@ from fifoq.portal import LoopGone, Portal, hop
 from fifoq.queue import Backend, Queue, Setting
 from fifoq.registry import Registry
 from fifoq.settings import Settings
+from fifoq.url import named
 
 R = TypeVar("R")
 Connect = Callable[[str], Backend]
@@ -101,6 +102,8 @@ class BackendConnection:
         self._portal = Portal(self._leave_portal)
         self._backend: Backend | None = None
         self._url: str | None = None
+        self.store = ""
+        """The store as the log shows it."""
 
     def settings(self, overruling: Mapping[str, Any] | None = None) -> Settings:
         """Read the settings as they are now. Values in `overruling` that are not None take precedence."""
@@ -112,6 +115,11 @@ class BackendConnection:
         """Whether it is open, on any loop."""
         owner = self._owner
         return owner is not None and owner.opened is not None and not owner.is_stale
+
+    @property
+    def users(self) -> int:
+        """How many parts of the program have it open now."""
+        return 0 if self._owner is None else self._owner.users
 
     def open_backend(self) -> OpenBackend:
         """Return the backend that is open on the running loop. Raises ConfigurationError if there is none."""
@@ -249,6 +257,7 @@ class BackendConnection:
         self._registry.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:
             self._backend, self._url = self._make(settings.url), settings.url
+            self.store = named(settings.url)
         opened = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:

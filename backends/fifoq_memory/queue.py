@@ -151,7 +151,10 @@ class MemoryQueue:
     ) -> Claimed:
         def apply(state: QueueState, now: int, tasks: Collection[str]) -> Claimed:
             terms = claim.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
-            return claim.claim(state, terms, n, tasks)
+            claimed = claim.claim(state, terms, n, tasks)
+            if state.notify and len(claimed.leases) < n and len(tasks) >= len(state.tasks):
+                state.notify = False  # all that was claimable is leased
+            return claimed
 
         return self._once(self._claims, call, apply, tasks)
 
@@ -159,7 +162,8 @@ class MemoryQueue:
         return self._change(lambda now: settle.extend(self._state, now, extensions))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        return self._once(self._settles, call, settle.settle, settlements)
+        # A worker claims in the turn in which it settles, and so may take what its settle has made claimable.
+        return self._once(self._settles, call, settle.settle, settlements, self._notify_later)
 
     # ---- waiting ----
 
@@ -266,15 +270,22 @@ class MemoryQueue:
             self._notify()
             return reply
 
-    def _once(self, replies: Replies, call: Call, apply: Callable[[QueueState, int, A], R], argument: A) -> R:
-        """Apply a call, or repeat its reply, or refuse it as overtaken."""
+    def _once(
+        self,
+        replies: Replies,
+        call: Call,
+        apply: Callable[[QueueState, int, A], R],
+        argument: A,
+        notify: Callable[[], None] | None = None,
+    ) -> R:
+        """Apply a call, or repeat its reply, or refuse it as overtaken; then wake waiters."""
         with self._lock:
             reply = replies.recall(call)
             if reply is None:
                 now = self._tick()
                 reply = apply(self._state, now, argument)
                 replies.keep(call, reply, now)
-                self._notify()
+                (notify or self._notify)()
             return reply
 
     def _tick(self) -> int:
@@ -285,6 +296,18 @@ class MemoryQueue:
         else:
             self._last, self._offset = run_on(now, self._last, self._offset)
         return self._last
+
+    def _notify_later(self) -> None:
+        """Wake the waiters at the end of this turn of the loop, for what no claim has taken until then."""
+        state = self._state
+        if state.ended_records or (state.notify and not self._wake_up.waiters):
+            self._notify()
+        elif state.notify:
+            asyncio.get_running_loop().call_soon(self._notify_under_lock)
+
+    def _notify_under_lock(self) -> None:
+        with self._lock:
+            self._notify()
 
     def _notify(self) -> None:
         """Wake the waiters for the changes of the last call."""

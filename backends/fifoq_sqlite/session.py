@@ -73,6 +73,8 @@ class Session:
         self.versions: dict[str, int] = {}
         """The version of each queue after the transaction."""
         self.replies = ReplyCache()
+        self.unflushed = True
+        """Whether another connection has committed since this one last flushed the log: perhaps without a flush."""
         self._data_version = -1
         self._states: dict[str, QueueState] = {}
         # For the statements of every transaction: a cursor of its own for each of them would cost half a microsecond.
@@ -92,6 +94,7 @@ class Session:
             self.replies.clear()
             check_migration(*self.run("store_read").fetchone())
             self._data_version = version
+            self.unflushed = True
         for state in self._states.values():
             state.now = 0
             state.only_unindexed = True

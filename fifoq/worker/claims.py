@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.queue import Queue, Stats
-from fifoq.record import Filter, Lease, Outcome, State
-from fifoq.worker.outage import FIRST_PAUSE, Contact, Outage
+from fifoq.queue import Gate, Queue, Stats
+from fifoq.record import Filter, Lease, Outcome, Record, State
+from fifoq.worker.outage import FIRST_PAUSE, NOT_NOW, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
-from fifoq.worker.settler import Settler
+from fifoq.worker.settler import Ended, Settler
 
 POLL_EVERY = 0.75
 """Seconds after which an idle worker claims without a notification. With all that it takes, under a second."""
@@ -69,7 +69,7 @@ class QueueFeed:
         self.queue = queue
         self.plans: dict[str, Plan] = {}
         """The tasks that it claims jobs of. They only grow: `add_plans`."""
-        self.settler = Settler(queue, terms.lease, held, contact, self._put_back)
+        self.settler = Settler(queue, terms.lease, held, contact, self._put_back, self._claim_with)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self._terms = terms
         self._room = terms.room
@@ -82,12 +82,18 @@ class QueueFeed:
         self._may_have_jobs = True
         self._turn_at = 0.0
         """When its newest turn began (`time.monotonic()`)."""
+        self._asked_at = 0.0
+        """When its newest claim was sent (`time.monotonic()`)."""
         self._empty_at = 0.0
         """When the newest turn began that claimed all there was to claim (`time.monotonic()`)."""
         self._timer = float("inf")
         """When time alone may make a job claimable (`time.monotonic()`)."""
         self._claim_sent_at: float | None = None
         """When the claim that is on its way was sent (`time.monotonic()`)."""
+        self._limited: frozenset[str | None] = frozenset()
+        """The tasks that have a limit; None: the queue has one."""
+        self._claim_returns: asyncio.Future[None] | None = None
+        """Ends the wait of the settler for the claim that is on its way."""
         self._claim_stands = False
         """The backend may make the next claim by itself (`Claimed.stands`)."""
         self._listening = False
@@ -141,6 +147,28 @@ class QueueFeed:
         self._set_timer(after)
         self._wake()
 
+    def update_limits(self, gates: Sequence[Gate]) -> None:
+        """Note which limits are in force: an end under one may make a job claimable."""
+        self._limited = frozenset(
+            gate.task for gate in gates if gate.settings.limit is not None or gate.settings.value_limit is not None
+        )
+
+    async def _claim_with(self, batch: Sequence[Ended]) -> None:
+        """
+        Have a claim leave with a settle that may make jobs claimable: no other worker is notified of those.
+
+        A claim on its way must return first, or the two would miss each other again and again.
+        """
+        limited = self._limited
+        if not any(run.lease.spec.key is not None or None in limited or run.plan.name in limited for run, _ in batch):
+            return
+        if self._claim_sent_at is not None:
+            self._claim_returns = asyncio.get_running_loop().create_future()
+            await self._claim_returns
+        self._resume_listener()  # before the claim, or one more would have to follow it
+        self.check()
+        self._wake()
+
     def _set_timer(self, after: int) -> None:
         self._timer = min(self._timer, time.monotonic() + after / SECOND)
 
@@ -153,6 +181,9 @@ class QueueFeed:
         self._timer = float("inf")
         self._may_have_jobs = False
         turn = await self._claim_all(prefetch)
+        if self._turn_at - self._asked_at >= POLL_EVERY and not self._stopping:
+            # A worker without room asks for no jobs. It has to notice all the same that the store is gone.
+            turn = turn if await self._claim(0, frozenset()) is not None else Turn.NO_ANSWER
         if turn is not Turn.OVER:
             self._may_have_jobs = True
         elif not was_listening and self._resume_listener():
@@ -238,14 +269,20 @@ class QueueFeed:
         For `ahead` jobs, these counted, the backend may make the next claim by itself.
         """
         terms, caller = self._terms, self._caller
-        self._claim_sent_at = time.monotonic()
+        self._claim_sent_at = self._asked_at = time.monotonic()
         try:
             claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
         except Exception as error:
+            if not isinstance(error, NOT_NOW):
+                # A repeat of this call would bring the same reply. Jobs in it come back when their leases end.
+                caller.doubtful = False
             self._outage.failed(error)
             return None
         finally:
             self._claim_sent_at = None
+            returns, self._claim_returns = self._claim_returns, None
+            if returns is not None and not returns.done():
+                returns.set_result(None)
         self._claim_stands = claimed.stands
         self._outage.over()
         if claimed.next_timer is not None:
@@ -325,8 +362,9 @@ class QueueFeed:
         cursor: int | None = 0
         while cursor is not None:
             page = await self.queue.find(Filter(state=State.WAITING), cursor, FIND_LIMIT)
-            if any(record.due_at is not None and record.started_at is not None for record in page.records):
-                return True
+            for record in page.records:
+                if isinstance(record, Record) and record.due_at is not None and record.started_at is not None:
+                    return True
             cursor = page.cursor
         return False
 
@@ -414,9 +452,11 @@ class ClaimLoop:
 
     async def _sleep(self) -> None:
         """Sleep until woken, or until it is time to claim."""
-        if not self.lacks_room:  # without room no time makes a claim of use
-            now = time.monotonic()
-            self._set_alarm(min([feed.due_at(now) for feed in self._feeds], default=now + POLL_EVERY))
+        now = time.monotonic()
+        due = now + POLL_EVERY
+        if not self.lacks_room:  # without room no time makes a claim of use, but for its answer
+            due = min([feed.due_at(now) for feed in self._feeds], default=due)
+        self._set_alarm(due)
         self._sleeping = sleeping = self._loop.create_future()
         await sleeping
 

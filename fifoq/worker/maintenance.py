@@ -1,4 +1,4 @@
-"""Maintenance of a worker's queues: removes jobs that are kept no longer, and reports jobs of unknown tasks."""
+"""Maintenance of a worker's queues: removes jobs that are kept no longer, reads limits, and reports unknown tasks."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ PURGE_BATCH = 500
 """Jobs that one step of a purge removes."""
 PURGE_PAUSE = 0.01
 """Seconds between two steps of a purge."""
-REPORT_UNKNOWN_EVERY = 10.0
-"""Seconds between two searches for jobs of unknown tasks."""
+LOOK_EVERY = 10.0
+"""Seconds between two looks at the limits in force, and at jobs of unknown tasks."""
 REPEAT_AFTER = 600.0
 """Seconds until the same unknown task is reported again."""
 
@@ -39,11 +39,11 @@ class Maintenance:
                 await self._maintain(feed, purge=time.monotonic() >= next_purge)
             if time.monotonic() >= next_purge:
                 next_purge = time.monotonic() + PURGE_EVERY
-            await asyncio.sleep(REPORT_UNKNOWN_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _maintain(self, feed: QueueFeed, *, purge: bool) -> None:
         try:
-            await self.report_unknown(feed)
+            await self.look(feed)
             if purge:
                 await self.purge(feed)
         except BackendError as error:
@@ -58,10 +58,11 @@ class Maintenance:
             full = await feed.queue.purge(PURGE_BATCH) >= PURGE_BATCH
             await asyncio.sleep(PURGE_PAUSE)
 
-    async def report_unknown(self, feed: QueueFeed) -> None:
-        """Warn of jobs whose tasks are not registered here."""
-        stats = await feed.queue.stats()
-        for gate in stats.gates:
+    async def look(self, feed: QueueFeed) -> None:
+        """Read the limits that are in force, and warn of jobs whose tasks are not registered here."""
+        gates = (await feed.queue.stats()).gates
+        feed.update_limits(gates)
+        for gate in gates:
             if gate.task is not None and gate.live > 0 and gate.task not in feed.plans:
                 self._report(feed.name, gate.task, gate)
 

@@ -23,6 +23,10 @@ class Workplace(NamedTuple):
     """By queue name, by task name: jobs are claimed from each queue in turn, and of these tasks only. They may grow."""
     resources: Any = None
     """The value of `ctx.resources` in tasks."""
+    store: str = "a store without a name"
+    """The store as the log shows it: its URL, redacted, with the absolute path of a file."""
+    shut_off: bool = False
+    """No other process can enqueue in the store, and no other part of this one has opened it."""
 
 
 def own_name() -> str:
