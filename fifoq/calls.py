@@ -70,7 +70,7 @@ class Caller:
 
     async def send(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
         """
-        Return the reply to `verb(call)`, repeated for up to `patience` seconds.
+        Return the reply to `verb(call)`, repeated for up to `patience` seconds, or until an error that lasts.
 
         Raises the error of the last try: BackendUnavailable or BackendBusy if no try can have taken effect, else
         OutcomeUnknown. After that, or after a cancellation on the way, the next `send` is a new call: the old one,
@@ -87,7 +87,7 @@ class Caller:
             try:
                 return await self.attempt(verb)
             except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
-                if time.monotonic() + pause > until:
+                if error.lasting or time.monotonic() + pause > until:
                     if self.doubtful and not isinstance(error, OutcomeUnknown):
                         raise OutcomeUnknown(str(error)) from error
                     raise

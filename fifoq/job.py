@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from fifoq import codec
-from fifoq.record import Record, State
+from fifoq.errors import BackendCorrupt
+from fifoq.record import Damaged, JobSpec, Record, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,15 +30,18 @@ class Job:
     """
     One call of a task, as the store held it when it was read.
 
+    A job whose stored record is damaged is shown as failed, with the error `BackendCorrupt`, its id, and nothing else:
+    no worker runs it.
+
     Arguments and result are as they were sent, before they are rebuilt with the task's types; a handle's `result()`
     is rebuilt. Times are aware UTC datetimes.
     """
 
     __slots__ = ("_call", "_record", "queue")
 
-    def __init__(self, queue: str, record: Record) -> None:
+    def __init__(self, queue: str, record: Record | Damaged) -> None:
         self.queue = queue
-        self._record = record
+        self._record = record if isinstance(record, Record) else _shown(record)
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     @property
@@ -164,6 +168,16 @@ class Job:
     def __repr__(self) -> str:
         key = f" key={self.key!r}" if self.key is not None else ""
         return f"<Job {self.id} {self.task!r} in {self.queue!r}{key} {self.state} attempt={self.attempt}>"
+
+
+def _shown(damaged: Damaged) -> Record:
+    """Return the record that shows a damaged one."""
+    spec = JobSpec(damaged.id, "", codec.EMPTY_CALL)
+    error = codec.encode_error(BackendCorrupt.__name__, str(damaged))
+    return Record(
+        spec, damaged.entry, None, State.FAILED, 0, 0, 0, None, None, None, None,
+        None, error, None, None, cancel_requested=False, halted=False,
+    )  # fmt: skip
 
 
 def datetime_of(microseconds: int) -> datetime:

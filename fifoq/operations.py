@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from fifoq.clock import MAX_SECONDS, SECOND
@@ -21,6 +21,7 @@ from fifoq.task.task import NewJob, put_batch
 T = TypeVar("T")
 R = TypeVar("R")
 JobId = str | UUID
+StateName = Literal["scheduled", "waiting", "running", "succeeded", "failed", "cancelled"]
 
 _LONGEST_ENTRY = 15
 """Digits of an entry: numbers of 48 bits, which every store can hold."""
@@ -96,7 +97,7 @@ class KeyPage:
 class JobFilter(TypedDict, total=False):
     """Chooses jobs: those that match each part that is given and not None."""
 
-    state: State | str | None
+    state: State | StateName | None
     queue: str | None
     task: str | None
     key: str | None

@@ -48,6 +48,13 @@ queue. The store keeps each caller's last number and reply, per verb, at least f
 again changes nothing and returns that reply, whatever has become of the jobs since. A call with a smaller number is
 refused with `OutcomeUnknown`. So a caller whose reply was lost repeats the call, and a late duplicate is harmless.
 
+Damage
+------
+A store may hold a record that cannot be read: another program, a disk or a bug wrote to it. Such a job is *damaged*. It
+spoils no call: each call reads record by record, `get`, `find` and `finished` return `Damaged` in its place, `claim`
+leases it with `Lease.damage`, so that the worker can settle it, `cancel` removes it, in whichever state it is, `audit`
+names it, and all other verbs pass it by.
+
 Errors
 ------
 Every method may raise the `BackendError`s, and no error of a driver. `BackendUnavailable`, `BackendBusy`, `BackendFull`
@@ -59,7 +66,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from fifoq.clock import Clock
 from fifoq.limits import GateSettings
-from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
+from fifoq.record import Claimed, Damaged, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 
 MAX_TIMERS = 1_000
 """The most timers that one call fires."""
@@ -296,15 +303,15 @@ class Queue(Protocol):
         """
         ...
 
-    async def finished(self, id: str, timeout: float) -> Record | None:
+    async def finished(self, id: str, timeout: float) -> Record | Damaged | None:
         """
-        Return the job's record once it has ended, or None after `timeout` seconds.
+        Return the job's record once it has ended or is found damaged, or None after `timeout` seconds.
 
         Raises JobNotFound if there is no such job, or it is removed before it was seen to end. Real seconds.
         """
         ...
 
-    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
+    async def get(self, ids: Sequence[str]) -> tuple[Record | Damaged | None, ...]:
         """Return the records of these ids, None for each that is not there, all as of one instant."""
         ...
 
@@ -328,7 +335,8 @@ class Queue(Protocol):
         """
         Cancel scheduled and waiting jobs, at once; request it of running ones. An ended job stays as it is.
 
-        `changed` is True if it was cancelled, or its cancel newly requested. The reason of the first request stands.
+        A damaged job is removed. `changed` is True if it was cancelled or removed, or its cancel newly requested. The
+        reason of the first request stands.
         """
         ...
 

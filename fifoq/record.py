@@ -9,6 +9,7 @@ a frozen dataclass costs three times as much to build.
 from collections.abc import Callable, Iterable
 from enum import Enum, StrEnum
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -100,6 +101,72 @@ class Record(NamedTuple):
     """It failed and keeps its key closed."""
 
 
+# ---- damaged records ----
+
+
+class Damaged(NamedTuple):
+    """In place of a Record: a stored job that cannot be read."""
+
+    id: str
+    entry: int
+    """0 if it is not known."""
+    reason: str
+    """The part that cannot be read, and why: the end of a sentence, without the stored value."""
+
+    def __str__(self) -> str:
+        return (
+            f"The stored record of job {self.id!r} is damaged: {self.reason}. The job is not run. Cancel it to remove "
+            "it, and look for the program or the disk that wrote to the store."
+        )
+
+
+LARGEST = 2**53
+"""The largest number in a record: far above all times, durations and places, and the same on every store."""
+
+_TEXT, _BYTES, _NUMBER, _FLAG = (str,), (bytes,), (int,), (bool,)
+_NOTHING = (type(None),)
+_SPEC_TYPES = (
+    *(_TEXT, _TEXT, _BYTES, _TEXT + _NOTHING, _TEXT + _NOTHING, _NUMBER, _NUMBER, _FLAG, _NUMBER + _NOTHING),
+    *(_TEXT + _NOTHING, _NUMBER, _TEXT + _NOTHING, _BYTES),
+)
+_SPEC_SHAPES = frozenset(product(*_SPEC_TYPES))
+_RECORD_TYPES = (
+    *((JobSpec,), _NUMBER, _NUMBER + _NOTHING, (State,), _NUMBER, _NUMBER, _NUMBER),
+    *(_NUMBER + _NOTHING, _NUMBER + _NOTHING, _NUMBER + _NOTHING, _TEXT + _NOTHING),
+    *(_BYTES + _NOTHING, _BYTES + _NOTHING, _BYTES + _NOTHING, _TEXT + _NOTHING, _FLAG, _FLAG),
+)
+
+
+def is_sound(spec: JobSpec) -> bool:
+    """Whether all fields of a stored spec are of their types: 0.5 µs, since it is asked of each job that is claimed."""
+    return tuple(map(type, spec)) in _SPEC_SHAPES
+
+
+def damage_of_spec(spec: JobSpec) -> str | None:
+    """Return the reason for which a stored spec is damaged, or None if it is sound."""
+    if len(spec) != len(_SPEC_TYPES):
+        return f"its call has {len(spec)} fields"
+    return _damage(JobSpec._fields, spec, _SPEC_TYPES) or (
+        None if -9 <= spec.priority <= 9 else "its priority is out of range"
+    )
+
+
+def checked(record: Record) -> Record | Damaged:
+    """Return a record as it was read from the store, or Damaged if a field is of another type or out of its range."""
+    reason = _damage(Record._fields, record, _RECORD_TYPES) or damage_of_spec(record.spec)
+    return record if reason is None else Damaged(str(record.spec[0]), record.entry, reason)
+
+
+def _damage(names: Iterable[str], values: Iterable[Any], types: Iterable[tuple[type, ...]]) -> str | None:
+    for name, value, kinds in zip(names, values, types, strict=True):
+        kind = cast("type[object]", type(value))
+        if kind not in kinds:
+            return f"its {name} is of type {kind.__name__}"
+        if kind is int and not (0 <= value <= LARGEST) and name != "priority":
+            return f"its {name} is out of range"
+    return None
+
+
 class Filter(NamedTuple):
     """Chooses the records of a page: those that match each part that is not None."""
 
@@ -112,7 +179,7 @@ class Filter(NamedTuple):
 class Records(NamedTuple):
     """A page of records in order of entry. `cursor` continues behind it; None: it is the last page."""
 
-    records: tuple[Record, ...]
+    records: tuple[Record | Damaged, ...]
     cursor: int | None
 
 
@@ -136,6 +203,11 @@ class Lease(NamedTuple):
     created_at: int
     started_at: int
     """The time of this claim."""
+    damage: str | None = None
+    """
+    Why the job's record cannot be read, as in `Damaged`; None if it can. Of its spec only id and task count then, and
+    the lease is there to be settled: the function must not run.
+    """
 
 
 class Claimed(NamedTuple):

@@ -6,11 +6,13 @@ Expected values come from the jobs, and from gates and paused keys, but never fr
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import msgpack
 
 from fifoq.queue import Audit
+from fifoq.record import LARGEST, damage_of_spec
+from fifoq_redis.encoding import read_spec, text_of, unpack
 
 SCHEDULED, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = range(6)
 _HALF = 1 << 48
@@ -56,6 +58,7 @@ class Job(NamedTuple):
     unique: bytes | None = None
     owner: bytes | None = None
     reason: bytes | None = None
+    damaged: bool | None = False
 
     @property
     def ended(self) -> bool:
@@ -86,6 +89,10 @@ class Job(NamedTuple):
         return (((9 - self.priority) << 48) + (self.seq or 0)).to_bytes(7, "big")
 
 
+_TYPES: dict[str, tuple[type, ...]] = {name: get_args(kind) or (kind,) for name, kind in Job.__annotations__.items()}
+"""The types of each field of a job."""
+
+
 class Dump:
     """The reply of the verb audit, by key."""
 
@@ -97,7 +104,15 @@ class Dump:
         self.entries, self.waiting, self.ready, self.offers, self.values = pairs[5:10]
         self.lines, self.timers, self.ends, self.uniques, self.paused, self.blocked = pairs[10:16]
         self.awaited = pairs[-1]
-        self.jobs = {id: Job(*_all(packed)) for id, packed in self.packed.items()}
+        self.jobs: dict[bytes, Job] = {}
+        self.damaged: dict[bytes, str] = {}
+        """Jobs that cannot be read, and why. Their derived data cannot be recomputed."""
+        for id in self.packed.keys() | self.specs.keys() | self.entries.keys():
+            job, reason = _read_job(id, self)
+            if reason is not None:
+                self.damaged[id] = reason
+            if job is not None:
+                self.jobs[id] = job
 
     def count(self, name: str) -> int:
         return self.counters[name]
@@ -122,8 +137,51 @@ def audit(replies: list[list[bytes]]) -> Audit:
     if _COUNTED not in replies[0][::2]:
         return Audit((), 0)
     dump = Dump(replies)
-    differences = [text for check in _CHECKS for text in check(dump)]
-    return Audit(tuple(differences), len(dump.jobs))
+    differences = [f"Job {text_of(id)} is damaged: {reason}." for id, reason in sorted(dump.damaged.items())]
+    try:
+        differences += [text for check in _CHECKS for text in check(dump)]
+    except Exception as error:
+        differences.append(f"The rest cannot be compared: a stored value has no form of fifoq's ({error!r}).")
+    return Audit(tuple(differences), len(dump.packed))
+
+
+def _read_job(id: bytes, dump: Dump) -> tuple[Job | None, str | None]:
+    """Return a job, if its fields are readable, and the reason if it is damaged all the same, or because of that."""
+    missing = [
+        name
+        for name, there in (("record", dump.packed), ("call", dump.specs), ("entry", dump.entries))
+        if id not in there
+    ]
+    if missing:
+        return None, f"its {missing[0]} is missing"
+    try:
+        job = Job(*_all(dump.packed[id]))
+    except Exception as error:
+        return None, f"it cannot be decoded ({type(error).__name__})"
+    for name, value in job._asdict().items():
+        if type(value) not in _TYPES[name] or (type(value) is int and not -9 <= value <= LARGEST):
+            return None, f"its {name} is {type(value).__name__}, or out of range"
+    if not SCHEDULED <= job.state <= CANCELLED or (job.live and job.seq is None):
+        return None, "its state is out of range"
+    return job, _other_damage(id, job, dump)
+
+
+def _other_damage(id: bytes, job: Job, dump: Dump) -> str | None:
+    """Return the reason for which a job is damaged whose own fields are readable."""
+    if job.damaged:
+        return "its record was missing or unreadable, or contradicted its call"
+    try:
+        spec = read_spec(unpack(dump.specs[id]))
+        reason = damage_of_spec(spec)
+        if reason is None and spec.id.encode() != id:
+            reason = "its call has another id"
+        parts = [("error", dump.errors), ("progress", dump.progress)]
+        for name, value in [("result", job.result), *((name, there.get(id)) for name, there in parts)]:
+            if value is not None and type(unpack(value)) is not bytes:
+                reason = reason or f"its {name} is of another type"
+    except Exception as error:
+        return f"it cannot be decoded ({type(error).__name__})"
+    return reason
 
 
 # ---- differences ----

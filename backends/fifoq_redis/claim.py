@@ -7,7 +7,7 @@ leases its jobs in the same step, and notifies the waiter. `wait` ends, and the 
 
 import asyncio
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Awaitable, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import coroutine
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from fifoq.queue import Call
 from fifoq.record import Claimed
 from fifoq.waiters import Waiter
 from fifoq_redis import encoding, pubsub
-from fifoq_redis.encoding import unpack
+from fifoq_redis.encoding import ClaimReply, unpack
 from fifoq_redis.keys import Keys
 from fifoq_redis.opening import OpenStore
 
@@ -155,7 +155,7 @@ class SettleWithClaim:
     async def settle(self, values: tuple[Any, ...], blobs: Sequence[bytes]) -> Any:
         """Return the reply of settle. Raises a FifoqError."""
         if self._pending is not None:
-            return await self._alone("settle", values, blobs)
+            return unpack(await self._alone("settle", values, blobs))
         mine = self._pending = _PendingSettle(values, blobs)
         try:
             await _end_of_turn()
@@ -165,28 +165,30 @@ class SettleWithClaim:
                 self._pending = None
         if taken and (reply := await mine.reply) is not None:
             return reply
-        return await self._alone("settle", values, blobs)
+        return unpack(await self._alone("settle", values, blobs))
 
-    async def claim(self, *values: Any) -> Any:
-        """Return the reply of claim. Raises a FifoqError."""
+    async def claim(self, *values: Any) -> tuple[ClaimReply, bool]:
+        """Return the reply of claim, and whether it is certainly no repeat. Raises a FifoqError."""
         settle, self._pending = self._pending, None
         if settle is None:
-            return await self._alone("claim", values)
+            return encoding.unpack_claimed(await self._alone("claim", values)), False
         try:
             store = self._store
             call = store.caller.call(self._keys, "claim", store.time, *values, *settle.values, blobs=settle.blobs)
-            both = unpack(await call)
+            both = encoding.unpack_settled_and_claimed(await call)
         except BaseException as error:
             settle.failed(error)
             raise
         # None: one of the two is a repeat, so the server did nothing, and each has to be sent by itself.
         settled, claimed = both or (None, None)
         settle.answered(settled)
-        return await self._alone("claim", values) if claimed is None else claimed
+        if claimed is None:
+            return encoding.unpack_claimed(await self._alone("claim", values)), False
+        return claimed, True
 
-    async def _alone(self, verb: str, values: tuple[Any, ...], blobs: Sequence[bytes] = ()) -> Any:
+    def _alone(self, verb: str, values: tuple[Any, ...], blobs: Sequence[bytes] = ()) -> Awaitable[Any]:
         store = self._store
-        return unpack(await store.caller.call(self._keys, verb, store.time, *values, blobs=blobs))
+        return store.caller.call(self._keys, verb, store.time, *values, blobs=blobs)
 
 
 @coroutine
@@ -255,8 +257,7 @@ class Claimer:
         self._next = _NONE
         granted = claims.begin(call.number)
         if granted:
-            claimed, version = encoding.read_claimed(unpack(granted), call, claims.since)
-            self.waiters.note_version(version)
+            claimed = await self._read(encoding.unpack_claimed(granted), call, claims.since)
         else:
             self._in_flight += 1
             try:
@@ -280,19 +281,27 @@ class Claimer:
             channel = store.channel
         waiters.may_be_registered, seen = may_be_registered or bool(channel), waiters.notifications
         stay = ("again" if may_be_registered else "wait") if waits else "leave"
-        reply = await self._calls.claim(call.caller, call.number, *terms, channel, waiters.tasks, stay, ahead)
-        claimed, version = encoding.read_claimed(reply, call, claims.since)
-        waiters.note_version(version)
+        reply, is_new = await self._calls.claim(call.caller, call.number, *terms, channel, waiters.tasks, stay, ahead)
+        claimed = await self._read(reply, call, claims.since)
         if channel:
             waiters.may_be_registered = waits and len(claimed.leases) < n
             # A notification that arrived during the claim may be of a change after this registration, which it ended.
             waiters.registered = waiters.may_be_registered and seen == waiters.notifications
-            if claims.since is not None and claimed.leases:
+            if claims.since is not None and claimed.leases and not is_new:
                 # The server may have made this call ahead, and then it registered no waiter now.
                 waiters.notify()
             if waiters.may_be_registered:
                 claims.left()
         return claimed
+
+    async def _read(self, reply: ClaimReply, call: Call, since: float | None) -> Claimed:
+        """Read the reply to a claim, if need be record by record."""
+        self.waiters.note_version(reply.version)
+        specs = reply.specs
+        if specs is None:
+            ids = [lease[0] for lease in reply.leases]
+            specs = encoding.read_specs(await self._store.caller.call(self._keys, "get", ids))
+        return encoding.read_claimed(reply, specs, call, since)
 
     async def wait(self, timeout: float) -> bool:
         """Wait for a claimable job: `fifoq.queue.Queue.wait`."""

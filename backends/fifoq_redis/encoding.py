@@ -6,7 +6,8 @@ its shapes.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import hiredis
 import msgpack
@@ -30,6 +31,7 @@ from fifoq.queue import (
 from fifoq.record import (
     Cancel,
     Claimed,
+    Damaged,
     Extension,
     Fail,
     Filter,
@@ -38,12 +40,16 @@ from fifoq.record import (
     Lease,
     Outcome,
     Record,
+    Records,
     Release,
     Retry,
     Settlement,
     State,
     Succeed,
+    checked,
+    damage_of_spec,
     fast_constructor,
+    is_sound,
 )
 
 Word = bytes | int | str
@@ -88,6 +94,8 @@ def encode_call(function: bytes, keys: bytes, known: int, values: Sequence[Any],
 
 pack: Callable[[Any], bytes] = msgpack.Packer().pack
 unpack: Callable[[bytes], Any] = cast(Any, msgpack).unpackb
+unpack_raw: Callable[[bytes], Any] = partial(cast(Any, msgpack).unpackb, raw=True)
+"""The same, with texts as bytes."""
 STATES: dict[int, State] = dict(
     enumerate((State.SCHEDULED, State.WAITING, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED))
 )
@@ -116,13 +124,49 @@ def read_spec(values: list[Any]) -> JobSpec:
     return _spec((id, task, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta))
 
 
-def read_record(values: list[Any]) -> Record:
-    spec, entry, seq, state, *rest = values
-    return _record((read_spec(spec), entry, seq, STATES[state], *rest))
+def read_record(id: str, packed: bytes, entry: int = 0) -> Record | Damaged:
+    """Return the record of a job, as it comes by itself: any of its parts may be damaged."""
+    try:
+        spec, entry, seq, state, *rest, damaged = unpack(packed)
+        record = checked(_record((read_spec(spec), entry, seq, STATES[state], *rest)))
+    except Exception as error:
+        return Damaged(id, entry, f"it cannot be decoded ({type(error).__name__})")
+    if isinstance(record, Damaged):
+        return record._replace(id=id)
+    if damaged or record.spec.id != id:
+        return Damaged(id, entry, "its record was missing or unreadable" if damaged else "its call has another id")
+    return record
 
 
-def read_records(reply: bytes) -> tuple[Record | None, ...]:
-    return tuple([None if one is None else read_record(one) for one in unpack(reply)])
+def read_records(ids: Sequence[str], reply: bytes) -> tuple[Record | Damaged | None, ...]:
+    found = zip(ids, unpack_raw(reply), strict=True)
+    return tuple([None if packed is None else read_record(id, packed) for id, packed in found])
+
+
+def read_page(reply: bytes) -> Records:
+    found, behind = unpack_raw(reply)
+    entries, ids, packed = found[::3], found[1::3], found[2::3]
+    jobs = zip(entries, ids, packed, strict=True)
+    return Records(tuple([read_record(text_of(id), one, entry) for entry, id, one in jobs]), behind)
+
+
+def read_specs(reply: bytes) -> list[Any]:
+    """Return the first values of the records in a reply to `get`, each a spec, or None if it cannot be read."""
+    return [_first_value(packed) for packed in unpack_raw(reply)]
+
+
+def _first_value(packed: bytes | None) -> Any:
+    try:
+        reader = _reader(packed or b"")
+        reader.read_array_header()
+        return reader.unpack()
+    except Exception:
+        return None
+
+
+def text_of(data: bytes) -> str:
+    """Return an id that the store holds, readable in any case."""
+    return data.decode("utf-8", "backslashreplace")
 
 
 # ---- put ----
@@ -144,15 +188,67 @@ def read_receipts(reply: Any, batch: Sequence[JobSpec]) -> PutReply:
 # ---- leases ----
 
 
-def read_claimed(reply: Any, call: Call, since: float | None) -> tuple[Claimed, int]:
-    """Return the leases, which count from `since`, and the version of the queue as of the claim."""
-    found, now, next_timer, version = reply
+class ClaimReply(NamedTuple):
+    """The reply to a claim."""
+
+    leases: list[list[Any]]
+    now: int
+    next_timer: int | None
+    version: int
+    specs: list[Any] | None
+    """None: one of them is damaged in a way that makes all of them unreadable, so they have to be read one by one."""
+
+
+def unpack_claimed(reply: bytes) -> ClaimReply:
+    """Return the reply to a claim."""
+    try:
+        return ClaimReply(*unpack(reply))
+    except Exception:
+        reader = _reader(reply)
+        return _claimed_without_specs(reader)
+
+
+def unpack_settled_and_claimed(reply: bytes) -> tuple[Any, ClaimReply] | None:
+    """Return the replies to a settle and a claim that were sent together; None if neither was done."""
+    try:
+        both = unpack(reply)
+        return both and (both[0], ClaimReply(*both[1]))
+    except Exception:
+        reader = _reader(reply)
+        reader.read_array_header()
+        return reader.unpack(), _claimed_without_specs(reader)
+
+
+def _reader(reply: bytes) -> Any:
+    reader = cast(Any, msgpack).Unpacker()
+    reader.feed(reply)
+    return reader
+
+
+def _claimed_without_specs(reader: Any) -> ClaimReply:
+    reader.read_array_header()
+    leases, now, next_timer, version = (reader.unpack() for _ in range(4))
+    return ClaimReply(leases, now, next_timer, version, None)
+
+
+def read_claimed(reply: ClaimReply, specs: list[Any], call: Call, since: float | None) -> Claimed:
+    """Return the leases, which count from `since`. `specs` are read, or in place of each a sentence on its damage."""
+    now = reply.now
     prefix = f"{call.caller}.{call.number}."
-    leases = [
-        _lease((read_spec(spec), f"{prefix}{fence}", fence, entry, seq, attempt, crashes, created, now))
-        for spec, fence, entry, seq, attempt, crashes, created in found
-    ]
-    return Claimed(tuple(leases), next_timer, since=since), version
+    leases: list[Lease] = []
+    for (id, task, _, _, fence, entry, seq, attempt, crashes, created), packed in zip(reply.leases, specs, strict=True):
+        try:
+            spec = read_spec(packed)
+            sound = is_sound(spec) and created is not False
+        except (TypeError, ValueError):
+            spec, sound = None, False
+        if sound:
+            leases.append(_lease((spec, f"{prefix}{fence}", fence, entry, seq, attempt, crashes, created, now, None)))
+        else:
+            reason = (spec and damage_of_spec(spec)) or "its record is missing or unreadable, or contradicts its call"
+            lease = Lease(JobSpec(id, task, b""), f"{prefix}{fence}", fence, entry, seq, attempt, 0, now, now, reason)
+            leases.append(lease)
+    return Claimed(tuple(leases), reply.next_timer, since=since)
 
 
 def split_settlements(settlements: Sequence[Settlement]) -> tuple[list[tuple[Any, ...]], list[bytes]]:

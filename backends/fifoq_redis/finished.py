@@ -10,10 +10,10 @@ from typing import Any
 
 from fifoq.errors import BackendUnavailable, JobNotFound
 from fifoq.queue import PutReply
-from fifoq.record import JobSpec, Record
+from fifoq.record import Damaged, JobSpec, Record
 from fifoq.waiters import JobWaiters
 from fifoq_redis import pubsub
-from fifoq_redis.encoding import read_record, unpack
+from fifoq_redis.encoding import read_record, unpack_raw
 from fifoq_redis.keys import Keys
 from fifoq_redis.opening import OpenStore
 
@@ -30,7 +30,7 @@ class FinishedWaiters:
         self._name = name
         self._waiters = JobWaiters()
         self._queries: dict[str, asyncio.Future[Any]] = {}
-        self._expected: dict[str, Record | bool] = {}
+        self._expected: dict[str, Record | Damaged | bool] = {}
         """By id: whether the put asked for a notification; the record, once it has come."""
 
     def expect(self, id: str) -> None:
@@ -55,18 +55,18 @@ class FinishedWaiters:
             elif self._expected.get(id) is False:
                 self._expected[id] = True
 
-    def ended(self, id: str, record: Record) -> None:
+    def ended(self, id: str, record: Record | Damaged) -> None:
         """Take the notification of a job's end."""
         if id in self._expected:
             self._expected[id] = record
         self._waiters.give(id, record)
 
-    async def finished(self, id: str, timeout: float) -> Record | None:
+    async def finished(self, id: str, timeout: float) -> Record | Damaged | None:
         """Return the record of a job once it has ended: `fifoq.queue.Queue.finished`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         notified = self._expected.pop(id, False)
-        if isinstance(notified, Record):
+        if isinstance(notified, Record | Damaged):
             return notified
         with self._waiters.waiting(id) as waiter:
             if notified and (record := await waiter.within(min(timeout, pubsub.QUERY_AFTER))):
@@ -78,13 +78,13 @@ class FinishedWaiters:
                 if found is None:
                     raise JobNotFound(id, self._name)
                 if found:
-                    return read_record(found)
+                    return read_record(id, found)
                 record = await waiter.within(max(0.0, min(end - loop.time(), pubsub.QUERY_AFTER)))
                 if record or loop.time() >= end:
                     return record
 
     async def _query(self, id: str) -> Any:
-        """Return the record of a job if it has ended, False if not yet, None if unknown. One call for all of a turn."""
+        """Return the packed record of a job that has ended; False if it has not, None if unknown. One call a turn."""
         query = self._queries.get(id)
         if query is None:
             if not self._queries:
@@ -95,7 +95,7 @@ class FinishedWaiters:
     async def _query_all(self) -> None:
         queries, self._queries = self._queries, {}
         try:
-            replies = unpack(await self._store.caller.call(self._keys, "watch", list(queries), self._store.channel))
+            replies = unpack_raw(await self._store.caller.call(self._keys, "watch", list(queries), self._store.channel))
         except BaseException as error:
             closed = BackendUnavailable("The backend was closed.")
             for future in queries.values():

@@ -6,7 +6,7 @@ from typing import Any
 
 from fifoq.errors import InvalidArguments
 from fifoq.queue import MAX_PAGE, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
+from fifoq.record import Claimed, Damaged, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq_redis import encoding
 from fifoq_redis.audit import audit
 from fifoq_redis.claim import Claimer
@@ -92,19 +92,18 @@ class RedisQueue:
         if self._store is not None:
             self.finished_waiters.expect(id)
 
-    async def finished(self, id: str, timeout: float) -> Record | None:
+    async def finished(self, id: str, timeout: float) -> Record | Damaged | None:
         if self._store is None:
             self._open_store()  # raises
         return await self.finished_waiters.finished(id, timeout)
 
     # ---- reading ----
 
-    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        return encoding.read_records(await self._call("get", list(ids)))
+    async def get(self, ids: Sequence[str]) -> tuple[Record | Damaged | None, ...]:
+        return encoding.read_records(ids, await self._call("get", list(ids)))
 
     async def find(self, filter: Filter, cursor: int, limit: int) -> Records:
-        records, behind = unpack(await self._call("find", cursor, limit, encoding.plain_filter(filter)))
-        return Records(tuple([encoding.read_record(one) for one in records]), behind)
+        return encoding.read_page(await self._call("find", cursor, limit, encoding.plain_filter(filter)))
 
     async def stats(self) -> Stats:
         return encoding.read_stats(await self._change("stats"))
@@ -120,7 +119,9 @@ class RedisQueue:
     # ---- operators ----
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
-        return encoding.read_changed(await self._change("cancel", list(ids), reason))
+        # The server does not read the parts of a record that it only stores, so it does not find all damage.
+        damaged = [found.id for found in await self.get(ids) if isinstance(found, Damaged)]
+        return encoding.read_changed(await self._change("cancel", list(ids), reason, damaged))
 
     async def requeue(self, ids: Sequence[str]) -> tuple[Changed, ...]:
         return encoding.read_changed(await self._change("requeue", list(ids)))

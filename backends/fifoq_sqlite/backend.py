@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +11,7 @@ from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, Fi
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
 from fifoq_sqlite.errors import busy, translate
-from fifoq_sqlite.files import CommitMark, Lock, prepare
+from fifoq_sqlite.files import CommitMark, Lock, OpenFiles, prepare
 from fifoq_sqlite.group_commit import GroupCommit, Thread
 from fifoq_sqlite.notify import Changes, Listener, Notifier
 from fifoq_sqlite.queue import SqliteQueue
@@ -93,7 +92,6 @@ class SqliteBackend:
     async def check(self) -> tuple[str, ...]:
         """Write to the store without a change; return advice about SQLite's version, the file and its folder."""
         store = self._open_store()
-        store.check_file()
         await self.write(lambda session: session.run("store_touch"))
         return advice(store.path)
 
@@ -170,14 +168,14 @@ class OpenStore:
         self._timeout = location.timeout
         folder, new = prepare(self.path)
         refuse_inherited(self.path)
-        self._file = self.path.stat()
+        open_files = OpenFiles(self.path, folder)
         self._lock = Lock(folder)
         self._mark = CommitMark(folder, flushes=location.synchronous == "full")
         if new:
             self._mark.clear()
         self._listener, self._notifier = _pipes(folder, on_changes)
         self._write_connection, self._read_connection = Connection(*location), Connection(*location)
-        files = StoreFiles(self._lock, self._mark, self._notifier)
+        files = StoreFiles(self._lock, self._mark, self._notifier, open_files)
         self._writer = Writer(self._write_connection, location, files, clock)
         reader = Reader(location, clock)
         self.writes = GroupCommit(
@@ -234,14 +232,6 @@ class OpenStore:
             calls.abandon()
         if self._listener is not None:
             self._listener.close_files()
-
-    def check_file(self) -> None:
-        """Raise BackendUnavailable if the file was removed or replaced since it was opened."""
-        if not self.path.exists() or not os.path.samestat(self.path.stat(), self._file):
-            raise BackendUnavailable(
-                f"{self.path} was removed or replaced while it was open: its writes go to a file without a name. "
-                "Restart all its processes."
-            )
 
     async def versions(self, names: Sequence[str]) -> dict[str, int]:
         """Return the version of each of these queues, or nothing if the store cannot be read."""

@@ -68,6 +68,23 @@ def busy(path: Path, timeout: float) -> BackendBusy:
     )
 
 
+def gone(name: str, how: str) -> BackendUnavailable:
+    """Return the error for a file of the store that is not the open one any more."""
+    error = BackendUnavailable(
+        f"{name} was {how} while it was open: its writes go to a file that no other process finds. Nothing was "
+        "changed. Restart all its processes."
+    )
+    error.lasting = True
+    return error
+
+
+def gone_meanwhile(error: BackendUnavailable) -> OutcomeUnknown:
+    """Return the error for calls during which that happened."""
+    unknown = OutcomeUnknown(str(error).replace("Nothing was changed", "The last calls may be lost"))
+    unknown.lasting = True
+    return unknown
+
+
 def corrupt(path: Path, cause: str) -> BackendCorrupt:
     return BackendCorrupt(
         f"{path} cannot be read as a store of fifoq: {cause}. Nothing was repaired or recreated. Stop all its "

@@ -1,5 +1,6 @@
 """
-The files beside the store: an advisory lock for all its processes, and a mark of the last acknowledged commit.
+The files beside the store: an advisory lock for all its processes, and a mark of the last acknowledged commit. And
+whether the names of the store's files still stand for the files that are open.
 
 The lock is held around every write transaction, checkpoint, opening and closing. SQLite's own lock is not enough: its
 busy handler polls with sleeps of up to 100 ms and is not fair, and before 3.51.3 two connections that commit and
@@ -14,12 +15,15 @@ import fcntl
 import os
 import sqlite3
 import struct
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from zlib import crc32
 
 from fifoq.errors import ConfigurationError
-from fifoq_sqlite.errors import corrupt
+from fifoq_sqlite.errors import corrupt, gone
 from fifoq_sqlite.queue_state import LAST_ENTRY
 from fifoq_sqlite.statements import load
 
@@ -28,6 +32,19 @@ _REACHED = struct.Struct("<QQ")
 _ORIGIN = struct.Struct("<?36s")
 """Layout of its second part: whether the commit was flushed, and the boot of the machine in which it was made."""
 _SIZE = _REACHED.size + _ORIGIN.size
+"""Bytes of a mark of fifoq 0.1.0, which ends there."""
+_CHECKSUM = struct.Struct("<I")
+"""Layout of the third part: the CRC-32 of the first two. A power cut may leave stale bytes in the file's sector."""
+
+sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Writes a file's contents to the disk. A variable, so that a test can record it."""
+
+_LOOK_EVERY = 1.0
+"""Seconds after which every name is looked up again, even if nothing seems to have changed in the folder."""
+_TICK = 50_000_000
+"""Nanoseconds, more than one tick of a file system's clock."""
+_LOG_HEADER = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""The first bytes of a write-ahead log that is not empty."""
 
 
 def prepare(path: Path) -> tuple[Path, bool]:
@@ -97,8 +114,8 @@ class CommitMark:
 
     def read(self) -> tuple[int, int] | None:
         """Return (queue, version) that the store must have reached, or None if the file records none."""
-        data = os.pread(self._file, _SIZE, 0)
-        if len(data) < _SIZE:
+        data = os.pread(self._file, _SIZE + _CHECKSUM.size, 0)
+        if len(data) != _SIZE and data[_SIZE:] != _CHECKSUM.pack(crc32(data[:_SIZE])):
             return None
         queue, version = _REACHED.unpack_from(data)
         flushed, boot = _ORIGIN.unpack_from(data, _REACHED.size)
@@ -107,8 +124,9 @@ class CommitMark:
 
     def write(self, queue: int, version: int) -> None:
         """Record that this version of this queue is committed; called before it is acknowledged."""
+        data = _REACHED.pack(queue, version) + self._origin
         try:  # noqa: SIM105 (it would take twice as long, for every commit)
-            os.pwrite(self._file, _REACHED.pack(queue, version) + self._origin, 0)
+            os.pwrite(self._file, data + _CHECKSUM.pack(crc32(data)), 0)
         except OSError:
             pass  # a full disk: the commit is done all the same, and an older mark only proves less
 
@@ -136,6 +154,88 @@ class CommitMark:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+class OpenFiles:
+    """
+    The store's files as this process has them open, compared with the files that their names stand for now.
+
+    SQLite writes to a file that was removed or replaced as if nothing had happened, and the next process finds none of
+    it. So the writing thread checks before and after each batch. The folder's time, which changes with each name in it,
+    costs a microsecond; the names are looked up if it has changed, and once a second.
+    """
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path, self._log, self._parent = str(path), f"{path}-wal", str(path.parent)
+        self._names = (self._log, f"{path}-shm", *(str(folder / name) for name in ("lock", "turn", "mark")))
+        self._open = {self._path: _identity(self._path)}
+        self._has_content = False
+        self._parent_seen: tuple[int, int, int] | None = None
+        self._looked_at = 0.0
+
+    def note_all(self) -> None:
+        """Note the identities of all files, once SQLite has them open, under the lock. That of the store is known."""
+        self._open.update({name: _identity(name) for name in self._names})
+
+    def check(self) -> None:
+        """Raise BackendUnavailable if a name has gone or stands for another file, or if a file was emptied."""
+        try:
+            found = os.stat(self._parent)
+            parent = found.st_dev, found.st_ino, found.st_ctime_ns
+            if parent != self._parent_seen or time.monotonic() - self._looked_at >= _LOOK_EVERY:
+                self._look(parent)
+        except OSError as error:
+            raise gone(error.filename or self._path, "removed or replaced") from error
+
+    def _look(self, parent: tuple[int, int, int]) -> None:
+        self._parent_seen, began_at = None, time.time_ns()
+        for name, identity in self._open.items():
+            if _identity(name) != identity:
+                raise gone(name, "removed or replaced")
+        if self._has_content and not os.stat(self._path).st_size:
+            raise gone(self._path, "emptied")
+        if not self._log_is_whole():
+            raise gone(self._log, "emptied")
+        self._has_content = self._has_content or os.stat(self._path).st_size > 0
+        self._looked_at = time.monotonic()
+        # A name that changes within the same tick of the file system's clock leaves the folder's time as it is.
+        if began_at - parent[2] > _TICK:
+            self._parent_seen = parent
+
+    def _log_is_whole(self) -> bool:
+        """Return whether the log begins as a log does: after others have emptied it, it goes on behind a hole."""
+        descriptor = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, 4, 0) in (b"", *_LOG_HEADER)
+        finally:
+            os.close(descriptor)
+
+
+def flush_log(path: Path) -> None:
+    """Write the log of the store at `path` to the disk, as SQLite does at a commit under synchronous=full."""
+    _flush(f"{path}-wal", sync)
+
+
+def flush_folder(path: Path) -> None:
+    """Write the names in the folder of the store at `path` to the disk."""
+    _flush(str(path.parent), os.fsync)
+
+
+def _flush(name: str, sync: Callable[[int], None]) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """Return the device and inode of a file, by which the kernel and SQLite know it, or None if there is none."""
+    try:
+        found = os.lstat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path) -> int:

@@ -10,7 +10,7 @@ from fifoq.clock import MAX_SECONDS
 from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from fifoq.job import Job
 from fifoq.queue import Queue, Receipt
-from fifoq.record import JobSpec, Record, State
+from fifoq.record import Damaged, JobSpec, Record, State
 from fifoq.task.signature import Signature
 
 R = TypeVar("R")
@@ -89,8 +89,8 @@ class JobHandle(Generic[R_co]):
         """
         Wait for the job to end, up to `timeout` seconds (None: for good), and return the value that the task returned.
 
-        Raises JobFailed, JobCancelled, ResultTimeout, or JobNotFound if it is no longer kept. The job goes on after a
-        timeout, or when the waiter is cancelled.
+        Raises JobFailed, JobCancelled, ResultTimeout, JobNotFound if it is no longer kept, or BackendCorrupt if its
+        stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled.
         """
         queue = self._queue()
         record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
@@ -126,13 +126,15 @@ class JobHandle(Generic[R_co]):
     def _queue(self) -> Queue:
         return self._origin.connection.queue(self._origin.queue)
 
-    async def _record(self) -> Record:
+    async def _record(self) -> Record | Damaged:
         (record,) = await self._queue().get([self.id])
         if record is None:
             raise JobNotFound(self.id, self._origin.queue)
         return record
 
-    def _outcome(self, record: Record) -> R_co:
+    def _outcome(self, record: Record | Damaged) -> R_co:
+        if isinstance(record, Damaged):
+            raise BackendCorrupt(str(record))
         task = record.spec.task
         match record.state:
             case State.SUCCEEDED:
@@ -151,4 +153,7 @@ def _failure(id: str, task: str, error: bytes | None) -> JobFailed | BackendCorr
         type, message, traceback = codec.decode_error(error) if error else ("Unknown", "no error was stored", "")
     except ValueError as malformed:
         return BackendCorrupt(f"Job {id} of task {task!r} failed, but its stored error cannot be read: {malformed}.")
-    return JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    failed = JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    if traceback:
+        failed.add_note(f"Where job {id} failed, in its worker:\n{traceback}")
+    return failed

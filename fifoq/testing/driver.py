@@ -34,6 +34,7 @@ from fifoq.queue import Override as _Override
 from fifoq.record import (
     Cancel,
     Claimed,
+    Damaged,
     Extension,
     Fail,
     Filter,
@@ -67,6 +68,12 @@ def spec(key: str | None = None, *, id: str | None = None, task: str = TASK, **r
         if rest.get(name) is not None:
             rest[name] = microseconds(rest[name])
     return JobSpec(id or f"job-{next(_numbers)}", task, rest.pop("payload", b"\x00"), key, **rest)
+
+
+def readable(found: Record | Damaged) -> Record:
+    """Return the record of a job that must not be damaged."""
+    assert isinstance(found, Record), str(found)
+    return found
 
 
 class AsyncDriver:
@@ -321,7 +328,8 @@ class Driver:
     # ---- reading ----
 
     def get(self, id: str) -> Record | None:
-        return self.run(self.queue.get([id]))[0]
+        (found,) = self.run(self.queue.get([id]))
+        return None if found is None else readable(found)
 
     def record(self, id: str) -> Record:
         """Return the record of a job that must be there."""
@@ -330,7 +338,7 @@ class Driver:
         return record
 
     def states(self, *ids: str) -> list[State | None]:
-        return [record and record.state for record in self.run(self.queue.get(ids))]
+        return [found and readable(found).state for found in self.run(self.queue.get(ids))]
 
     def find(self, filter: Filter | None = None, limit: int = 100) -> list[Record]:
         """Return all matching records, read page by page."""
@@ -340,7 +348,7 @@ class Driver:
             page = self.run(self.queue.find(filter or Filter(), cursor, limit))
             assert len(page.records) <= limit, f"a page of {limit} has {len(page.records)} records"
             assert page.cursor is None or page.cursor > cursor, "the cursor does not move on"
-            records += page.records
+            records += map(readable, page.records)
             cursor = page.cursor
         return records
 

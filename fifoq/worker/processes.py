@@ -20,11 +20,11 @@ from multiprocessing import Pipe, resource_tracker, spawn
 from typing import Any, cast
 
 from fifoq import codec
-from fifoq.errors import ConfigurationError, GiveUp, RetryAfter
+from fifoq.errors import GiveUp, RetryAfter
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.main_guard import GUARD
 from fifoq.worker.child import SIGNALS, ChildProgram, Request, lease_as_tuple
-from fifoq.worker.run import Plan, ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
+from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
 from fifoq.worker.runners import RunnerContext, Threads
 
 START_TIMEOUT = 60.0
@@ -154,16 +154,6 @@ class ProcessRunner:
                 self._idle.append(child)
         if not keep:
             self._drop(child)
-
-
-def check_function(plan: Plan) -> None:
-    """Raise ConfigurationError if a child process could not find the function by its name."""
-    name = getattr(plan.function, "__qualname__", "<lambda>")
-    if "<" in name:
-        raise ConfigurationError(
-            f'Task {plan.definition.name!r} has run_in="process", so a child process must be able to import its '
-            f"function, but {name!r} is inside another function. Move it to the top level of a module."
-        )
 
 
 def _started_too_slowly(run: Run) -> TimeoutError:

@@ -37,6 +37,10 @@ class Run:
     """It has its outcome, or none counts any more; at most the writing is left."""
     stopped: Stop | None = None
     timer: asyncio.TimerHandle | None = None
+    seconds = 0.0
+    """For how long it ran, once it has ended."""
+    error: BaseException | None = None
+    """The exception whose text its outcome has, until that is logged."""
     progress: bytes | None = None
     written: bytes | None = None
     """The progress that the backend has stored."""
@@ -90,13 +94,16 @@ class Plan:
         "runner",
         "takes_context",
         "timeout",
+        "worker",
     )
 
-    def __init__(self, definition: TaskDefinition, runner: "Runner") -> None:
+    def __init__(self, definition: TaskDefinition, runner: "Runner", worker: str = "") -> None:
         self.definition = definition
         self.name = definition.name
         self.timeout = definition.timeout
         self.runner = runner
+        self.worker = worker
+        """The worker's name."""
         in_loop = definition.in_loop if definition.run_in == "loop" else None
         self.function: Callable[..., Any] = in_loop or definition.function
         self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode

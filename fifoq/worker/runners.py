@@ -11,11 +11,10 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fifoq.task.context import LeaseContext
+from fifoq.worker.log import fields, log
 from fifoq.worker.outcomes import timed_out
 from fifoq.worker.run import RUNAWAY, Run, Stop, read, write
 from fifoq.worker.task_factory import in_job
-
-log = logging.getLogger("fifoq.worker")
 
 MAX_CLOSES = 16
 """How often a coroutine is closed if it awaits something in its clean-up each time."""
@@ -139,6 +138,7 @@ class ThreadRunner:
             run.plan.name,
             why.value,
             run.lease.spec.id,
+            extra=fields(run),
         )
 
     def abandon(self, run: Run) -> float:

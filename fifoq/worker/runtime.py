@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from fifoq.clock import microseconds
@@ -13,17 +12,16 @@ from fifoq.task.definition import TaskDefinition
 from fifoq.worker.claims import ClaimLoop, ClaimTerms, QueueFeed
 from fifoq.worker.executor import Executor
 from fifoq.worker.heartbeat import Heartbeat
+from fifoq.worker.log import fields, log
 from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
 from fifoq.worker.probation import PROBATION, Probation
-from fifoq.worker.processes import ProcessRunner, check_function
+from fifoq.worker.processes import ProcessRunner
 from fifoq.worker.run import Plan, Run, Runner, Stop
 from fifoq.worker.runners import LoopRunner, RunnerContext, ThreadRunner
 from fifoq.worker.settings import WorkerSettings, Workplace
 from fifoq.worker.task_factory import JobTaskFactory
-
-log = logging.getLogger("fifoq.worker")
 
 STOP_TIMEOUT = 0.4
 """Seconds that cancelled jobs get to clean up, and after them the last settlements to be written."""
@@ -33,6 +31,8 @@ DRAIN_PAUSE = 0.1
 """Seconds between two looks of a draining worker at its queues."""
 RESTART_PAUSE = 1.0
 """Seconds after which a part of the worker that failed starts again."""
+LOST_PAUSE = 1.0
+"""Seconds until a job may be claimed again whose function still runs here, in a thread, after the lease was lost."""
 FOREVER = float("inf")
 
 
@@ -45,6 +45,8 @@ class Runtime:
         """Leases so far."""
         self._held: dict[str, Run] = {}
         """The runs whose leases are held, by token."""
+        self._at_work: dict[tuple[str, str], Run] = {}
+        """The runs that have not ended, by queue and job, whether or not their leases are held."""
         self._contact = Contact()
         self._loop = asyncio.get_running_loop()
         self._services: list[asyncio.Task[None]] = []
@@ -57,25 +59,56 @@ class Runtime:
         }
         self._executor = Executor(settings.concurrency, self._ended)
         self._probation = Probation(self._claim_again)
-        self.feeds = self._make_feeds(workplace)
-        self._claims = ClaimLoop(self.feeds, self._begin_alone)
+        self.workplace = workplace
+        self.feeds: list[QueueFeed] = []
+        self._task_count = 0
+        """How many registered tasks are served."""
+        self._claims = ClaimLoop(self.current_feeds, self._begin_alone)
+        lease = microseconds(settings.lease)
+        self._terms = ClaimTerms(settings.name, lease, lambda: len(self.feeds), self._room, self._take)
         self._claiming: asyncio.Task[None] | None = None
         self._task_factory: JobTaskFactory | None = None
+        self.current_feeds()
 
-    def _make_feeds(self, workplace: Workplace) -> list[QueueFeed]:
-        queues = {name: tasks for name, tasks in workplace.tasks.items() if tasks}
-        terms = ClaimTerms(self.settings.name, microseconds(self.settings.lease), len(queues), self._room, self._take)
-        return [
-            QueueFeed(workplace.backend.queue(name), self._make_plans(tasks), terms, self._held, self._contact)
-            for name, tasks in queues.items()
-        ]
+    def current_feeds(self) -> Sequence[QueueFeed]:
+        """
+        Return the feeds of all queues that have tasks now. Those registered since the last call are served from now on.
 
-    def _make_plans(self, tasks: Mapping[str, TaskDefinition]) -> dict[str, Plan]:
-        plans = {task: Plan(definition, self._runners[definition.run_in]) for task, definition in tasks.items()}
-        for plan in plans.values():
-            if plan.definition.run_in == "process":
-                check_function(plan)
-        return plans
+        This is the one place that reads the registered tasks, which only grow: counting them is cheap enough for each
+        turn of the claim loop.
+        """
+        tasks = self.workplace.tasks
+        count = sum(map(len, tuple(tasks.values())))
+        if count != self._task_count and not self._claims.stopping:
+            for queue, definitions in tuple(tasks.items()):
+                self._serve_tasks(queue, tuple(definitions.values()))
+            self._task_count = count
+        return self.feeds
+
+    def _serve_tasks(self, queue: str, definitions: Sequence[TaskDefinition]) -> None:
+        """Claim jobs of those of these tasks that are new."""
+        feed = next((feed for feed in self.feeds if feed.name == queue), None)
+        known = () if feed is None else feed.plans
+        plans = {
+            each.name: Plan(each, self._runners[each.run_in], self.settings.name)
+            for each in definitions
+            if each.name not in known
+        }
+        if not plans:
+            return
+        if feed is None:
+            feed = QueueFeed(self.workplace.backend.queue(queue), self._terms, self._held, self._contact)
+            self.feeds.append(feed)
+            self._claims.add(feed)
+            if self._claiming is not None:
+                self._start_feed(feed)
+        feed.add_plans(plans)
+        if self._claiming is not None:
+            log.info("Worker %s serves new tasks in queue %r: %s.", self.settings.name, queue, ", ".join(plans))
+
+    def _start_feed(self, feed: QueueFeed) -> None:
+        self._serve(feed.settler.serve)
+        self._serve(partial(feed.listen, self._claims.wake))
 
     @property
     def ready(self) -> bool:
@@ -103,9 +136,8 @@ class Runtime:
         self._task_factory = JobTaskFactory.install(self._loop)
         self._heartbeat.start()
         for feed in self.feeds:
-            self._serve(feed.settler.serve)
-            self._serve(partial(feed.listen, self._claims.wake))
-        self._serve(Maintenance(self.feeds).serve)
+            self._start_feed(feed)
+        self._serve(Maintenance(self.current_feeds).serve)
         self._serve(self._check_heartbeat)
         self._claiming = self._serve(self._claims.serve)
 
@@ -139,7 +171,7 @@ class Runtime:
         while True:
             await self._until(lambda: self.idle, FOREVER)
             before = self.claimed
-            over = await self._nothing_to_claim() and not any([await feed.goes_on() for feed in self.feeds])
+            over = await self._nothing_to_claim() and not any([await feed.goes_on() for feed in self.current_feeds()])
             # Jobs that were claimed during the look are running, and the look may not have seen them.
             if over and self.claimed == before:
                 return
@@ -167,6 +199,7 @@ class Runtime:
                 run.lease.spec.id,
                 run.plan.name,
                 f", to be tried again in {delay:g} s, when this process should be gone" if delay else "",
+                extra=fields(run),
             )
             # A release would end a job with a requested cancel, and open its key under a thread that runs on.
             ours = run.stopped is not Stop.LOST and not (delay and run.stopped is Stop.CANCEL)
@@ -204,21 +237,50 @@ class Runtime:
             if plan is None:
                 log.error("Queue %r returned a job of task %r, which was not in the claim.", feed.name, lease.spec.task)
                 continue
+            job = (feed.name, lease.spec.id)
+            at_work = self._at_work.get(job)
+            if at_work is not None and at_work.stopped is not Stop.LOST:
+                self._go_on(at_work, lease, deadline)
+                continue
             run = Run(feed.name, feed.settle, plan, lease, deadline)
             self._held[lease.token] = run
             runner = plan.runner
+            if at_work is not None:
+                run.ended = True
+                run.settle(run, released(run, LOST_PAUSE))
+                continue
             if late or len(starting) >= room or runner.taken >= runner.width:
                 run.ended = True
                 run.settle(run, released(run))
                 continue
             runner.taken += 1
             starting.append(run)
+            self._at_work[job] = run
             if lease.crashes:
                 separate = True
         if separate:
             starting = self._separate(starting)
         if starting:
             self._executor.start(starting)
+
+    def _go_on(self, run: Run, lease: Lease, deadline: float) -> None:
+        """
+        Go on with a run under a new lease of its job: the store has ended the old one under a living worker.
+
+        Its clock was set ahead, or it has forgotten the claim. A second run beside the first would break the promise of
+        the job's key.
+        """
+        log.warning(
+            "Job %s of task %r was claimed again while it runs here: its lease had ended in the store, whose clock may "
+            "have been set ahead. It goes on under the new lease.",
+            lease.spec.id,
+            run.plan.name,
+        )
+        old = run.lease.token
+        run.deadline = deadline  # first: the heartbeat reads the lease before the deadline
+        run.lease = lease
+        self._held[lease.token] = run
+        self._held.pop(old, None)
 
     def _separate(self, runs: Sequence[Run]) -> list[Run]:
         """
@@ -257,6 +319,7 @@ class Runtime:
                 run.lease.spec.id,
                 run.plan.name,
                 run.lease.crashes,
+                extra=fields(run),
             )
             self._executor.start([run])
 
@@ -280,6 +343,7 @@ class Runtime:
         runner = run.plan.runner
         was_full = runner.taken == runner.width
         runner.taken -= 1
+        self._at_work.pop((run.queue, run.lease.spec.id), None)
         if run.lease.crashes or run is self._probation.current:
             self._probation.ended(run)
         if outcome is None:
@@ -291,18 +355,20 @@ class Runtime:
         elif self._claims.lacks_room:
             self._claims.wake()
 
-    def _request_stop(self, run: Run, why: Stop) -> None:
+    def _request_stop(self, run: Run, why: Stop, lease: Lease) -> None:
         """Have a run stopped on the worker's loop. The heartbeat calls this in its thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._stop_run, run, why)
+            self._loop.call_soon_threadsafe(self._stop_run, run, why, lease)
 
-    def _stop_run(self, run: Run, why: Stop) -> None:
-        if run.ended or self._held.get(run.lease.token) is not run:
+    def _stop_run(self, run: Run, why: Stop, lease: Lease) -> None:
+        if run.ended or run.lease is not lease or self._held.get(lease.token) is not run:
             return
         if why is Stop.LOST:
-            del self._held[run.lease.token]
+            del self._held[lease.token]
         if run.stopped is None and why is not Stop.CANCEL:
-            log.warning("Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value)
+            log.warning(
+                "Job %s of task %r is stopped: %s.", run.lease.spec.id, run.plan.name, why.value, extra=fields(run)
+            )
         run.stop(why)
 
     # ---- services ----

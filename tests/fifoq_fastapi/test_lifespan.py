@@ -38,6 +38,33 @@ async def test_it_composes_with_the_apps_own_lifespan_and_its_state(serve) -> No
         job = await note.enqueue("a job")
         await job.result(5)
     assert happened == ["own begins, fifoq is open", "a job of the start", "a job", "own ends, fifoq is open"]
+
+
+async def test_a_task_of_a_then_or_of_a_route_runs_in_its_new_queue(serve) -> None:
+    tasks = Fifoq("memory://")
+
+    def register(name: str) -> None:
+        @tasks.task(name=name, queue=f"queue of {name}")
+        async def late() -> str:
+            return f"{name} ran"
+
+    @asynccontextmanager
+    async def own(app: FastAPI) -> AsyncIterator[None]:
+        register("then")
+        yield
+
+    app = FastAPI(lifespan=lifespan(tasks, worker=True, then=own))
+    app.include_router(router(tasks, expose="all", public=True), prefix="/queue")
+
+    @app.post("/register")
+    async def of_a_route() -> None:
+        register("route")
+
+    async with serve(app) as client:
+        await client.post("/register")
+        for name in ("then", "route"):
+            job = await client.post(f"/queue/tasks/{name}?wait=20")
+            assert (job.status_code, job.json()["result"]) == (200, f"{name} ran")
     assert not tasks.is_open
 
 

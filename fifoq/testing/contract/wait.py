@@ -10,9 +10,9 @@ import pytest
 
 from fifoq.errors import JobNotFound
 from fifoq.queue import Call, Changed, Full, Receipt
-from fifoq.record import Filter, Record, State
+from fifoq.record import Damaged, Filter, Record, State
 from fifoq.testing.contract.base import Cases
-from fifoq.testing.driver import KEPT, Driver, spec
+from fifoq.testing.driver import KEPT, Driver, readable, spec
 
 PATIENCE = 20.0
 """Seconds after which a wake-up counts as missed. No case takes long without a miss."""
@@ -124,7 +124,8 @@ class AheadCases(Cases):
 
     async def put_while_waiting(self, driver: Driver) -> list[str]:
         assert await driver.queue.wait(PATIENCE)
-        return [record.spec.id for record in (await driver.queue.find(Filter(), 0, 100)).records][-1:]
+        page = await driver.queue.find(Filter(), 0, 100)
+        return [readable(found).spec.id for found in page.records][-1:]
 
     def test_nothing_is_claimed_ahead_for_a_worker_that_has_left(self, driver: Driver) -> None:
         other = driver.twin()
@@ -183,7 +184,7 @@ class ExpectedCases(Cases):
             assert driver.receipts(there) == (Receipt(there.id, created=False),)
             record = driver.run(driver.queue.finished(there.id, PATIENCE))
             assert record is not None
-            assert record.state is State.SUCCEEDED
+            assert readable(record).state is State.SUCCEEDED
         driver.declare(capacity=1)
         refused = spec()
         driver.queue.expect(refused.id)
@@ -207,7 +208,8 @@ class FinishedCases(Cases):
     """Point 20: the end of a job wakes its waiters."""
 
     def finished(self, driver: Driver, id: str, timeout: float = PATIENCE) -> Record | None:
-        return driver.run(asyncio.wait_for(driver.queue.finished(id, timeout), 3 * PATIENCE))
+        found = driver.run(asyncio.wait_for(driver.queue.finished(id, timeout), 3 * PATIENCE))
+        return None if found is None else readable(found)
 
     def test_an_ended_job_is_returned_at_once(self, driver: Driver) -> None:
         a, b, c = driver.put(spec(), spec("k"), spec(retain=KEPT))
@@ -266,7 +268,7 @@ class FinishedCases(Cases):
         ids = driver.put(*(spec() for _ in range(20)))
         leases = driver.leases(20)
 
-        async def all_of_them() -> list[Record | None]:
+        async def all_of_them() -> list[Record | Damaged | None]:
             return await asyncio.gather(*(driver.queue.finished(id, PATIENCE) for id in ids for _ in range(2)))
 
         def work(other: Driver) -> None:

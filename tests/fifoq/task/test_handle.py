@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from traceback import format_exception
 from uuid import UUID
 
 import pytest
@@ -37,6 +38,8 @@ async def test_a_failed_job_raises_its_stored_error(tasks: Fifoq) -> None:
             await tasks.tasks["fail"].call()
         assert caught.value.task == "fail"
         assert caught.value.type == "GiveUp"
+        assert caught.value.traceback
+        assert caught.value.traceback in "".join(format_exception(caught.value))
 
 
 async def test_a_cancelled_job_raises_its_reason(tasks: Fifoq) -> None:

@@ -10,28 +10,71 @@ local jobs, changed_jobs
 
 at_call_start(function() jobs, changed_jobs = {}, {} end)
 
--- Decode a job. Most jobs are plain: all fields from `crashes` on have their defaults, and are left out.
-local function decode_job(id, packed)
-  local job_state, priority, entry, seq, attempt, created_at, started_at, lease_end, spec_retain, task, key, value,
-        token, worker, is_plain, crashes, due_at, held_since, expires_at, finished_at, kept_until, retain,
-        cancel_requested, halted, result, has_error, has_progress, unique, owner, reason = unpack_all(packed)
-  local job = {
-    id = id, state = job_state, priority = priority, entry = entry, seq = seq, attempt = attempt,
-    created_at = created_at, started_at = started_at, lease_end = lease_end, spec_retain = spec_retain, task = task,
-    key = key, value = value, token = token, worker = worker, crashes = crashes or 0,
-  }
-  jobs[id] = job
-  if is_plain then return job end
-  job.due_at, job.held_since, job.expires_at, job.finished_at = due_at, held_since, expires_at, finished_at
-  job.kept_until, job.retain, job.cancel_requested, job.halted = kept_until, retain, cancel_requested, halted
-  job.unique, job.owner, job.reason = unique, owner, reason
-  job.result, job.has_error, job.has_progress = result, has_error, has_progress
-  return job
+local may_be, decode_job
+do
+  -- The largest of all stored numbers: 2^53. Beyond it not every whole number has a notation.
+  local LARGEST = 9007199254740992
+
+  -- Return whether a number that may be missing is a time, a count or a place. Raises if it is of another type.
+  function may_be(number)
+    return not number or (number >= 0 and number <= LARGEST and number % 1 == 0)
+  end
+
+  -- Raise an error unless the fields that every job has are of their types, and within their ranges. A comparison with
+  -- a value of another type raises by itself: that is the cheapest check there is.
+  local function check_job(job)
+    local job_state, priority, seq, key, value = job.state, job.priority, job.seq, job.key, job.value
+    local sum = job.entry + job.attempt + job.crashes + job.created_at + job.spec_retain + priority + job_state
+    local is_sound = job_state >= 0 and job_state <= 5 and priority >= -9 and priority <= 9 and job.entry > 0
+      and job.attempt >= 0 and job.crashes >= 0 and job.created_at >= 0 and job.spec_retain >= 0 and sum <= LARGEST
+      and sum % 1 == 0 and job.task >= '' and (not key or key >= '') and (not value or value >= '')
+      and may_be(job.started_at) and may_be(job.lease_end) and may_be(seq)
+    if is_sound and job_state == RUNNING then is_sound = job.token >= '' and job.lease_end > 0 and seq > 0 end
+    if is_sound and (job_state == WAITING or job.halted) then is_sound = seq > 0 end
+    if not is_sound then error('out of range') end
+  end
+
+  -- The same for the other fields.
+  local function check_rest(job)
+    local key, unique, owner, reason, result = job.key, job.unique, job.owner, job.reason, job.result
+    local is_sound = may_be(job.due_at) and may_be(job.held_since) and may_be(job.expires_at)
+      and may_be(job.finished_at) and may_be(job.kept_until) and may_be(job.retain)
+      and (not unique or unique >= '') and (not owner or owner >= '') and (not reason or reason >= '')
+      and (not result or result >= '')
+    if is_sound and job.halted then is_sound = key and job.finished_at >= 0 and job.retain >= 0 end
+    if not is_sound then error('out of range') end
+  end
+
+  -- Decode a job. Most jobs are plain: all fields from `crashes` on have their defaults, and are left out. Raises if it
+  -- cannot be read.
+  function decode_job(id, packed)
+    local job_state, priority, entry, seq, attempt, created_at, started_at, lease_end, spec_retain, task, key, value,
+          token, worker, is_plain, crashes, due_at, held_since, expires_at, finished_at, kept_until, retain,
+          cancel_requested, halted, result, has_error, has_progress, unique, owner, reason, damaged = unpack_all(packed)
+    local job = {
+      id = id, state = job_state, priority = priority, entry = entry, seq = seq, attempt = attempt,
+      created_at = created_at, started_at = started_at, lease_end = lease_end, spec_retain = spec_retain, task = task,
+      key = key, value = value, token = token, worker = worker, crashes = crashes or 0,
+    }
+    if is_plain then
+      if is_plain ~= true or crashes ~= nil then error('not plain') end
+      check_job(job)
+      return job
+    end
+    job.due_at, job.held_since, job.expires_at, job.finished_at = due_at, held_since, expires_at, finished_at
+    job.kept_until, job.retain, job.cancel_requested, job.halted = kept_until, retain, cancel_requested, halted
+    job.unique, job.owner, job.reason = unique, owner, reason
+    job.result, job.has_error, job.has_progress, job.damaged = result, has_error, has_progress, damaged
+    check_job(job)
+    check_rest(job)
+    return job
+  end
 end
 
 local function encode_job(job)
   local is_plain = not (job.finished_at or job.has_error or job.has_progress or job.unique or job.due_at
-    or job.expires_at or job.owner or job.cancel_requested or job.reason or job.halted or job.result or job.crashes > 0)
+    or job.expires_at or job.owner or job.cancel_requested or job.reason or job.halted or job.result or job.crashes > 0
+    or job.damaged)
   if is_plain then
     return pack(
       job.state, job.priority, job.entry, job.seq, job.attempt, job.created_at, job.started_at, job.lease_end,
@@ -42,51 +85,9 @@ local function encode_job(job)
     job.state, job.priority, job.entry, job.seq, job.attempt, job.created_at, job.started_at, job.lease_end,
     job.spec_retain, job.task, job.key, job.value, job.token, job.worker, false,
     job.crashes, job.due_at, job.held_since, job.expires_at, job.finished_at, job.kept_until, job.retain,
-    job.cancel_requested, job.halted, job.result, job.has_error, job.has_progress, job.unique, job.owner, job.reason
+    job.cancel_requested, job.halted, job.result, job.has_error, job.has_progress, job.unique, job.owner, job.reason,
+    job.damaged
   )
-end
-
--- Return the job with an id, changes included; false if there is none.
-local function find_job(id)
-  local job = jobs[id]
-  if job ~= nil then return job end
-  local packed = call('HGET', JOBS, id)
-  if packed then return decode_job(id, packed) end
-  jobs[id] = false
-  return false
-end
-
--- Return the job with an id that a line or an index contains. Raises CORRUPT if there is none.
-local function get_job(id)
-  return find_job(id) or error({err = 'CORRUPT job ' .. id .. ' is due or in line, and has no record'})
-end
-
--- Read many jobs with one command.
-local function read_jobs(ids)
-  local missing, count = {}, 0
-  for _, id in ipairs(ids) do
-    if jobs[id] == nil then
-      count = count + 1
-      missing[count] = id
-    end
-  end
-  if count == 0 then return end
-  for index, packed in ipairs(read_fields(JOBS, missing)) do
-    if packed then decode_job(missing[index], packed) else jobs[missing[index]] = false end
-  end
-end
-
--- Have a changed job written at the end of the call.
-local function touch(job)
-  changed_jobs[job.id] = true
-end
-
-local function write_jobs()
-  for id in pairs(changed_jobs) do
-    local job = jobs[id]
-    set_field(JOBS, id, job and encode_job(job))
-  end
-  changed_jobs = {}
 end
 
 -- The distance of two priorities in a score.
@@ -101,6 +102,185 @@ end
 -- Return the score in a member of READY or OFFERS, as a number. `start`: its position.
 local function unpack_score(member, start)
   return (struct.unpack('>I7', member, start))
+end
+
+-- Among equal times the entry decides: it has a fixed width, so its bytes compare as numbers.
+local function timer_member(job)
+  return struct.pack('>I6', job.entry) .. job.id
+end
+
+-- ---- damaged jobs ----
+--
+-- A job is damaged if its record is missing, cannot be read, or contradicts its spec. In its place stands a job made of
+-- its spec and of the keys that name it, so that it leaves these as any other job does: it waits, a worker claims it,
+-- and the worker sets it aside.
+
+local spec_of, place_in_line, rebuild_job
+do
+  local function is(kind, value)
+    return value == nil or type(value) == kind
+  end
+
+  -- Return task, key, value, priority, whether it is scheduled first, unique text, retention and owner in the spec of a
+  -- job; nothing if that cannot be read.
+  function spec_of(id)
+    local ok, _, own_id, task, key, value, priority, delay, in_line, _, unique, retain, owner =
+      pcall(cmsgpack.unpack_limit, field_of(SPECS, id) or '', 11, 1)
+    if not ok or own_id ~= id or not is('string', key) or not is('string', value) or not is('string', unique)
+      or not is('string', owner) or type(task) ~= 'string' or type(priority) ~= 'number' or type(delay) ~= 'number'
+      or type(retain) ~= 'number' or priority < -9 or priority > 9 or not may_be(retain) or not may_be(delay) then
+      return nil
+    end
+    return task, key, value, priority, delay > 0 and not in_line, unique, retain, owner
+  end
+
+  -- Return the field of a hash that has a value; O(n).
+  local function field_with(key, wanted)
+    local all = call('HGETALL', key)
+    for index = 2, #all, 2 do
+      if all[index] == wanted then return all[index - 1] end
+    end
+  end
+
+  -- Return the ordering key and the seq of the member of LINES that names a job; nil for none. O(n of the line), or O(n)
+  -- without a key.
+  function place_in_line(id, key)
+    local members = key and call('ZRANGEBYLEX', LINES, '[' .. key .. '\0', '(' .. key .. '\1')
+      or call('ZRANGE', LINES, 0, -1)
+    for _, member in ipairs(members) do
+      local length = #member - #id - 7
+      if length > 0 and string.sub(member, -#id) == id and string.byte(member, length + 1) == 0 then
+        return string.sub(member, 1, length), (struct.unpack('>I6', member, length + 2))
+      end
+    end
+  end
+
+  local function is_ready(job)
+    return call('ZSCORE', READY, job.task .. '\0' .. score_of(job) .. job.id)
+  end
+
+  -- Return whether more jobs are counted as scheduled than can be read; O(timers).
+  local function is_scheduled()
+    local readable = 0
+    for _, member in ipairs(call('ZRANGE', TIMERS, 0, -1)) do
+      local id = string.sub(member, 7)
+      local ok, job = pcall(decode_job, id, call('HGET', JOBS, id) or '')
+      if ok and job.state == SCHEDULED then readable = readable + 1 end
+    end
+    return state.scheduled > readable
+  end
+
+  local function ended_state(job)
+    if job.seq or (call('HEXISTS', ERRORS, job.id) == 1 and state.failed > 0) then return FAILED end
+    return state.succeeded > 0 and SUCCEEDED or state.failed > 0 and FAILED or CANCELLED
+  end
+
+  -- Set the state of a job, and what belongs to it, by the keys that name it.
+  local function set_state(job, is_scheduled_first)
+    local _, seq = nil, nil
+    if job.key then _, seq = place_in_line(job.id, job.key) end
+    local timer = tonumber(call('ZSCORE', TIMERS, timer_member(job)))
+    local hidden = tonumber(call('ZSCORE', HIDDEN, job.id))
+    job.seq = hidden or seq or job.entry
+    if hidden or is_ready(job) then
+      job.state, job.expires_at = WAITING, timer
+    elseif not timer then
+      job.seq, job.finished_at = seq, now or 0
+      job.state, job.halted = ended_state(job), seq ~= nil
+    elseif is_scheduled_first and not seq and is_scheduled() then
+      job.state, job.due_at, job.seq = SCHEDULED, timer, nil
+    else
+      job.state, job.lease_end = RUNNING, timer
+    end
+  end
+
+  -- Return a job in place of a damaged one; nil if nothing names it.
+  function rebuild_job(id)
+    local entry = tonumber(call('ZSCORE', ENTRIES, id))
+    if not entry then return nil end
+    local task, key, value, priority, is_scheduled_first, unique, retain, owner = spec_of(id)
+    if not task then
+      key, unique = place_in_line(id), field_with(UNIQUES, id)
+      for _, name in ipairs(call('HKEYS', STATE)) do
+        if name ~= '' and string.byte(name) ~= 0 and not task then task = name end
+      end
+    end
+    local job = {
+      id = id, damaged = true, task = task or '', key = key, value = value, priority = priority or 0, unique = unique,
+      owner = owner, spec_retain = retain or 0, retain = retain or 0, entry = entry, attempt = 0, crashes = 0,
+      created_at = now or 0,
+      has_error = true, has_progress = true,
+    }
+    set_state(job, is_scheduled_first)
+    return job
+  end
+end
+
+-- ---- reading jobs ----
+
+local find_job, get_job, holder_of, read_jobs
+do
+  local function load_job(id, packed)
+    local ok, job = pcall(decode_job, id, packed)
+    if not ok then job = rebuild_job(id) or false end
+    jobs[id] = job
+    return job
+  end
+
+  -- Return the job with an id, changes included; false if there is none.
+  function find_job(id)
+    local job = jobs[id]
+    if job ~= nil then return job end
+    local packed = call('HGET', JOBS, id)
+    if packed then return load_job(id, packed) end
+    jobs[id] = false
+    return false
+  end
+
+  -- Return the job with an id that a line or an index contains; nil if the queue does not have it.
+  function get_job(id)
+    local job = find_job(id)
+    if job then return job end
+    job = rebuild_job(id)
+    if job then jobs[id] = job end
+    return job
+  end
+
+  -- Return the id of the scheduled or live job that holds a unique text; false for none. A job whose record was damaged
+  -- may have left its text behind.
+  function holder_of(unique)
+    local id = field_of(UNIQUES, unique)
+    local job = id and get_job(id)
+    return job and (job.state < SUCCEEDED or job.halted) and id
+  end
+
+  -- Read many jobs with one command.
+  function read_jobs(ids)
+    local missing, count = {}, 0
+    for _, id in ipairs(ids) do
+      if jobs[id] == nil then
+        count = count + 1
+        missing[count] = id
+      end
+    end
+    if count == 0 then return end
+    for index, packed in ipairs(read_fields(JOBS, missing)) do
+      if packed then load_job(missing[index], packed) else jobs[missing[index]] = false end
+    end
+  end
+end
+
+-- Have a changed job written at the end of the call.
+local function touch(job)
+  changed_jobs[job.id] = true
+end
+
+local function write_jobs()
+  for id in pairs(changed_jobs) do
+    local job = jobs[id]
+    set_field(JOBS, id, job and encode_job(job))
+  end
+  changed_jobs = {}
 end
 
 -- Return whether READY may lack the job while it waits.
@@ -121,19 +301,18 @@ local function drop_extra(job, flag, extras)
   end
 end
 
--- Return the record of a job, as msgpack: an array of the fields of fifoq.record.Record, the spec being the first.
+-- Return the record of a job, as msgpack: an array of the fields of fifoq.record.Record, the spec being the first, and
+-- of whether it is damaged. Its parts are as they were sent, and may be damaged too: a reader gets each record by itself.
 local function record_of(job)
-  local spec = field_of(SPECS, job.id)
-  if not spec then error({err = 'CORRUPT job ' .. job.id .. ' has no spec'}) end
   local function extra(flag, extras)
     return job[flag] and field_of(extras, job.id) or NIL
   end
   return table.concat({
-    array_head(17), spec,
+    array_head(18), field_of(SPECS, job.id) or NIL,
     pack(job.entry, job.seq, job.state, job.attempt, job.crashes, job.created_at, job.due_at, job.started_at,
          job.finished_at, job.worker),
     job.result or NIL, extra('has_error', ERRORS), extra('has_progress', PROGRESS),
-    pack(job.reason, job.cancel_requested or false, job.halted or false),
+    pack(job.reason, job.cancel_requested or false, job.halted or false, job.damaged or false),
   })
 end
 
@@ -150,11 +329,6 @@ local MAX_TIMERS = 1000
 local first_set, first_of_waiting, any_moved
 
 at_call_start(function() first_set, first_of_waiting, any_moved = nil, nil, false end)
-
--- Among equal times the entry decides: it has a fixed width, so its bytes compare as numbers.
-local function timer_member(job)
-  return struct.pack('>I6', job.entry) .. job.id
-end
 
 -- Set the timer of a job that has none.
 local function add_timer(job, at)

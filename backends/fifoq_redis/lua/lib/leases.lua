@@ -2,9 +2,9 @@
 
 -- ---- a lease ----
 
--- The claim that is being made: its leases as msgpack, the ids of their jobs, the part that its tokens share, its
--- worker, and the duration of its leases.
-local leases, leased_ids, token_prefix, lease_worker, lease_duration
+-- The claim that is being made: its jobs and their ids, the part that its tokens share, its worker, and the duration of
+-- its leases.
+local leased_jobs, leased_ids, token_prefix, lease_worker, lease_duration
 
 local function lease(job)
   state.fence = state.fence + 1
@@ -15,21 +15,10 @@ local function lease(job)
   job.expires_at = nil
   if may_be_hidden(job) then unset_score(HIDDEN, job.id) end
   touch(job)
-  leases[#leases + 1] = pack(state.fence, job.entry, job.seq, job.attempt, job.crashes, job.created_at)
+  leased_jobs[#leased_jobs + 1] = job
   leased_ids[#leased_ids + 1] = job.id
   local count = to_notify[job.task]
   if count then to_notify[job.task] = count > 1 and count - 1 or nil end
-end
-
-local function show_leases()
-  if not leased_ids[1] then return array_head(0) end
-  local parts, head = {array_head(#leases)}, array_head(7)
-  for index, spec in ipairs(fields_of(SPECS, leased_ids)) do
-    parts[3 * index - 1] = head
-    parts[3 * index] = spec or error({err = 'CORRUPT job ' .. leased_ids[index] .. ' has no spec'})
-    parts[3 * index + 1] = leases[index]
-  end
-  return table.concat(parts)
 end
 
 -- ---- the choice of jobs ----
@@ -59,6 +48,18 @@ do
     return members[1] and {gate = gate, members = members, score = unpack_score(members[1], #task + 2), page = page}
   end
 
+  -- Return the job that a member of READY names; nil if it does not wait, and the member is of a damaged job's past.
+  local function offered_job(id, task, member)
+    local job = get_job(id)
+    if not job then return nil end
+    if job.damaged or job.task ~= task then
+      local score = unpack_score(member, #task + 2)
+      job.damaged, job.task = true, task
+      job.priority, job.seq = 9 - math.floor(score / LEVEL), score % LEVEL
+    end
+    return job.state == WAITING and job or nil
+  end
+
   -- Lease up to `most` jobs of a candidate while their scores are below `bound`; return how many.
   local function lease_run(candidate, most, bound)
     local task, members, ids, taken = candidate.gate.task, candidate.members, {}, 0
@@ -66,11 +67,13 @@ do
     read_jobs(ids)
     for index, id in ipairs(ids) do
       if taken == most or unpack_score(members[index], #task + 2) >= bound then break end
-      local job = get_job(id)
+      local job = offered_job(id, task, members[index])
       remove_member(READY, members[index])
-      lease(job)
-      taken = taken + 1
-      if job.value then
+      if job then
+        lease(job)
+        taken = taken + 1
+      end
+      if job and job.value then
         bound = math.min(bound, admit(job, members[index]) or bound)
         -- The value's next job was not among the members: read no more at once than can be used.
         candidate.page = math.max(4, 2 * taken)
@@ -122,24 +125,77 @@ end
 
 -- ---- a claim ----
 
+local show_leases
+do
+  local LEASE_HEAD = array_head(10)
+
+  -- Return the fields with which a spec begins, as msgpack.
+  local function identity_of(job)
+    return pack(job.id, job.task, job.key, job.value)
+  end
+
+  -- Note that a leased job contradicts its spec. Of the two keys and values those count by which it is in a line and in
+  -- OFFERS: so the job leaves these.
+  local function correct(job)
+    job.damaged = true
+    local task, key, value = spec_of(job.id)
+    if not task then return end
+    remove_member(HIDDEN, job.id)
+    if job.key ~= key and key and place_in_line(job.id, key) then job.key = key end
+    local offer = value and job.task .. '\0' .. value .. '\0' .. score_of(job) .. job.id
+    if job.value == value or not offer or not call('ZSCORE', OFFERS, offer) then return end
+    if job.value then
+      local wrong = value_gate(job.task, job.value)
+      wrong.running = wrong.running - 1
+    end
+    job.value = value
+    local gate = value_gate(job.task, value)
+    gate.running, gate.shown = gate.running + 1, false
+    remove_member(OFFERS, offer)
+    show_value(gate)
+  end
+
+  -- Return the leases as msgpack, and the specs of their jobs. Specs are not decoded, and a damaged one would make all
+  -- behind it unreadable: so they are the end of a reply.
+  function show_leases()
+    local count = #leased_jobs
+    if count == 0 then return array_head(0), array_head(0) end
+    local heads, specs, first_fence = {array_head(count)}, {array_head(count)}, state.fence - count
+    for index, spec in ipairs(fields_of(SPECS, leased_ids)) do
+      local job = leased_jobs[index]
+      local identity = identity_of(job)
+      if job.damaged or not spec or string.sub(spec, 2, #identity + 1) ~= identity then
+        correct(job)
+        identity = identity_of(job)
+      end
+      heads[3 * index - 1], heads[3 * index] = LEASE_HEAD, identity
+      heads[3 * index + 1] = pack(first_fence + index, job.entry, job.seq, job.attempt, job.crashes,
+                                  not job.damaged and job.created_at)
+      specs[index + 1] = spec or NIL
+    end
+    return table.concat(heads), table.concat(specs)
+  end
+end
+
 -- Lease up to `n` jobs of these tasks for the claim `caller.number`, which its caller makes now or has left to be made
--- ahead; return how many, and the leases as msgpack.
+-- ahead; return how many, and as msgpack the leases and the specs.
 local function take_jobs(tasks, n, caller, number, worker, duration)
-  leases, leased_ids, token_prefix = {}, {}, caller .. '.' .. number .. '.'
+  leased_jobs, leased_ids, token_prefix = {}, {}, caller .. '.' .. number .. '.'
   lease_worker, lease_duration = worker, duration
   offer_heads()
   show_values()
   claim_jobs(tasks, n)
   -- With room left, the claim has taken every claimable job of its tasks: none is left to notify a waiter of.
-  if #leases < n then
+  local count = #leased_jobs
+  if count < n then
     for _, task in ipairs(tasks) do to_notify[task] = nil end
   end
-  return #leases, show_leases()
+  return count, show_leases()
 end
 
 -- Return the reply to a claim. It contains the time until the next timer, so it is made after update_first_timer.
-local function claimed_reply(leases_shown, tasks)
-  return array_head(4) .. leases_shown .. pack(now, next_timer(tasks), state.version)
+local function claimed_reply(tasks, leases_shown, specs_shown)
+  return array_head(5) .. leases_shown .. pack(now, next_timer(tasks), state.version) .. specs_shown
 end
 
 -- ---- settlements ----

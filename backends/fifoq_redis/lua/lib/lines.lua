@@ -27,7 +27,10 @@ local function value_gate(task, value)
   if not gate then
     gate = {name = name, task = task, running = 0, shown = false}
     local packed = call('HGET', VALUES, name)
-    if packed then gate.running, gate.shown = unpack_all(packed) end
+    if packed then
+      local ok, running, shown = pcall(unpack_all, packed)
+      if ok and type(running) == 'number' then gate.running, gate.shown = running, shown end
+    end
     value_gates[name] = gate
   end
   changed_value_gates[gate] = true
@@ -74,16 +77,27 @@ local function withdraw(job)
   end
 end
 
--- Free the slots that the lease of a job held.
-local function free_slots(job)
-  local own, gate = gate_of(''), gate_of(job.task)
-  own.running, own.changed = own.running - 1, true
-  gate.running, gate.changed = gate.running - 1, true
-  if job.value then
-    local value = value_gate(job.task, job.value)
-    value.running = value.running - 1
+local free_slots
+do
+  -- Give a running job the value of its spec if that runs a job.
+  local function restore_value(job)
+    local _, _, value = spec_of(job.id)
+    if value and value_gate(job.task, value).running > 0 then job.value, job.damaged = value, true end
   end
-  if own.limit or gate.limit or gate.value_limit then notify_any() end
+
+  -- Free the slots that the lease of a job held.
+  function free_slots(job)
+    local own, gate = gate_of(''), gate_of(job.task)
+    own.running, own.changed = own.running - 1, true
+    gate.running, gate.changed = gate.running - 1, true
+    -- A job without a value takes no slot of one, unless its record was damaged since.
+    if not job.value and gate.value_limit then restore_value(job) end
+    if job.value then
+      local value = value_gate(job.task, job.value)
+      value.running = value.running - 1
+    end
+    if own.limit or gate.limit or gate.value_limit then notify_any() end
+  end
 end
 
 -- ---- the lines of keys ----
@@ -145,30 +159,47 @@ local function update_blocked(key, head)
   end
 end
 
--- Return the ids of the heads of changed lines, by key; false for an empty line.
-local function changed_heads()
-  local heads, unread = {}, {}
-  for key, departed in pairs(changed_lines) do
-    local id = head_of(key)
-    -- A head that was the head before, and that this call has not read, is as it was.
-    if not id or departed or jobs[id] then
-      heads[key] = id or false
-      if id then unread[#unread + 1] = id end
+local offer_heads
+do
+  -- Return the ids of the heads of changed lines, by key; false for an empty line.
+  local function changed_heads()
+    local heads, unread = {}, {}
+    for key, departed in pairs(changed_lines) do
+      local id = head_of(key)
+      -- A head that was the head before, and that this call has not read, is as it was.
+      if not id or departed or jobs[id] then
+        heads[key] = id or false
+        if id then unread[#unread + 1] = id end
+      end
+    end
+    read_jobs(unread)
+    return heads
+  end
+
+  -- Remove the members at the head of a line that name no live job of the key, because one was damaged; return the head
+  -- behind them, nil for none.
+  local function drop_damaged_heads(key)
+    while true do
+      local member = first_members(LINES, key, 1)[1]
+      local head = member and get_job(string.sub(member, #key + 8))
+      if not member or (head and head.key == key and (head.state < SUCCEEDED or head.halted)) then return head end
+      remove_member(LINES, member)
     end
   end
-  read_jobs(unread)
-  return heads
-end
 
--- Offer the heads of changed lines that may run.
-local function offer_heads()
-  if not next(changed_lines) then return end
-  local heads = changed_heads()
-  changed_lines = {}
-  for key, id in pairs(heads) do
-    local head = id and get_job(id)
-    if head and may_run(head) then offer(head) end
-    update_blocked(key, head)
+  -- Offer the heads of changed lines that may run.
+  function offer_heads()
+    if not next(changed_lines) then return end
+    local heads = changed_heads()
+    changed_lines = {}
+    for key, id in pairs(heads) do
+      local head = id and get_job(id)
+      if id and not (head and head.key == key and (head.state < SUCCEEDED or head.halted)) then
+        head = drop_damaged_heads(key)
+      end
+      if head and may_run(head) then offer(head) end
+      update_blocked(key, head)
+    end
   end
 end
 
@@ -275,43 +306,63 @@ end
 --
 -- Every put and every claim first fires the timers that are due.
 
--- Make a job claimable whose delay or back-off is over.
-local function fall_due(job)
-  job.due_at = nil
-  set_timer(job)
-  touch(job)
-  if job.state == SCHEDULED then
-    count_jobs(SCHEDULED, -1)
-    job.state = WAITING
-    arrive(job, next_number())
-  else
-    if not may_be_hidden(job) then remove_member(HIDDEN, job.id) end
-    try_offer(job)
+local fire_timers
+do
+  -- Make a job claimable whose delay or back-off is over.
+  local function fall_due(job)
+    job.due_at = nil
+    set_timer(job)
+    touch(job)
+    if job.state == SCHEDULED then
+      count_jobs(SCHEDULED, -1)
+      job.state = WAITING
+      arrive(job, next_number())
+    else
+      if not may_be_hidden(job) then remove_member(HIDDEN, job.id) end
+      try_offer(job)
+    end
   end
-end
 
-local function fire_timer(job)
-  if job.state == RUNNING then
-    job.crashes = job.crashes + 1
-    if job.cancel_requested then end_job(job, CANCELLED, 0) else put_back(job, 0) end
-  elseif job.expires_at and job.expires_at <= now then
-    job.reason = 'expired'
-    end_job(job, CANCELLED, 0)
-  else
-    fall_due(job)
+  local function fire_timer(job)
+    if job.damaged and job.state == WAITING then
+      -- It waits no longer: a worker sets it aside.
+      job.due_at, job.expires_at = nil, nil
+      touch(job)
+      try_offer(job)
+    elseif job.state == RUNNING then
+      job.crashes = job.crashes + 1
+      if job.cancel_requested then end_job(job, CANCELLED, 0) else put_back(job, 0) end
+    elseif job.expires_at and job.expires_at <= now then
+      job.reason = 'expired'
+      end_job(job, CANCELLED, 0)
+    else
+      fall_due(job)
+    end
   end
-end
 
--- Fire the timers that are due, by (time, entry), at most MAX_TIMERS.
-local function fire_timers()
-  if not state.first_timer or state.first_timer > now then return end
-  local due = call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, MAX_TIMERS)
-  local ids = {}
-  for index, member in ipairs(due) do ids[index] = string.sub(member, 7) end
-  read_jobs(ids)
-  for _, id in ipairs(ids) do
-    local job = get_job(id)
-    drop_timer(job)
-    fire_timer(job)
+  -- Return the time at which a job next changes by itself; infinite for never.
+  local function timer_of(job)
+    if job.state == RUNNING then return job.lease_end end
+    return math.min(job.due_at or math.huge, job.expires_at or math.huge)
+  end
+
+  -- Fire the timers that are due, by (time, entry), at most MAX_TIMERS.
+  function fire_timers()
+    if not state.first_timer or state.first_timer > now then return end
+    local due = call('ZRANGEBYSCORE', TIMERS, '-inf', now, 'LIMIT', 0, MAX_TIMERS)
+    local ids = {}
+    for index, member in ipairs(due) do ids[index] = string.sub(member, 7) end
+    read_jobs(ids)
+    for index, id in ipairs(ids) do
+      local job = get_job(id)
+      any_moved = true
+      remove_member(TIMERS, due[index])
+      local at = job and job.state < SUCCEEDED and timer_of(job)
+      if at and (at <= now or at == math.huge) then
+        fire_timer(job)
+      elseif at then
+        move_timer(job, at)  -- The job was damaged: this timer was not its own.
+      end
+    end
   end
 end

@@ -9,12 +9,12 @@
 -- ---- the start of a call ----
 
 local function look_up_globals()
-  return redis.call, cmsgpack.pack, cmsgpack.unpack, next, unpack, math, string, struct
+  return redis.call, cmsgpack.pack, cmsgpack.unpack, next, unpack, pcall, math, string, struct
 end
 
 -- The globals that are used most, looked up by the first call: some do not exist yet while the library is loaded. A
 -- local is read faster, since a global is looked up in two tables each time.
-local call, pack, unpack_all, next, unpack, math, string, struct
+local call, pack, unpack_all, next, unpack, pcall, math, string, struct
 
 -- The input of the call. ARGV holds the values, which arrive as one argument: msgpack values one after another. BLOBS
 -- holds all arguments: those from 2 on are bytes that are stored as they are.
@@ -27,7 +27,7 @@ local function at_call_start(reset)
 end
 
 local function start_call(keys, args)
-  if not call then call, pack, unpack_all, next, unpack, math, string, struct = look_up_globals() end
+  if not call then call, pack, unpack_all, next, unpack, pcall, math, string, struct = look_up_globals() end
   KEYS, ARGV, BLOBS = keys, {unpack_all(args[1])}, args
   for index = 1, #resets do resets[index]() end
 end

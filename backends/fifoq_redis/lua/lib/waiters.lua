@@ -52,10 +52,10 @@ local function claim_ahead(known_tasks, most, ahead_until, caller, number, worke
   if recall_claim(caller, number) then return nil end
   local tasks = {}
   for task in string.gmatch(known_tasks, '%Z+') do tasks[#tasks + 1] = task end
-  local count, leases_shown = take_jobs(tasks, most, caller, number, worker, duration)
+  local count, leases_shown, specs_shown = take_jobs(tasks, most, caller, number, worker, duration)
   if count == 0 then return nil end
   update_first_timer()
-  local reply = keep_ahead_reply(caller, number, claimed_reply(leases_shown, tasks))
+  local reply = keep_ahead_reply(caller, number, claimed_reply(tasks, leases_shown, specs_shown))
   if #reply > MAX_MESSAGE then return 'w' .. STATE end
   return 'c' .. STATE .. '\0' .. caller .. '\0' .. number .. '\0' .. reply
 end
@@ -66,8 +66,13 @@ local function notify_waiters()
   local waiters = call('HRANDFIELD', WAITERS, MAX_WAITERS, 'WITHVALUES')
   for index = 1, #waiters, 2 do
     if next(to_notify) == nil then return end
-    local channel, known_tasks, most, ahead_until, caller, number, worker, duration =
-      waiters[index], unpack_all(waiters[index + 1])
+    local channel = waiters[index]
+    local ok, known_tasks, most, ahead_until, caller, number, worker, duration = pcall(unpack_all, waiters[index + 1])
+    if not ok or type(known_tasks) ~= 'string' or type(most) ~= 'number' or type(ahead_until) ~= 'number' then
+      -- It cannot be read. Its worker polls, and registers again.
+      unregister_waiter(channel)
+      known_tasks = '\0'
+    end
     local task = caller ~= claiming_caller and task_to_notify(known_tasks)
     if task then
       unregister_waiter(channel)

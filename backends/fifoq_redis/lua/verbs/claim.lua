@@ -11,9 +11,10 @@
 --          the same, and it may be in WAITERS; 'leave': it does not wait, and may be in WAITERS · 11 for how many jobs,
 --          those of this claim included, the next claim may be made ahead · 12 13 14 with a settle, its 2 3 4
 -- BLOBS    those of the settle
--- returns  msgpack: the leases (each the job as it was sent, fence, entry, seq, attempt, crashes, created), the time,
---          the time until a timer or a token, or nil, and the version of the queue. With a settle, its reply and this
---          one; or nil if one of the two is a repeat: then nothing was done, and each has to be called by itself.
+-- returns  msgpack: the leases (each id, task, key, value, fence, entry, seq, attempt, crashes, created, the last false
+--          if the job is damaged), the time, the time until a timer or a token, or nil, the version of the queue, and of
+--          each lease the job as it was sent, or nil if that is missing. With a settle, its reply and this one; or nil
+--          if one of the two is a repeat: then nothing was done, and each has to be called by itself.
 do
 
 local SETTLE = 12
@@ -22,14 +23,14 @@ local function claim(tasks)
   local n, channel, stay = ARGV[5], ARGV[8], ARGV[10]
   claiming_caller = ARGV[2]
   fire_timers()
-  local count, leases_shown = take_jobs(tasks, n, ARGV[2], ARGV[3], ARGV[4], ARGV[6])
+  local count, leases_shown, specs_shown = take_jobs(tasks, n, ARGV[2], ARGV[3], ARGV[4], ARGV[6])
   end_change()
   if channel ~= '' and stay ~= 'leave' and count < n then
     register_waiter(channel, ARGV[9], math.max(0, ARGV[11] - count), ARGV[2], ARGV[3] + 1, ARGV[4], ARGV[6])
   elseif channel ~= '' and stay ~= 'wait' then
     unregister_waiter(channel)
   end
-  return claimed_reply(leases_shown, tasks)
+  return claimed_reply(tasks, leases_shown, specs_shown)
 end
 
 verb('claim', 'allow-oom', 7, function(tasks)
@@ -40,7 +41,7 @@ verb('claim', 'allow-oom', 7, function(tasks)
   end
   if repeated then return repeated end
   if not begin_change(ARGV[1], false) then
-    return keep_reply('claim', ARGV[2], ARGV[3], array_head(4) .. array_head(0) .. pack(0, nil, 0))
+    return keep_reply('claim', ARGV[2], ARGV[3], array_head(5) .. array_head(0) .. pack(0, nil, 0) .. array_head(0))
   end
   local settled = with_settle and settle_jobs(ARGV[SETTLE + 2])
   local claimed = keep_reply('claim', ARGV[2], ARGV[3], claim(tasks))

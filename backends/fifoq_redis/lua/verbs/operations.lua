@@ -15,7 +15,7 @@ do
     local exists = begin_change(ARGV[1], false)
     if exists then read_jobs(ids) end
     for index, id in ipairs(ids) do
-      local job = exists and find_job(id)
+      local job = exists and get_job(id)
       if job then
         local changed, conflict = change(job)
         replies[index] = changed_reply(job, changed, conflict)
@@ -30,15 +30,35 @@ end
 
 -- ---- cancel ----
 --
--- Cancel jobs that are scheduled or wait; request the cancellation of those that run.
+-- Cancel jobs that are scheduled or wait; request the cancellation of those that run. Remove damaged ones.
 --
 -- KEYS     all of the queue
--- ARGV     1 test clock or '' · 2 ids · 3 reason
+-- ARGV     1 test clock or '' · 2 ids · 3 reason · 4 the ids of damaged jobs among them
 -- returns  msgpack: by id its state or nil, whether it was changed, and nil
 do
 
+local function drop_job(job)
+  job.spec_retain, job.reason = 0, ARGV[3]
+  if job.state < SUCCEEDED then
+    end_job(job, CANCELLED, 0)
+  else
+    if job.halted then line_changed(job.key, true) end
+    if job.key and job.seq then remove_member(LINES, line_member(job)) end
+    if job.unique and field_of(UNIQUES, job.unique) == job.id then set_field(UNIQUES, job.unique, false) end
+    drop_retention(job)
+    remove_job(job)
+    job.state = CANCELLED
+  end
+end
+
 verb('cancel', 'allow-oom', nil, function()
+  local is_damaged = {}
+  for _, id in ipairs(ARGV[4]) do is_damaged[id] = true end
   return change_jobs(function(job)
+    if is_damaged[job.id] then
+      drop_job(job)
+      return true
+    end
     if job.state >= SUCCEEDED or job.cancel_requested then return false end
     job.reason = ARGV[3]
     if job.state == RUNNING then
@@ -72,7 +92,7 @@ end
 verb('requeue', 'allow-oom', nil, function()
   return change_jobs(function(job)
     if job.state ~= FAILED then return false end
-    local halted, holder = job.halted, job.unique and field_of(UNIQUES, job.unique)
+    local halted, holder = job.halted, job.unique and holder_of(job.unique)
     if not halted and holder then return false, holder end
     if job.unique then set_field(UNIQUES, job.unique, job.id) end
     drop_retention(job)
@@ -209,8 +229,16 @@ verb('purge', 'allow-oom', nil, function()
   if not exists then return 0 end
   local ids = take_purgeable(ARGV[2])
   read_jobs(ids)
-  for _, id in ipairs(ids) do remove_job(get_job(id)) end
+  local removed = 0
+  for _, id in ipairs(ids) do
+    local job = get_job(id)
+    -- Otherwise it was damaged, and is in ENDS no longer.
+    if job and job.state >= SUCCEEDED and not job.halted then
+      remove_job(job)
+      removed = removed + 1
+    end
+  end
   end_change()
-  return #ids
+  return removed
 end)
 end

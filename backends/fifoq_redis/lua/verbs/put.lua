@@ -95,9 +95,12 @@ local function put_batch(new_jobs, first, last)
     local same_id = fresh[id] or find_job(id)
     if same_id then
       local blob = fresh[id] and BLOBS[fresh[id].at] or field_of(SPECS, id)
-      if same_id.task ~= job.task or payload_of(BLOBS[at]) ~= payload_of(blob) then return pack({'c', id}) end
+      local is_readable, payload = pcall(payload_of, blob)
+      if not is_readable or same_id.task ~= job.task or payload_of(BLOBS[at]) ~= payload then
+        return pack({'c', id})
+      end
     end
-    existing[at] = same_id and id or unique and (field_of(UNIQUES, unique) or texts[unique]) or nil
+    existing[at] = same_id and id or unique and (holder_of(unique) or texts[unique]) or nil
     if not existing[at] then
       fresh[id], job.at = job, at
       if unique then texts[unique] = id end

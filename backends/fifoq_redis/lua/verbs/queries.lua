@@ -6,15 +6,15 @@
 --
 -- KEYS     all of the queue
 -- ARGV     1 ids
--- returns  msgpack: by id its record (record_of), or nil
+-- returns  msgpack: by id its record (record_of) as one text, or nil
 do
 
 verb('get', 'no-writes', nil, function()
   local ids, records = ARGV[1], {}
   read_jobs(ids)
   for index, id in ipairs(ids) do
-    local job = find_job(id)
-    records[index] = job and record_of(job) or NIL
+    local job = get_job(id)
+    records[index] = job and pack(record_of(job)) or NIL
   end
   return array_head(#records) .. table.concat(records)
 end)
@@ -26,7 +26,7 @@ end
 --
 -- KEYS     all of the queue
 -- ARGV     1 cursor · 2 how many records at most · 3 filter ({state, task, key, owner}, false for any)
--- returns  msgpack: the records, and the cursor behind them, or nil if there are no more
+-- returns  msgpack: entry, id and record as one text of each, in turn; and the cursor behind them, or nil at the end
 do
 
 local MAX_PAGE = 1000
@@ -38,20 +38,22 @@ local function matches(job, filter)
     and (not key or job.key == key) and (not owner or job.owner == owner)
 end
 
-local function ids_behind(entry)
-  return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', entry), '+inf', 'LIMIT', 0, READ)
+-- Return ids and entries of the jobs behind an entry, in turn.
+local function behind(entry)
+  return call('ZRANGEBYSCORE', ENTRIES, '(' .. string.format('%.0f', entry), '+inf', 'WITHSCORES', 'LIMIT', 0, READ)
 end
 
 local function find(cursor, limit, filter)
   local records, examined = {}, 0
   while true do
-    local ids = ids_behind(cursor)
+    local found, ids = behind(cursor), {}
+    for index = 1, #found, 2 do ids[#ids + 1] = found[index] end
     read_jobs(ids)
-    for _, id in ipairs(ids) do
+    for index, id in ipairs(ids) do
       if examined == MAX_PAGE or #records == limit then return records, cursor end
       local job = get_job(id)
-      examined, cursor = examined + 1, job.entry
-      if matches(job, filter) then records[#records + 1] = record_of(job) end
+      examined, cursor = examined + 1, tonumber(found[2 * index])
+      if job and matches(job, filter) then records[#records + 1] = pack(cursor, id, record_of(job)) end
     end
     if #ids < READ then return records, nil end
   end
@@ -59,7 +61,7 @@ end
 
 verb('find', 'no-writes', nil, function()
   local records, cursor = find(ARGV[1], ARGV[2], ARGV[3])
-  return array_head(2) .. array_head(#records) .. table.concat(records) .. pack(cursor)
+  return array_head(2) .. array_head(3 * #records) .. table.concat(records) .. pack(cursor)
 end)
 end
 
@@ -100,7 +102,8 @@ local function oldest_created_at()
   for task, gate in pairs(gates) do
     if gate.live > 0 and task ~= '' then examine_ready(task) end
   end
-  return oldest_id and get_job(oldest_id).created_at
+  local oldest = oldest_id and get_job(oldest_id)
+  return oldest and math.min(now, oldest.created_at)
 end
 
 verb('stats', 'no-writes', nil, function()
@@ -149,7 +152,8 @@ verb('blocked', 'no-writes', nil, function()
     local id = head_of(key)
     local head = id and get_job(id)
     local reason, since = why_blocked(key, head)
-    shown[index] = array_head(4) .. pack(key, head and head.id, reason, since)
+    -- The time is that of the head, which may be damaged.
+    shown[index] = array_head(4) .. pack(key, head and head.id, reason or 'paused', since or 0)
   end
   return array_head(2) .. array_head(#shown) .. table.concat(shown) .. pack(#keys > ARGV[3])
 end)

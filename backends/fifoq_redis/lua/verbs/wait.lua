@@ -43,7 +43,7 @@ end
 --
 -- KEYS     all of the queue
 -- ARGV     1 ids · 2 the channel
--- returns  msgpack: by id its record, or false if it has not ended, or nil if there is no such job
+-- returns  msgpack: by id its record as one text if it has ended or is damaged, false if not, nil if it does not exist
 do
 
 local function add_channel(id)
@@ -58,8 +58,9 @@ verb('watch', 'allow-oom', nil, function()
   local ids, replies, before = ARGV[1], {}, state.awaited
   read_jobs(ids)
   for index, id in ipairs(ids) do
-    local job = find_job(id)
-    replies[index] = not job and NIL or job.state >= SUCCEEDED and record_of(job) or add_channel(id)
+    local job = get_job(id)
+    local is_known = job and (job.state >= SUCCEEDED or job.damaged or not spec_of(id))
+    replies[index] = not job and NIL or is_known and pack(record_of(job)) or add_channel(id)
   end
   if state.awaited > before then
     write_state()
