@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
@@ -159,6 +159,15 @@ class Fifoq(SyncOperations):
                 grace=settings.grace,
             ),
         )
+
+    def using(self, url: str) -> AbstractContextManager[None]:
+        """
+        Use another store until the block ends, for tests: `with tasks.using("memory://"):` gives a fresh one.
+
+        The URL counts more than the argument of this Fifoq and the environment; all other settings stay. Afterwards the
+        store of before is there again, with its jobs. Raises ConfigurationError if the Fifoq is open.
+        """
+        return self._connection.using(url)
 
     async def __aenter__(self) -> Self:
         await self._connection.acquire()

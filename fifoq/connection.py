@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -156,6 +156,34 @@ class BackendConnection:
                 coalescer = opened.coalescer(queue)
                 coalescer.declare(setting)
                 owner.loop.call_soon(coalescer.send_settings)
+
+    @contextmanager
+    def using(self, url: str) -> Generator[None]:
+        """Open the store of another URL until the block ends. Raises ConfigurationError if the connection is open."""
+        self._close_for_change()
+        before = self._given, self._backend, self._url
+        self._given, self._backend, self._url = {**self._given, "url": url}, None, None
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(ConfigurationError):  # the error of the block counts
+                self._close_for_change()
+            raise
+        else:
+            self._close_for_change()
+        finally:
+            self._given, self._backend, self._url = before
+
+    def _close_for_change(self) -> None:
+        """Close it if sync calls have opened it on the portal's loop. Raises ConfigurationError if it is open still."""
+        owner = self._owner
+        if owner is not None and owner.kept_by_portal and not owner.is_stale:
+            hop(owner.loop, self._leave_portal)
+        if self.is_open:
+            raise ConfigurationError(
+                "This Fifoq is open, so its store cannot be replaced. Replace it before the app opens, and let the app "
+                "end first: `with TestClient(app)` or `async with tasks` inside of the block."
+            )
 
     # ---- opening and closing on the running loop ----
 

@@ -63,6 +63,13 @@ class Page:
     cursor: str | None
     """The `cursor=` of the next page; None at the end."""
 
+    def first(self, count: int) -> "Page":
+        """Return the page that ends behind the first `count` jobs of this one, one at least."""
+        if count >= len(self.jobs):
+            return self
+        last = self.jobs[count - 1]
+        return Page(self.jobs[:count], _cursor(last.queue, str(last.entry)))
+
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
 

@@ -11,7 +11,7 @@ from threading import RLock
 from types import CoroutineType
 from typing import Any, TypeVar
 
-from fifoq.clock import Clock, run_on
+from fifoq.clock import Clock, ProcessClock, SteppedClock, gained, run_on
 from fifoq.errors import JobNotFound, OutcomeUnknown
 from fifoq.queue import KEEP_REPLY, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
@@ -132,6 +132,9 @@ class MemoryQueue:
         self._clock = clock
         self._last = clock.now()
         self._offset = 0
+        self._stepped = None if isinstance(clock, ProcessClock) else SteppedClock(clock)
+        """The clock, if it may be set ahead."""
+        self._lead = 0 if self._stepped is None else self._last - self._stepped.read()[1]
         # Re-entrant: the garbage collector may end an abandoned `wait` in the middle of another call.
         self._lock = RLock()
         self._state = QueueState()
@@ -290,11 +293,23 @@ class MemoryQueue:
 
     def _tick(self) -> int:
         """Return the store's time, which never goes back."""
+        if self._stepped is not None:
+            return self._tick_stepped(self._stepped)
         now = self._clock.now()
         if self._offset == 0 and now >= self._last:  # the result of `run_on` as long as the clock is not set back
             self._last = now
         else:
             self._last, self._offset = run_on(now, self._last, self._offset)
+        return self._last
+
+    def _tick_stepped(self, clock: SteppedClock) -> int:
+        """Do the same, and move leases along if the clock was set ahead: their holders have not had that time."""
+        wall, monotonic = clock.read()
+        self._last, self._offset = run_on(wall, self._last, self._offset)
+        gain = gained(self._last, monotonic, self._lead)
+        self._lead += gain
+        if gain > 0:
+            self._state.move_leases(gain)
         return self._last
 
     def _notify_later(self) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fifoq.clock import Clock
+from fifoq.clock import Clock, SteppedClock
 from fifoq.limits import GateSettings
 from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
 from fifoq_sqlite.schema import check_migration
@@ -59,7 +59,7 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
         self.connection = connection
-        self.clock = clock
+        self.clock = SteppedClock(clock)
         self.woken: set[str] = set()
         """Queues in which a job may have become claimable."""
         self.ended: list[tuple[str, str]] = []
@@ -149,7 +149,10 @@ class Session:
         """Return the time of a queue, the same for all calls of one transaction, for a call that changes the queue."""
         if not state.now:
             self.used.append(state)
-            state.tick(self.clock.now())
+            wall, monotonic = self.clock.read()
+            step = state.tick(wall, monotonic, self.clock.origin)
+            if step and state.own_gate.running:
+                self.change("leases_move", (state.id, step))
         return state.now
 
     def queue_state(self, name: str) -> QueueState | None:

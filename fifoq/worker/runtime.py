@@ -26,6 +26,8 @@ from fifoq.worker.task_factory import JobTaskFactory
 
 STOP_TIMEOUT = 0.4
 """Seconds that cancelled jobs get to clean up, and after them the last settlements to be written."""
+NOTICED = 1.0
+"""Seconds after which a stopping worker logs that it waits for its jobs."""
 POLL_PAUSE = 0.002
 """Seconds between two looks at a condition that a stopping or draining worker waits for."""
 DRAIN_PAUSE = 0.1
@@ -154,7 +156,7 @@ class Runtime:
         self._claims.stop()
         self._executor.hand_back()
         self._release_pending()
-        if not await self._until(self._all_done, grace, hurry):
+        if not await self._finish(grace, hurry):
             for run in list(self._held.values()):
                 run.stop(Stop.SHUTDOWN)
             await self._until(lambda: not self._executor.taken, STOP_TIMEOUT)
@@ -169,6 +171,22 @@ class Runtime:
             runner.close()
         if self._task_factory is not None:
             self._task_factory.uninstall(self._loop)
+
+    async def _finish(self, grace: float, hurry: asyncio.Event) -> bool:
+        """Wait for the jobs that run, up to `grace` seconds, and log that if it takes so long that it is noticed."""
+        if grace <= NOTICED or await self._until(self._all_done, NOTICED, hurry) or hurry.is_set():
+            return await self._until(self._all_done, grace, hurry)
+        jobs = self._executor.taken
+        log.warning(
+            "Worker %s waits for %d job%s to finish, %g s at most; then it releases what still runs. A second Ctrl-C "
+            "skips the rest of that time; while you develop, FIFOQ_SHUTDOWN_GRACE=0 leaves it out.",
+            self.settings.name,
+            jobs,
+            "" if jobs == 1 else "s",
+            grace - NOTICED,
+            extra={**NO_JOB, "event": Event.WORKER_STOPPING, "worker": self.settings.name},
+        )
+        return await self._until(self._all_done, grace - NOTICED, hurry)
 
     async def drained(self) -> None:
         """Return when no job runs, may run, waits for a token or backs off."""

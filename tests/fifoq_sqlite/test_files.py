@@ -2,7 +2,9 @@
 # ruff: noqa: ASYNC240 -- the disk is local, and a test may block its loop
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -135,8 +137,24 @@ async def test_a_store_of_a_newer_fifoq_is_refused_with_both_versions_named(
 ) -> None:
     await backend.write(lambda session: session.change("store_migrate", (7, "9.9.9")))
     await backend.close()
-    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 1"):
+    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 2"):
         await backend.open()
+
+
+async def test_a_store_of_an_older_fifoq_is_brought_up_to_date_with_its_jobs(
+    path: Path, url: str, backend: SqliteBackend, driver: Any
+) -> None:
+    await driver.put(spec("k", id="running"), spec("k", id="next"))
+    (lease,) = await driver.leases()
+    await backend.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for column in ("lead", "origin"):
+            connection.execute(f"ALTER TABLE fifoq_gates DROP COLUMN {column}")
+        connection.execute("UPDATE fifoq_store SET migration = 1")
+    await backend.open()
+    assert await driver.succeed(lease) == "succeeded"
+    assert await driver.claim(5) == ["next"]
+    assert (await driver.queue.audit()).differences == ()
 
 
 async def test_a_newer_fifoq_that_comes_while_it_is_open_is_noticed(
