@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from fifoq.clock import Clock, HostClock
@@ -161,15 +162,15 @@ class SqliteBackend:
 class OpenStore:
     """An open store, on one loop: a writing and a reading connection, and the files beside the store."""
 
-    def __init__(self, location: Location, clock: Clock, on_changes: OnChanges) -> None:
-        """Open the files. `open` then opens the connections."""
+    def __init__(self, location: Location, named: Path, clock: Clock, on_changes: OnChanges) -> None:
+        """Open the files. `open` then opens the connections. `named` may lead to the location through links."""
         self.path = location.path
         self._timeout = location.timeout
         folder, new = prepare(self.path)
         with contextlib.ExitStack() as opened:
             opened.callback(folder.close)
             refuse_inherited(self.path)
-            open_files = OpenFiles(self.path, folder.path)
+            open_files = OpenFiles(self.path, folder.path, named)
             self._lock = Lock(folder)
             opened.callback(self._lock.close)
             self._mark = CommitMark(folder, flushes=location.synchronous == "full")
@@ -195,10 +196,11 @@ class OpenStore:
         """Open the store, or leave nothing open. Raises only errors of fifoq."""
         if location.path.is_symlink() and not location.path.exists():
             raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
-        location = location._replace(path=location.path.resolve())
+        named = location.path
+        location = location._replace(path=named.resolve())
         store: OpenStore | None = None
         try:
-            store = cls(location, clock, on_changes)
+            store = cls(location, named, clock, on_changes)
             await store._connect()
         except BaseException as error:
             if store is not None:

@@ -71,7 +71,7 @@ def busy(path: Path, timeout: float) -> BackendBusy:
 
 
 def gone(name: str, how: str) -> BackendUnavailable:
-    """Return the error for a file of the store that is not the open one any more."""
+    """Return the error for a file of the store that is not the open one any more; `how` is "removed", for instance."""
     error = BackendUnavailable(
         f"{name} was {how} while it was open: its writes go to a file that no other process finds. Nothing was "
         "changed. Restart all its processes."

@@ -234,8 +234,10 @@ class OpenFiles:
     costs a microsecond; the names are looked up if it has changed, and once a second.
     """
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, named: Path) -> None:
+        """`named` is the path in the URL, which may lead to `path` through links."""
         self._path, self._log, self._parent = str(path), f"{path}-wal", str(path.parent)
+        self._named = None if named == path else str(named)
         beside = (str(folder), *(str(folder / name) for name in ("lock", "turn", "mark")))
         self._names = (self._log, f"{path}-shm", *beside)
         self._open = {self._path: _identity(self._path)}
@@ -250,12 +252,19 @@ class OpenFiles:
     def check(self) -> None:
         """Raise BackendUnavailable if a name has gone or stands for another file, or if a file was emptied."""
         try:
+            if self._named is not None:
+                self._check_links(self._named)
             found = os.stat(self._parent)
             parent = found.st_dev, found.st_ino, found.st_ctime_ns
             if parent != self._parent_seen or time.monotonic() - self._looked_at >= _LOOK_EVERY:
                 self._look(parent)
         except OSError as error:
             raise gone(error.filename or self._path, "removed or replaced") from error
+
+    def _check_links(self, named: str) -> None:
+        found = os.stat(named)
+        if (found.st_dev, found.st_ino) != self._open[self._path]:
+            raise gone(named, "linked to another file")
 
     def _look(self, parent: tuple[int, int, int]) -> None:
         self._parent_seen, began_at = None, time.time_ns()
