@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fifoq.clock import Clock, SteppedClock
 from fifoq.limits import GateSettings
 from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
-from fifoq_sqlite.schema import check_migration
+from fifoq_sqlite.schema import are_numbers, damaged, read_migration
 from fifoq_sqlite.statements import load
 
 MAX_REPLIES = 1_000
@@ -92,7 +92,7 @@ class Session:
         if version != self._data_version:
             self._states.clear()
             self.replies.clear()
-            check_migration(*self.run("store_read").fetchone())
+            read_migration(self.connection)
             self._data_version = version
             self.unflushed = True
         for state in self._states.values():
@@ -201,7 +201,20 @@ class Session:
                 gate.stale = False
 
     def _read_state(self, name: str, queue: int) -> QueueState:
-        (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
+        """Return the state of a queue. Raises BackendCorrupt if its rows are not as fifoq writes them."""
+        gates = self.run("gates_read", (queue,)).fetchall()
+        settings = self.run("settings_read", (queue,)).fetchall()
+        numbers = [number for _, _, *numbers in gates for number in numbers[:-1]]
+        numbers += [number for row in settings for number in row]
+        try:
+            if not are_numbers(numbers):
+                raise ValueError("one of its numbers is none")
+            return self._make_state(name, queue, gates, settings)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.connection, f"queue {name!r} cannot be read ({error!r:.200})") from error
+
+    def _make_state(self, name: str, queue: int, gates: list[Any], settings: list[Any]) -> QueueState:
+        (id, _, *own), *tasks = gates
         state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
         for id, task, *numbers in tasks:
             state.add(Gate(id, task, numbers[:6]))
@@ -209,6 +222,6 @@ class Session:
             "unindexed_read", (state.last_indexed, state.job(LAST_ENTRY))
         ):
             state.add_unindexed(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
-        for gate, override, *settings in self.run("settings_read", (queue,)):
-            state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
+        for gate, override, *rest in settings:
+            state.set(state.by_id[gate], GateSettings(*rest), override=bool(override))
         return state
