@@ -67,8 +67,10 @@ class Page:
         """Return the page that ends behind the first `count` jobs of this one, one at least."""
         if count >= len(self.jobs):
             return self
+        while count < len(self.jobs) and not self.jobs[count - 1].entry:  # damaged, at a place that is not known
+            count += 1
         last = self.jobs[count - 1]
-        return Page(self.jobs[:count], _cursor(last.queue, str(last.entry)))
+        return Page(self.jobs[:count], cursor_at(last.queue, last.entry))
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
@@ -218,12 +220,19 @@ class Operations:
         """Count the jobs of each queue of this Fifoq, each at one instant."""
         return {name: _stats(await self._connection.queue(name).stats()) for name in self._registry.queues}
 
-    async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
-        """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
+    async def blocked_keys(
+        self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> KeyPage:
+        """
+        Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first.
+
+        With `owner`, those that a job of this owner blocks: a page may then be short, or empty, and have a cursor.
+        """
         _check_limit(limit)
+        wanted = _text("owner", owner)
 
         async def look(queue: str, position: str) -> tuple[list[BlockedKey], str | None]:
-            page = await self._connection.queue(queue).blocked_keys(position or None, limit)
+            page = await self._connection.queue(queue).blocked_keys(position or None, limit, wanted)
             return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
 
         keys, following = await _page(self._queues(queue), cursor, look)
@@ -259,15 +268,16 @@ async def _page(
     while remaining:
         items, following = await look(remaining[0], position)
         if following is not None:
-            return items, _cursor(remaining[0], following)
+            return items, cursor_at(remaining[0], following)
         del remaining[0]
         if items:
-            return items, _cursor(remaining[0], "") if remaining else None
+            return items, cursor_at(remaining[0]) if remaining else None
         position = ""
     return [], None
 
 
-def _cursor(queue: str, position: str) -> str:
+def cursor_at(queue: str, position: object = "") -> str:
+    """Return the cursor that goes on in that queue: behind that position, or at its first item."""
     return f"{len(queue)}:{queue}{position}"
 
 
@@ -406,6 +416,8 @@ class SyncOperations(Operations):
         """As `stats`."""
         return self._connection.run(self.stats)
 
-    def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
+    def blocked_keys_sync(
+        self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> KeyPage:
         """As `blocked_keys`."""
-        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))
+        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit, owner=owner))

@@ -61,7 +61,7 @@ LIMIT: Declaration = (
     50,
 )
 CURSOR: Declaration = (
-    Annotated[str | None, Query(min_length=1, max_length=2048, description="Where the page before this one ended.")],
+    Annotated[str | None, Query(min_length=1, max_length=4096, description="Where the page before this one ended.")],
     None,
 )
 STATE: Declaration = (Annotated[State | None, Query(description="Only jobs in this state.")], None)
@@ -131,8 +131,9 @@ class JobRoutes:
         """Return the endpoint of a page of jobs in order of entry, by filters."""
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
-            page, jobs = await self._shown(await self._service.find(cursor, limit, filter), filter.get("owner"))
-            return json_response(jobs_json(jobs, page.cursor))
+            owner = filter.get("owner")
+            page, jobs = await self._shown(await self._service.find(cursor, limit, filter), owner)
+            return json_response(jobs_json(jobs, self._service.shown_cursor(page, owner)))
 
         return with_parameters(
             list_jobs,

@@ -80,7 +80,7 @@ def no_stats() -> Stats:
     return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(queue_state.Gate(0, "")),))
 
 
-def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int, owner: str | None) -> BlockedKeys:
     """
     Return a page of blocked keys: a merge, by (since, key), of jobs that are halted or back off and of paused keys.
 
@@ -89,7 +89,7 @@ def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit:
     """
     since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
-    rows = session.run("keys_blocked", (state.id, since, key, MAX_PAGE)).fetchall()
+    rows = session.run("keys_blocked", (state.id, since, key, MAX_PAGE, owner)).fetchall()
     keys: list[BlockedKeyRecord] = []
     for since, key, reason, job_id in rows:
         if reason is not None:

@@ -105,9 +105,9 @@ class SqliteQueue:
     async def stats(self) -> Stats:
         return await self._read(operations.stats, operations.no_stats())
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         return await self._read(
-            lambda session, state: operations.blocked_keys(session, state, cursor, limit), BlockedKeys((), None)
+            lambda session, state: operations.blocked_keys(session, state, cursor, limit, owner), BlockedKeys((), None)
         )
 
     async def audit(self) -> Audit:
