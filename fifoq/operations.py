@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fifoq.clock import MAX_SECONDS, SECOND
+from fifoq.clock import SECOND
 from fifoq.codec import cut, encodable
 from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
@@ -15,8 +15,9 @@ from fifoq.names import check_name, check_queue_name, check_text
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
 from fifoq.registry import Registry
-from fifoq.task.handle import LOOK_AGAIN, JobHandle
+from fifoq.task.handle import JobHandle
 from fifoq.task.task import NewJob, put_batch
+from fifoq.task.waiting import end_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,17 +136,15 @@ class Operations:
         Wait for any job to end, also of a task that is not registered here, up to `timeout` seconds (None: for good).
 
         Returns the job once it has ended, in whichever way, or None after the timeout. The job goes on after that.
-        Raises JobNotFound if there is none, or it is removed before it was seen to end.
+        Raises JobNotFound if there is none, or it is removed before it was seen to end; and ConfigurationError in a job
+        for which this one waits.
         """
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
         else:
             check_queue_name(queue)
-        found = self._connection.queue(queue)
-        record = await found.finished(text, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-        while record is None and timeout is None:
-            record = await found.finished(text, LOOK_AGAIN)
+        record = await end_of(self._connection, queue, text, timeout)
         return None if record is None else Job(queue, record)
 
     async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:

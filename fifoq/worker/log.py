@@ -24,6 +24,7 @@ class Event(StrEnum):
     WORKER_STARTED = "worker_started"
     WORKER_STOPPING = "worker_stopping"
     WORKER_STOPPED = "worker_stopped"
+    WORKER_WAITS = "worker_waits"
     JOB_STARTED = "job_started"
     JOB_SUCCEEDED = "job_succeeded"
     JOB_RETRIED = "job_retried"

@@ -66,7 +66,7 @@ async def test_a_timeout_or_a_cancelled_waiter_leaves_the_job(tasks: Fifoq) -> N
 
 
 async def test_an_endless_wait_calls_the_backend_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq.task.handle.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("fifoq.task.waiting.LOOK_AGAIN", 0.001)
     async with tasks:
         waiting = asyncio.create_task(tasks.tasks["double"].call(4))
         await asyncio.sleep(0.01)

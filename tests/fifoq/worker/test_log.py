@@ -25,6 +25,7 @@ LEVELS = {
     Event.WORKER_STARTED: logging.INFO,
     Event.WORKER_STOPPING: logging.INFO,
     Event.WORKER_STOPPED: logging.INFO,
+    Event.WORKER_WAITS: logging.WARNING,
     Event.JOB_STARTED: logging.DEBUG,
     Event.JOB_SUCCEEDED: logging.DEBUG,
     Event.JOB_RETRIED: logging.WARNING,
