@@ -159,7 +159,7 @@ def checked(record: Record) -> Record | Damaged:
 
 def _damage(names: Iterable[str], values: Iterable[Any], types: Iterable[tuple[type, ...]]) -> str | None:
     for name, value, kinds in zip(names, values, types, strict=True):
-        kind: type[object] = type(value)
+        kind = cast("type[object]", type(value))
         if kind not in kinds:
             return f"its {name} is of type {kind.__name__}"
         if kind is int and not (0 <= value <= LARGEST) and name != "priority":

@@ -80,7 +80,7 @@ def _lease_run(state: QueueState, gate: TaskGate, most: int, bound: int, terms: 
         entry = job.entry
         set_timer(entry, end)
         seq = job.score & SEQ_MASK
-        leases.append(_lease((job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now)))
+        leases.append(_lease((job.spec, token, fence, entry, seq, attempt, job.crashes, job.created_at, now, None)))
 
 
 def _next_timer(state: QueueState, now: int, tasks: Collection[str]) -> int | None:
