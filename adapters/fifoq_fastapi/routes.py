@@ -20,6 +20,7 @@ from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import ProblemType, problem_response
 from fifoq_fastapi.rendering import job_json, jobs_json, keys_json, queues_json
+from fifoq_fastapi.schemas import FifoqState
 from fifoq_fastapi.service import JobService, WaitLimit
 from fifoq_fastapi.validation import bounded_body
 
@@ -64,7 +65,7 @@ CURSOR: Declaration = (
     Annotated[str | None, Query(min_length=1, max_length=4096, description="Where the page before this one ended.")],
     None,
 )
-STATE: Declaration = (Annotated[State | None, Query(description="Only jobs in this state.")], None)
+STATE: Declaration = (Annotated[FifoqState | None, Query(description="Only jobs in this state.")], None)
 LAST_EVENT_ID: Declaration = (
     Annotated[
         str | None,
