@@ -43,6 +43,9 @@ _QUEUE: JsonValue = {
     "failed": 1,
     "cancelled": 0,
     "oldest_waiting": 0.25,
+    "declared": True,
+    "paused": False,
+    "gates": [],
 }
 
 
@@ -58,10 +61,11 @@ class FifoqState(StrEnum):
 
 
 class FifoqJobError(BaseModel):
-    """What went wrong in the last attempt that did not succeed. Its traceback stays on the server."""
+    """What went wrong in the last attempt that did not succeed. Its traceback is shown to operators only."""
 
     type: str
     message: str
+    traceback: str | None = None
 
 
 class FifoqProgress(BaseModel):
@@ -80,7 +84,7 @@ class FifoqJob(BaseModel):
     an object with the member `$fifoq`, which names the reason: `too deep`, `too large` (arguments beyond 64 KiB),
     `integer`, `pairs`, `unreadable`.
 
-    The worker's name and the traceback of an error are not shown: they tell of the machines behind the API.
+    The worker's name is not shown, nor, unless to operators, the traceback of an error: they tell of the machines.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -117,6 +121,21 @@ class FifoqJobPage(BaseModel):
     cursor: str | None = Field(description="What to pass on to see the next page; null at the end.")
 
 
+class FifoqGate(BaseModel):
+    """What bounds the jobs of a queue, or of one of its tasks, and how many there are."""
+
+    task: str | None = Field(description="null: the bounds of the whole queue.")
+    paused: bool
+    limit: int | None = Field(description="How many may run at a time.")
+    value_limit: int | None = Field(description="How many may run at a time for each value of an argument.")
+    rate: float | None = Field(description="How many may begin in a second.")
+    burst: int = Field(description="How many of them may begin at once.")
+    capacity: int | None = Field(description="How many may be scheduled, waiting or running.")
+    overridden: bool = Field(description="An operator's settings count, not those that were declared.")
+    live: int = Field(description="How many are scheduled, waiting or running.")
+    running: int
+
+
 class FifoqQueue(BaseModel):
     """A queue, and its jobs counted at one instant."""
 
@@ -130,6 +149,9 @@ class FifoqQueue(BaseModel):
     failed: int
     cancelled: int
     oldest_waiting: float | None = Field(description="For how many seconds the first in line has been there.")
+    declared: bool = Field(description="Whether this app knows the queue, or the store alone.")
+    paused: bool = Field(description="Whether the queue as a whole is paused.")
+    gates: list[FifoqGate] = Field(description="Of the queue itself, and of its tasks, by name.")
 
 
 class FifoqQueues(BaseModel):
