@@ -90,7 +90,7 @@ class TaskRouter(APIRouter):
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._access = access
-        self._service = JobService(tasks)
+        self._service = JobService(tasks, declared=not access.for_operators)
         self._docs = RouteDocs(name, access.auth is not None)
         self._exposed = tasks.tasks.values() if expose == "all" else _checked(tasks, expose)
         """The exposed tasks. With `"all"` a view, in which tasks that are registered later appear."""

@@ -61,8 +61,10 @@ REMEMBERED = 3
 class JobService:
     """The jobs of one Fifoq for the callers of a router: each uses its own ids, and sees the jobs of its owner only."""
 
-    def __init__(self, tasks: Fifoq) -> None:
+    def __init__(self, tasks: Fifoq, *, declared: bool = True) -> None:
         self.tasks = tasks
+        self.declared = declared
+        """Whether pages and counts are of the queues of this Fifoq only. A store may have others, of other apps."""
 
     async def enqueue(
         self, task: Task[..., Any, Any], call: Call, *, owner: str | None, id: str | None, wait: WaitLimit = NO_WAIT
@@ -132,11 +134,11 @@ class JobService:
 
     async def find(self, cursor: str | None, limit: int, filter: JobFilter) -> Page:
         """Return a page of jobs. Raises InvalidArguments or UnknownQueue."""
-        self.check_queue(filter.get("queue"))
+        await self.check_queue(filter.get("queue"))
         owner = filter.get("owner")
 
         async def look(cursor: str | None, limit: int) -> Page:
-            return await self.tasks.find(cursor=cursor, limit=limit, **filter)
+            return await self.tasks.find(cursor=cursor, limit=limit, declared=self.declared, **filter)
 
         if owner is None:
             return await look(cursor, limit)
@@ -146,10 +148,12 @@ class JobService:
 
     async def blocked_keys(self, queue: str | None, cursor: str | None, limit: int, owner: str | None) -> KeyPage:
         """Return a page of blocked keys; with an owner, those that a job of this owner blocks."""
-        self.check_queue(queue)
+        await self.check_queue(queue)
 
         async def look(cursor: str | None, limit: int) -> KeyPage:
-            return await self.tasks.blocked_keys(queue=queue, cursor=cursor, limit=limit, owner=owner)
+            return await self.tasks.blocked_keys(
+                queue=queue, cursor=cursor, limit=limit, owner=owner, declared=self.declared
+            )
 
         if owner is None:
             return await look(cursor, limit)
@@ -176,7 +180,7 @@ class JobService:
         queue, *ids = _opened(cursor)
         if not ids:
             return queue  # the first job of a queue
-        self.check_queue(queue)
+        await self.check_queue(queue)
         found = await self.tasks.get_many(ids, queue=queue)
         entries = [job.entry for job in found if job is not None and job.owner == owner]
         if not entries:
@@ -198,13 +202,11 @@ class JobService:
         except TimeoutError:
             return None
 
-    def check_queue(self, name: str | None) -> None:
-        """
-        Raise UnknownQueue unless `name` is None or a queue of this Fifoq.
-
-        Only the queues of this Fifoq are shown: a store may have others, of other apps.
-        """
-        if name is not None and name not in self.tasks.queues:
+    async def check_queue(self, name: str | None) -> None:
+        """Raise UnknownQueue unless `name` is None or a queue that is shown here."""
+        if name is None or name in self.tasks.queues:
+            return
+        if self.declared or name not in await self.tasks.stats():
             raise UnknownQueue(name)
 
     def _queues(self, queue: str | None) -> Sequence[str]:
