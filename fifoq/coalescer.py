@@ -340,8 +340,9 @@ class Coalescer:
             await self._write_settings()
             return await self._queue.put(call, batches)
         left = max(pending.until for pending in group) - time.monotonic()
+        timeout = asyncio.timeout(max(LEAST_TIMEOUT, left))
         try:
-            async with asyncio.timeout(max(LEAST_TIMEOUT, left)) as timeout:
+            async with timeout:
                 await self._write_settings()
                 return await self._queue.put(call, batches)
         except TimeoutError as error:

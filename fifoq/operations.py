@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fifoq.clock import MAX_SECONDS, SECOND
+from fifoq.clock import SECOND
 from fifoq.codec import cut, encodable
 from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
@@ -15,7 +15,7 @@ from fifoq.names import check_name, check_queue_name, check_text
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
 from fifoq.registry import Registry
-from fifoq.task.handle import LOOK_AGAIN, JobHandle
+from fifoq.task.handle import JobHandle, finished
 from fifoq.task.task import NewJob, put_batch
 
 T = TypeVar("T")
@@ -134,10 +134,7 @@ class Operations:
             queue = (await self.get(text)).queue
         else:
             check_queue_name(queue)
-        found = self._connection.queue(queue)
-        record = await found.finished(text, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-        while record is None and timeout is None:
-            record = await found.finished(text, LOOK_AGAIN)
+        record = await finished(self._connection.queue(queue), text, timeout)
         return None if record is None else Job(queue, record)
 
     async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:

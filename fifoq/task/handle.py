@@ -1,5 +1,6 @@
 """The handle of one job: reads its status, waits for its result, cancels it."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, cast
 
@@ -18,6 +19,32 @@ R_co = TypeVar("R_co", covariant=True, default=Any)
 
 LOOK_AGAIN = 30.0
 """Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
+
+ANSWER_WITHIN = 1.0
+"""Seconds beyond the timeout of a wait after which it ends although the store has not answered."""
+
+
+async def finished(queue: Queue, id: str, timeout: float | None) -> Record | Damaged | None:
+    """
+    Return the record of a job once it has ended, None after `timeout` seconds; None: wait for good.
+
+    The time counts from this call, also if the store does not answer.
+    """
+    if timeout is None:
+        while True:
+            record = await queue.finished(id, LOOK_AGAIN)
+            if record is not None:
+                return record
+    wait = min(max(0.0, timeout), MAX_SECONDS)
+    limit = asyncio.timeout(wait + ANSWER_WITHIN)
+    try:
+        async with limit:
+            return await queue.finished(id, wait)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return None
+
 
 # ---- the way to the queue ----
 
@@ -92,12 +119,10 @@ class JobHandle(Generic[R_co]):
         Raises JobFailed, JobCancelled, ResultTimeout, JobNotFound if it is no longer kept, or BackendCorrupt if its
         stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled.
         """
-        queue = self._queue()
-        record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-        while record is None:
-            if timeout is not None:
-                raise ResultTimeout(self.id, self._origin.task, timeout)
-            record = await queue.finished(self.id, LOOK_AGAIN)
+        record = await finished(self._queue(), self.id, timeout)
+        if record is None:
+            assert timeout is not None
+            raise ResultTimeout(self.id, self._origin.task, timeout)
         return self._outcome(record)
 
     async def cancel(self) -> bool:
