@@ -161,3 +161,18 @@ def test_without_patience_each_call_is_over_after_one_timeout(run: Callable[...,
 def test_a_store_that_is_back_takes_all_that_came_in_time(run: Callable[..., Any]) -> None:
     over: list[Over] = run(enqueue, Store("is away", 1.0, 2.5), 10.0, [0.1 * n for n in range(50)], 200_000)
     assert [error for _, error in over if error is not None] == []
+
+
+@pytest.mark.parametrize("way", WAYS[:4])
+def test_a_call_alone_ends_with_its_patience_or_with_the_first_timeout(run: Callable[..., Any], way: str) -> None:
+    for timeout, patience in [(1.0, 2.0), (3.0, 1.0), (1.0, 1.5)]:
+        ((seconds, error),) = run(enqueue, Store(way, timeout, float("inf")), patience, [0.0], 1)
+        assert error is not None
+        assert seconds <= max(timeout, patience) + coalescer.LEAST_TIMEOUT + 0.001
+
+
+def test_a_call_that_failed_does_not_enter_with_a_later_one_of_its_put(run: Callable[..., Any]) -> None:
+    store = Store("refuses", 1.0, 3.0)
+    over: list[Over] = run(enqueue, store, 2.0, [0.0, 0.1, 1.5], 1)
+    assert [type(error) for _, error in over] == [BackendBusy, BackendBusy, type(None)]
+    assert store.entered == {"2"}
