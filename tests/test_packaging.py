@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -279,6 +280,25 @@ def test_the_first_lines_of_the_readme_run_with_what_it_says_to_install(archives
     finally:
         server.terminate()
         server.communicate(timeout=60)
+
+
+def test_each_requirement_has_a_lowest_version_that_the_check_of_the_oldest_pins() -> None:
+    oldest = runpy.run_path(str(ROOT / "tools" / "oldest.py"))
+    pins = dict(each.split("==") for each in oldest["lowest"](PROJECT))
+    users = [
+        *PROJECT["dependencies"],
+        *(each for extra in oldest["EXTRAS"] for each in PROJECT["optional-dependencies"][extra]),
+    ]
+    assert pins.keys() == {name_of(each) for each in users} - {"fifoq"}
+    assert all(f">={pins[name_of(each)]}" in each for each in users if name_of(each) != "fifoq")
+    assert set(oldest["EXTRAS"]) == PROJECT["optional-dependencies"].keys() - {"all", "dev", "bench"}
+    assert all((ROOT / test).exists() for test in oldest["TESTS"])
+    with pytest.raises(SystemExit, match="no lowest version of typer"):
+        list(
+            oldest["lowest"](
+                {"dependencies": ["typer"], "optional-dependencies": {each: [] for each in oldest["EXTRAS"]}}
+            )
+        )
 
 
 def name_of(requirement: str) -> str:

@@ -18,7 +18,7 @@ def fifoq(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("demo", "--games", "0"), 2, "greater than or equal to 1"),
+        (("demo", "--games", "0"), 2, "Invalid value for '--games'"),
         (("demo", "--url", "nowhere://"), 2, "nowhere"),
         (("demo", "--url", "sqlite:///no/such/folder/jobs.db"), 2, "Check that the folder of"),
         (("demo", "--url", "sqlite:///jobs.db?mode=ro"), 2, "takes the parameters synchronous, timeout"),
