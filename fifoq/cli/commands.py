@@ -10,10 +10,8 @@ from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
-from fifoq.errors import BackendError, FifoqError
-
-DONE, FAILED, USAGE, STORE, INTERRUPTED = 0, 1, 2, 3, 130
-"""The exit statuses: done; a check failed, or a supervisor gave up; a mistake; no store; interrupted."""
+from fifoq.cli.output import DONE, FAILED, INTERRUPTED, USAGE, complain, status_of
+from fifoq.errors import FifoqError
 
 app = typer.Typer(name="fifoq", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -100,9 +98,15 @@ def worker(  # noqa: PLR0913 - one parameter an option
     }
     flags = _merged(context, given, url=url, app_dir=app_dir, quiet=quiet, debug=debug)
     from fifoq.cli.options import worker_options
-    from fifoq.cli.workers import worker as run_worker
 
-    _end(run_worker(worker_options(flags)))
+    options = worker_options(flags)
+    if options.supervised:
+        from fifoq.cli.supervisor import supervise
+
+        _end(supervise(options))
+    from fifoq.cli.workers import work
+
+    work(options)
 
 
 @app.command()
@@ -133,7 +137,7 @@ def demo(
     try:
         _end(play(games, url or context.obj["url"], seed, json=json))
     except (ProcessDidNotStart, UnexpectedAnswer) as error:
-        _end(_fail(error, FAILED))
+        _end(complain(error, FAILED, debug=_debug))
 
 
 def _merged(context: typer.Context, given: dict[str, Any], **own: Any) -> dict[str, Any]:
@@ -154,33 +158,21 @@ def run() -> int:
     try:
         return app(args=sys.argv[1:] or ["--help"], standalone_mode=False) or DONE
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        return complain("interrupted", INTERRUPTED)
     except FifoqError as error:
-        return _fail(error, STORE if isinstance(error, BackendError) else USAGE)
+        return complain(error, status_of(error), debug=_debug)
     except OSError as error:
-        return _fail(error, FAILED)
+        return complain(error, FAILED, debug=_debug)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("rich", "uvicorn", "fastapi"):
             raise
-        return _fail(f'this command needs {missing}: pip install "fifoq[cli]"', USAGE)
+        return complain(f'this command needs {missing}: pip install "fifoq[cli]"', USAGE)
     except Exception as error:
         kind, status = type(error).__name__, getattr(error, "exit_code", None)
         if status is not None and hasattr(error, "format_message"):  # of typer, whose parser is not always the same
             sentence = str(cast("Any", error).format_message()).rstrip(".")
-            return _fail(f"{sentence}. See fifoq --help, or that of the command.", status)
+            return complain(f"{sentence}. See fifoq --help, or that of the command.", status)
         if kind == "Abort":
-            return _fail("interrupted", INTERRUPTED)
+            return complain("interrupted", INTERRUPTED)
         raise
-
-
-def _fail(error: Exception | str, status: int) -> int:
-    if isinstance(error, BaseException):
-        if _debug:
-            import traceback
-
-            traceback.print_exception(error)
-        elif trace := getattr(error, "traceback", None):
-            sys.stderr.write(trace)
-    print(f"fifoq: {error}", file=sys.stderr)
-    return status

@@ -8,18 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from fifoq.app import Fifoq
+from fifoq.cli.output import FAILED, AppError
 from fifoq.errors import ConfigurationError
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder of fifoq."""
-
-
-class AppFailed(ConfigurationError):
-    """The code of the app raised an error. `traceback` has the lines of that code."""
-
-    def __init__(self, message: str, error: BaseException) -> None:
-        super().__init__(message)
-        self.traceback = _of_the_app(error)
 
 
 def load(app: str, folder: str) -> tuple[Fifoq, str]:
@@ -52,13 +45,14 @@ def _imported(name: str, app: str, folder: str) -> ModuleType:
                 f"There is no module {error.name!r} in {folder} or on sys.path. Change to the folder that it is in, or "
                 "set --app-dir."
             ) from error
-        raise AppFailed(
-            f"{name} cannot be imported: it needs the module {error.name!r}, which is not installed here.", error
+        raise AppError(
+            f"{name} cannot be imported: it needs the module {error.name!r}, which is not installed here.",
+            lines_of_the_app(error),
         ) from error
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:
-        raise AppFailed(f"{name} cannot be imported: {_sentence(error)}", error) from error
+        raise AppError(f"{name} cannot be imported: {_sentence(error)}", lines_of_the_app(error)) from error
 
 
 def _named(module: ModuleType, attr: str, app: str) -> Fifoq:
@@ -74,7 +68,7 @@ def _named(module: ModuleType, attr: str, app: str) -> Fifoq:
         try:
             value = value()
         except (Exception, SystemExit) as error:
-            raise AppFailed(f"{app} failed: {_sentence(error)}", error) from error
+            raise AppError(f"{app} failed: {_sentence(error)}", lines_of_the_app(error)) from error
     if isinstance(value, Fifoq):
         return value
     call = f" If it makes one, write {app}()." if callable(value) and not attr.endswith("()") else ""
@@ -120,6 +114,11 @@ def _file(module: ModuleType) -> str:
     return getattr(module, "__file__", None) or "a folder without __init__.py"
 
 
+def start_failed(error: BaseException) -> AppError:
+    """Return the error of an app whose lifespan failed."""
+    return AppError(f"The app did not start: {_sentence(error)}", lines_of_the_app(error), FAILED)
+
+
 def _sentence(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it ended the program (status {error.code})."
@@ -127,7 +126,7 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {lines[0]}' if lines else ''}"
 
 
-def _of_the_app(error: BaseException) -> str:
+def lines_of_the_app(error: BaseException) -> str:
     """Return the traceback without the lines of fifoq and of the import system."""
     trimmed = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = trimmed

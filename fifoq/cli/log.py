@@ -2,14 +2,12 @@
 
 import json
 import logging
-import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from fifoq.worker.log import Event
-
-SHOWN_BY_THE_BANNER = (Event.WORKER_STARTED, Event.TASK_SERVED)
+SHOWN_BY_THE_BANNER = ("worker_started", "task_served")
+"""Events of fifoq.worker.log. A supervisor does without that module, which imports all of the worker."""
 FIELDS = (
     "event",
     "worker",
@@ -75,8 +73,3 @@ def configure(form: str | None, *, quiet: bool) -> None:
 
 def _is_not_in_the_banner(record: logging.LogRecord) -> bool:
     return vars(record).get("event") not in SHOWN_BY_THE_BANNER
-
-
-def colours(stream: Any) -> bool:
-    """Whether to write colours there: a terminal that has some, and a user who has not refused them by NO_COLOR."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())

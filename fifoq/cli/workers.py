@@ -1,19 +1,26 @@
-"""The command `fifoq worker`: loads an app, shows a banner, and works. One process; supervisor.py makes several."""
+"""The command `fifoq worker` in one process: loads an app, shows a banner, and works. supervisor.py makes several."""
 
 import asyncio
+import contextlib
+import faulthandler
 import logging
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from fifoq.app import Fifoq
-from fifoq.cli.loading import load
-from fifoq.cli.log import colours, configure
+from fifoq.cli.health import BEAT, Beats, Health, HealthServer
+from fifoq.cli.loading import load, start_failed
+from fifoq.cli.log import configure
 from fifoq.cli.options import WorkerOptions
+from fifoq.cli.output import colours
 from fifoq.clock import SECOND
-from fifoq.errors import BackendError
+from fifoq.errors import BackendError, FifoqError
 from fifoq.queue import Gate
 from fifoq.task.definition import TaskDefinition
 from fifoq.worker.worker import Worker, signals
@@ -29,49 +36,130 @@ class App:
     tasks: Fifoq
 
 
-def worker(options: WorkerOptions) -> int:
-    """Run `fifoq worker`; return its exit status."""
-    if options.supervised:
-        from fifoq.cli.supervisor import supervise
+class Presence:
+    """The worker of this process, and its health. A thread passes that on every second, as `tell` does."""
 
-        return supervise(options)
-    work_here(options, lambda made: None)
-    return 0
+    def __init__(self, tell: Callable[[Health], None]) -> None:
+        self.worker: Worker | None = None
+        self.stopping = False
+        self._tell = tell
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked: float | None = None
+        """When the loop was asked to answer, unless it has."""
+        self._ended = threading.Event()
+
+    @property
+    def grace(self) -> float | None:
+        """The grace of the worker; None: not known yet."""
+        return None if self.worker is None else self.worker.settings.grace
+
+    def look(self) -> Health:
+        """Return the health as it is now."""
+        worker, asked = self.worker, self._asked
+        lag = 0.0 if asked is None else time.monotonic() - asked
+        detail = {"running": 0 if worker is None else worker.running, "lag": round(lag, 3)}
+        if self.stopping:
+            why = "it is stopping"
+        elif worker is None or not worker.store:
+            why = "it is starting"
+        else:
+            why = "" if worker.ready else "the store does not answer"
+        return Health(True, not why, why, detail)
+
+    def opened(self) -> None:
+        """Note that the worker is open. Called on its loop."""
+        self._loop = asyncio.get_running_loop()
+        self._tell(self.look())
+        threading.Thread(target=self._beat, name="fifoq-beat", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            if self._asked is None and self._loop is not None:
+                self._asked = time.monotonic()
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._answer)
+            self._tell(self.look())
+
+    def _answer(self) -> None:
+        self._asked = None
 
 
-def work_here(options: WorkerOptions, made: Callable[[Worker], None]) -> None:
-    """Load the app and work in this process, until a signal or, in a burst, until no job is left."""
-    tasks, name = load(options.app, options.app_dir)
-    app = App(name, tasks)
-    configure(options.log, quiet=options.quiet)
-    with ExitStack() as stack:
+class _Ended(BaseException):
+    """SIGTERM came while the app was loaded."""
+
+
+def work(options: WorkerOptions) -> None:
+    """Run `fifoq worker` in this process alone."""
+    beats = Beats(options.health_file)
+    presence = Presence(beats.beat)
+    server = None if options.health is None else HealthServer(options.health, presence.look)
+    try:
+        work_on(options, presence, beats.stopping)
+    finally:
+        beats.stopping()
+        if server is not None:
+            server.close()
+
+
+def work_on(options: WorkerOptions, presence: Presence, stopping: Callable[[], None]) -> None:
+    """
+    Load the app and work until a signal or, in a burst, until no job is left. Calls `stopping` when it begins to end.
+
+    Raises FifoqError.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    with contextlib.suppress(_Ended), ExitStack() as stack:
+        tasks, name = load(options.app, options.app_dir)
+        configure(options.log, quiet=options.quiet)
         if options.url is not None:
-            stack.enter_context(app.tasks.using(options.url))
-        one = app.tasks.worker(
+            stack.enter_context(tasks.using(options.url))
+        presence.worker = tasks.worker(
             queues=options.queues, concurrency=options.concurrency, threads=options.threads, grace=options.grace
         )
-        made(one)
-        asyncio.run(_work(app, one, options))
+        stack.callback(presence.close)
+        asyncio.run(_run(App(name, tasks), presence.worker, options, presence, stopping))
 
 
-async def _work(app: App, one: Worker, options: WorkerOptions) -> None:
-    working, stopping = asyncio.current_task(), False
+def _leave(number: int, frame: object) -> None:
+    raise _Ended
+
+
+async def _run(
+    app: App, worker: Worker, options: WorkerOptions, presence: Presence, stopping: Callable[[], None]
+) -> None:
+    working = asyncio.current_task()
 
     def gently() -> None:
-        nonlocal stopping
-        stopping = True
+        presence.stopping = True
+        stopping()
         if working is not None:
             working.cancel()
 
-    with signals(gently, one.hurry):
+    with signals(gently, worker.hurry):
         try:
-            async with one:
-                await _announce(app, one, options)
-                await (one.drained() if options.burst else asyncio.Event().wait())
+            async with AsyncExitStack() as stack:
+                await _open(worker, stack)
+                presence.opened()
+                await _announce(app, worker, options)
+                await (worker.drained() if options.burst else asyncio.Event().wait())
         except asyncio.CancelledError:
             # `gently` cancels this task: that is an orderly end.
-            if not stopping or working is None or working.uncancel() > 0:
+            if not presence.stopping or working is None or working.uncancel() > 0:
                 raise
+
+
+async def _open(worker: Worker, stack: AsyncExitStack) -> None:
+    try:
+        await stack.enter_async_context(worker)
+    except FifoqError:
+        raise
+    except Exception as error:  # of the app's lifespan
+        raise start_failed(error) from error
 
 
 # ---- the banner ----
