@@ -137,4 +137,4 @@ def lines_of_the_app(error: BaseException) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    return file.startswith((f"{_OURS}{os.sep}", "<frozen importlib"))
+    return file.startswith((f"{_OURS}{os.sep}", "<frozen importlib")) or file == importlib.__file__
