@@ -1,77 +1,27 @@
-"""fifoq: background jobs in order."""
+"""fifoq: background jobs in order. Its public names are those of fifoq.public."""
 
-from fifoq.app import Fifoq
-from fifoq.errors import (
-    BackendBusy,
-    BackendCorrupt,
-    BackendError,
-    BackendFull,
-    BackendReadOnly,
-    BackendUnavailable,
-    ConfigurationError,
-    FifoqError,
-    GiveUp,
-    IdConflict,
-    InvalidArguments,
-    JobCancelled,
-    JobFailed,
-    JobNotFound,
-    LeaseLost,
-    OutcomeUnknown,
-    PayloadTooLarge,
-    QueueFull,
-    ResultTimeout,
-    RetryAfter,
-    UnknownTask,
-)
-from fifoq.job import Job, JobError, Progress
-from fifoq.limits import Limit, Rate
-from fifoq.operations import BlockedKey, GateStats, KeyPage, Page, QueueStats
-from fifoq.record import State
-from fifoq.retry import Retry
-from fifoq.task.context import Context
-from fifoq.task.handle import JobHandle
-from fifoq.task.task import NewJob, Task
-from fifoq.worker import Worker
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BackendBusy",
-    "BackendCorrupt",
-    "BackendError",
-    "BackendFull",
-    "BackendReadOnly",
-    "BackendUnavailable",
-    "BlockedKey",
-    "ConfigurationError",
-    "Context",
-    "Fifoq",
-    "FifoqError",
-    "GateStats",
-    "GiveUp",
-    "IdConflict",
-    "InvalidArguments",
-    "Job",
-    "JobCancelled",
-    "JobError",
-    "JobFailed",
-    "JobHandle",
-    "JobNotFound",
-    "KeyPage",
-    "LeaseLost",
-    "Limit",
-    "NewJob",
-    "OutcomeUnknown",
-    "Page",
-    "PayloadTooLarge",
-    "Progress",
-    "QueueFull",
-    "QueueStats",
-    "Rate",
-    "ResultTimeout",
-    "Retry",
-    "RetryAfter",
-    "State",
-    "Task",
-    "UnknownTask",
-    "Worker",
-]
+if TYPE_CHECKING:
+    from fifoq.public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        # The public names are imported when one is asked for: they take half a second on a slow machine, and the help
+        # of the command line needs none of them. Only they begin with a capital letter; other names are modules.
+        if name[:1].isupper() or name == "__all__":
+            public = import_module("fifoq.public")
+            globals().update({each: getattr(public, each) for each in ("__all__", *public.__all__)})
+            if name in globals():
+                return globals()[name]
+        elif name[:1].isalpha():
+            try:
+                return import_module(f"fifoq.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"fifoq.{name}":
+                    raise
+        raise AttributeError(f"module 'fifoq' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *import_module("fifoq.public").__all__})

@@ -23,6 +23,7 @@ class Event(StrEnum):
     """The field `event` of a line."""
 
     WORKER_STARTED = "worker_started"
+    TASK_SERVED = "task_served"
     WORKER_STOPPING = "worker_stopping"
     WORKER_STOPPED = "worker_stopped"
     WORKER_WAITS = "worker_waits"

@@ -130,6 +130,11 @@ class Runtime:
         )
 
     @property
+    def running(self) -> int:
+        """How many jobs run here or are claimed ahead."""
+        return len(self._at_work)
+
+    @property
     def idle(self) -> bool:
         """Whether no job runs here, and every outcome is written."""
         return not self._executor.taken and self._probation.pending is None and not self._unwritten()

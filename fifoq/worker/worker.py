@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 from fifoq.errors import BackendError, ConfigurationError, FifoqError
 from fifoq.main_guard import refuse_to_work
+from fifoq.queue import Gate
 from fifoq.worker.log import NO_JOB, Event, log
 from fifoq.worker.runtime import Runtime
 from fifoq.worker.settings import WorkerSettings, Workplace
@@ -54,6 +55,26 @@ class Worker:
     def ready(self) -> bool:
         """Whether it claims jobs now: it is open, the backend answers, and leases are extended."""
         return self._runtime is not None and self._runtime.ready
+
+    @property
+    def running(self) -> int:
+        """How many jobs it runs now, those included that it has claimed ahead."""
+        return 0 if self._runtime is None else self._runtime.running
+
+    @property
+    def store(self) -> str:
+        """The store that it works on, as the log shows it. Empty unless it is open."""
+        return "" if self._runtime is None else self._runtime.workplace.store
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that it works on. Empty unless it is open."""
+        return () if self._runtime is None else tuple(feed.name for feed in self._runtime.feeds)
+
+    async def gates(self) -> dict[str, tuple[Gate, ...]]:
+        """Read the limits in force of its queues, and of their tasks. Raises BackendError."""
+        feeds = () if self._runtime is None else tuple(self._runtime.feeds)
+        return {feed.name: (await feed.queue.stats()).gates for feed in feeds}
 
     async def __aenter__(self) -> Self:
         refuse_to_work()
@@ -128,9 +149,13 @@ class Worker:
     async def drain(self) -> None:
         """Work until no job runs, may run, waits for a token or backs off; then return."""
         async with self:
-            runtime = self._runtime
-            if runtime is not None:
-                await runtime.drained()
+            await self.drained()
+
+    async def drained(self) -> None:
+        """Return when no job runs, may run, waits for a token or backs off. The worker is open, and stays so."""
+        runtime = self._runtime
+        if runtime is not None:
+            await runtime.drained()
 
     def hurry(self) -> None:
         """End the grace: release running jobs, now or as soon as the worker stops."""
@@ -164,7 +189,13 @@ class Worker:
             log.warning("Worker %s has no tasks: it claims no jobs until one is registered.", settings.name)
         for feed in runtime.feeds:
             for name, plan in sorted(feed.plans.items()):
-                log.info("  %s, queue %s: %s", name, feed.name, plan.definition.promise or "oldest first")
+                log.info(
+                    "  %s, queue %s: %s",
+                    name,
+                    feed.name,
+                    plan.definition.promise or "oldest first",
+                    extra={**self._fields(Event.TASK_SERVED), "task": name, "queue": feed.name},
+                )
 
     def _warn_if_shut_off(self) -> None:
         runtime = self._runtime

@@ -20,7 +20,7 @@ def fifoq(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (("demo", "--games", "0"), 2, "Invalid value for '--games'"),
         (("demo", "--url", "nowhere://"), 2, "nowhere"),
-        (("demo", "--url", "sqlite:///no/such/folder/jobs.db"), 2, "Check that the folder of"),
+        (("demo", "--url", "sqlite:///no/such/folder/jobs.db"), 3, "Check that the folder of"),
         (("demo", "--url", "sqlite:///jobs.db?mode=ro"), 2, "takes the parameters synchronous, timeout"),
         (("demo", "--no-such-option"), 2, "No such option"),
         (("no-such-command",), 2, "No such command"),

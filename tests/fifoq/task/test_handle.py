@@ -115,4 +115,4 @@ async def test_a_wait_ends_in_its_time_though_the_store_does_not_answer(monkeypa
 
     monkeypatch.setattr(waiting, "ANSWER_WITHIN", 0.01)
     hangs: Any = Hangs()
-    assert await asyncio.wait_for(handle.finished(hangs, "id", 0.01), 30) is None
+    assert await asyncio.wait_for(waiting._end_of(hangs, "id", 0.01), 30) is None

@@ -23,6 +23,7 @@ FIELDS = {"event", "worker", "queue", "task", "job", "key", "attempt", "seconds"
 OF_ERRORS = {"error", "error_message", "traceback"}
 LEVELS = {
     Event.WORKER_STARTED: logging.INFO,
+    Event.TASK_SERVED: logging.INFO,
     Event.WORKER_STOPPING: logging.INFO,
     Event.WORKER_STOPPED: logging.INFO,
     Event.WORKER_WAITS: logging.WARNING,
