@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
@@ -13,7 +13,6 @@ from fifoq.connection import BackendConnection
 from fifoq.errors import ConfigurationError
 from fifoq.limits import Limit, Rate
 from fifoq.operations import SyncOperations
-from fifoq.queue import Declare
 from fifoq.registry import AnyTask, Registry
 from fifoq.settings import SettingArguments
 from fifoq.task.context import Context
@@ -107,8 +106,8 @@ class Fifoq(SyncOperations):
         workers, `rate` how many start in a time (`"500/s"`), `capacity` how many may be scheduled, waiting or running.
         Raises ConfigurationError.
         """
-        setting = self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
-        self._connection.declare(name, setting)
+        self._registry.add_queue(name, ordered=ordered, limit=limit, rate=rate, capacity=capacity)
+        self._connection.write_new_settings()
 
     @overload
     def task(self, function: First[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
@@ -161,6 +160,15 @@ class Fifoq(SyncOperations):
             ),
         )
 
+    def using(self, url: str) -> AbstractContextManager[None]:
+        """
+        Use another store until the block ends, for tests: `with tasks.using("memory://"):` gives a fresh one.
+
+        The URL counts more than the argument of this Fifoq and the environment; all other settings stay. Afterwards the
+        store of before is there again, with its jobs. Raises ConfigurationError if the Fifoq is open.
+        """
+        return self._connection.using(url)
+
     async def __aenter__(self) -> Self:
         await self._connection.acquire()
         return self
@@ -177,14 +185,17 @@ class Fifoq(SyncOperations):
 
     def _register(self, settings: TaskSettings, function: Callable[..., Any]) -> AnyTask:
         task = self._registry.add_task(function, settings, self._connection)
-        self._connection.declare(task.queue, Declare(task.name, task.definition.gates))
+        self._connection.write_new_settings()
         return task
 
     @asynccontextmanager
     async def _workplace(self, queues: tuple[str, ...] | None) -> AsyncGenerator[Workplace, None]:
         definitions = self._registry.definitions_of(queues)
         async with self._connection.acquired() as opened, self._resources() as resources:
-            yield Workplace(opened.backend, definitions, resources)
+            store = self._connection.store
+            # The scheme of a store that lives in one process. Stores of third parties are none.
+            shut_off = store.lower().startswith("memory:") and self._connection.users == 1
+            yield Workplace(opened.backend, definitions, resources, store, self._connection, shut_off)
 
     @asynccontextmanager
     async def _resources(self) -> AsyncGenerator[Any, None]:

@@ -70,7 +70,7 @@ class Caller:
 
     async def send(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
         """
-        Return the reply to `verb(call)`, repeated for up to `patience` seconds.
+        Return the reply to `verb(call)`, repeated for up to `patience` seconds, or until an error that lasts.
 
         Raises the error of the last try: BackendUnavailable or BackendBusy if no try can have taken effect, else
         OutcomeUnknown. After that, or after a cancellation on the way, the next `send` is a new call: the old one,
@@ -96,7 +96,8 @@ class Caller:
                 return await self.attempt(verb)
             except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
                 in_doubt = self.doubtful and not isinstance(error, OutcomeUnknown)
-                if failed(OutcomeUnknown(str(error)) if in_doubt else error, time.monotonic() + pause):
+                told = OutcomeUnknown(str(error)) if in_doubt else error
+                if error.lasting or failed(told, time.monotonic() + pause):
                     if in_doubt:
                         raise OutcomeUnknown(str(error)) from error
                     raise

@@ -1,7 +1,11 @@
-"""The clocks of backends: whole microseconds, never backwards."""
+"""The clocks of backends: whole microseconds, never backwards; and the steps of a clock that is set."""
 
+import os
+import secrets
 import time
-from typing import Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, cast
 
 SECOND = 1_000_000
 """One second in the unit of all times and durations of the backend protocol."""
@@ -50,6 +54,67 @@ def run_on(wall: int, last: int, offset: int) -> tuple[int, int]:
     if now < last:
         return last, offset + last - now
     return now, offset
+
+
+# ---- steps ahead ----
+
+TOLERANCE = 50_000
+"""Microseconds by which a clock may differ from the monotonic one without a step: it may be read a little later."""
+_BETWEEN = 5_000
+"""Microseconds that may pass between two readings of the monotonic clock around one of the other."""
+
+
+class SteppedClock:
+    """
+    A clock read together with the monotonic clock of its machine, which is never set, and stands while that sleeps.
+
+    A time of a store may compare the two: see `gained`. `origin` names the start of the monotonic clock, because two
+    readings compare only if they have the same. A clock of a test that has a method `monotonic` is its own monotonic
+    clock: its time passes by that, and steps by all else.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.now = clock.now
+        own = getattr(clock, "monotonic", None)
+        self._monotonic = _monotonic if own is None else cast("Callable[[], int]", own)
+        self.origin = _boot() if own is None else f"{type(clock).__name__} {id(clock)} in {_process}"
+
+    def read(self) -> tuple[int, int]:
+        """Return the times of both clocks, read at the same moment."""
+        monotonic = self._monotonic
+        before, now = monotonic(), self.now()
+        for _ in range(3):
+            if monotonic() - before <= _BETWEEN:
+                break
+            before, now = monotonic(), self.now()  # this thread stood between the two
+        return now, before
+
+
+def gained(now: int, monotonic: int, lead: int) -> int:
+    """
+    Return by how much a store's time has stepped ahead, or back, of the monotonic clock; 0 if that is within tolerance.
+
+    `lead` is by how much it was ahead of that before.
+    """
+    gain = now - monotonic - lead
+    return 0 if -TOLERANCE <= gain <= TOLERANCE else gain
+
+
+def _monotonic() -> int:
+    return time.monotonic_ns() // 1_000
+
+
+_process = f"process {os.getpid()} {secrets.token_hex(8)}"
+
+
+def _boot() -> str:
+    """Return the name of this boot and of the namespace of times; elsewhere than on Linux, of this process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = Path("/proc/self/ns/time")
+        return f"{boot} {os.readlink(namespace)}" if namespace.exists() else boot
+    except OSError:
+        return _process
 
 
 def seconds_of(value: object) -> float:

@@ -6,14 +6,17 @@ returns receipts; it depends on no task.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from fifoq.calls import Caller
-from fifoq.errors import BackendBusy, BackendUnavailable, IdConflict, OutcomeUnknown, QueueFull
+from fifoq.errors import BackendBusy, BackendUnavailable, FifoqError, IdConflict, OutcomeUnknown, QueueFull
 from fifoq.queue import Call, Conflict, Full, PutReply, Queue, Receipt, Setting
 from fifoq.record import JobSpec
+
+log = logging.getLogger("fifoq")
 
 MAX_JOBS = 1_000
 """Jobs in one put, unless one batch alone has more."""
@@ -203,6 +206,7 @@ class Coalescer:
         self._queue = queue
         self._patience = patience
         self._caller = Caller()
+        self._closed = False
         self._busy = False
         """A put is in flight, or `_task` runs."""
         self._crowded = False
@@ -211,6 +215,9 @@ class Coalescer:
         self._capacity_wait = CapacityWait(queue.name, self._collect)
         self._unwritten: list[Setting] = []
         """Settings declared since the last put."""
+        self._settings_alarm: asyncio.TimerHandle | None = None
+        self._settings_late = False
+        """It is logged that they are not in force yet."""
         self._failing = False
         """The store took the last put in vain, or not at all."""
         self._failed_at = 0.0
@@ -250,11 +257,14 @@ class Coalescer:
         self._queue.expect(id)
 
     def declare(self, setting: Setting) -> None:
-        """Write `setting` before the next put."""
+        """Write `setting` before the next put, and with `send_settings`."""
         self._unwritten.append(setting)
 
     async def close(self) -> None:
         """Refuse the batches that wait for room, and return once nothing is in flight."""
+        self._closed = True
+        if self._settings_alarm is not None:
+            self._settings_alarm.cancel()
         self._capacity_wait.close()
         while self._busy:
             self._idle = asyncio.Event()
@@ -298,9 +308,12 @@ class Coalescer:
         self._task = asyncio.get_running_loop().create_task(self._send_all(unanswered), name="fifoq: puts jobs")
 
     async def _send_all(self, unanswered: PendingBatch | None) -> None:
-        """Repeat the unanswered call, if there is one; then send all that is collected, and become idle."""
+        """Repeat the unanswered call, if any; then send all that is collected, or else settings; and become idle."""
         try:
             group = [unanswered] if unanswered else self._next_group()
+            if not group:
+                await self._try_settings()
+                group = self._next_group()
             while group:
                 await self._send(group, repeat=group[0] is unanswered)
                 self._crowded = len(group) > 1
@@ -332,6 +345,22 @@ class Coalescer:
         self._failing = False
         for pending, reply in zip(group, replies, strict=True):
             self._handle_reply(pending, reply)
+
+    def send_settings(self) -> None:
+        """Write the settings that no put has written, as soon as possible: workers go by them, here and elsewhere."""
+        if self._settings_alarm is not None:
+            self._settings_alarm.cancel()
+            self._settings_alarm = None
+        if not self._unwritten or self._closed:
+            return
+        if self._busy:
+            self._send_settings_in(FIRST_PAUSE)
+        else:
+            self._start_sending()
+
+    def _send_settings_in(self, seconds: float) -> None:
+        if self._settings_alarm is None and not self._closed:
+            self._settings_alarm = asyncio.get_running_loop().call_later(seconds, self.send_settings)
 
     async def _try(self, call: Call, group: Sequence[PendingBatch]) -> tuple[PutReply, ...]:
         """Send a put. To a store that fails, it waits no longer for the reply than the last deadline leaves."""
@@ -376,6 +405,23 @@ class Coalescer:
             settings = tuple(self._unwritten)
             await self._queue.configure(settings)
             del self._unwritten[: len(settings)]
+            self._settings_late = False
+
+    async def _try_settings(self) -> None:
+        try:
+            await self._write_settings()
+        except Exception as error:
+            if not self._settings_late:
+                self._settings_late = True
+                log.warning(
+                    "Settings that were declared late for queue %r are not in force yet. They are written again and "
+                    "again until the store takes them. %s: %s",
+                    self._queue.name,
+                    type(error).__name__,
+                    error,
+                    exc_info=None if isinstance(error, FifoqError) else error,
+                )
+            self._send_settings_in(RETRY_AFTER)
 
     def _handle_reply(self, pending: PendingBatch, reply: PutReply) -> None:
         if isinstance(reply, Full) and self._may_wait(pending, reply):

@@ -7,16 +7,18 @@ URLs become text: the task's signature rebuilds those.
 """
 
 import ipaddress
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeGuard, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pydantic
 from msgpack import ExtType, Packer, unpackb
@@ -52,6 +54,24 @@ def pack(value: Any) -> bytes:
         raise NotSendable("a text with lone surrogates cannot be sent") from error
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         raise NotSendable(f"it cannot be sent: {error}") from error
+
+
+def pack_exact(value: Any) -> bytes | None:
+    """
+    Return the bytes of `value` if it is decoded to the same, class by class; None if a part of it is of another class.
+
+    Such parts are instances of subclasses, enums, and all that travels as text. Raises NotSendable as `pack` does.
+    """
+    try:
+        data = _pack(value, 0, _WRAP_EXACT)
+    except _Inexact:
+        return None
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return pack(value)  # which names the error
+    # msgpack takes all kinds of bytes without asking the hook. Looking for their marks first is nearly free.
+    if (b"\xc4" in data or b"\xc5" in data or b"\xc6" in data) and _holds_mutable_bytes(value):
+        return None
+    return data
 
 
 def unpack(data: bytes, limit: int | None = None) -> Any:
@@ -187,11 +207,11 @@ def cut(text: str, *, keep_end: bool = False) -> str:
 # ---- msgpack, with a bound on nesting ----
 
 
-def _pack(value: Any, nesting: int) -> bytes:
+def _pack(value: Any, nesting: int, hooks: "Hooks | None" = None) -> bytes:
     if nesting > MAX_NESTING:
         raise NotSendable(f"it cannot be sent: tuples or sets nested more than {MAX_NESTING} deep")
     # A new Packer each time, as in packb: a Packer is not re-entrant, and an extension packs its parts.
-    return Packer(default=_WRAP[nesting], strict_types=True, buf_size=1024).pack(value)
+    return Packer(default=(hooks or _WRAP)[nesting], strict_types=True, buf_size=1024).pack(value)
 
 
 def _wrap(nesting: int, value: Any) -> Any:
@@ -200,6 +220,30 @@ def _wrap(nesting: int, value: Any) -> Any:
     if form is _UNKNOWN:
         raise NotSendable(f"a {type(value).__module__}.{type(value).__qualname__} cannot be sent")
     return form
+
+
+class _Inexact(Exception):
+    """A part of a value would be decoded to another class."""
+
+
+def _holds_mutable_bytes(value: Any) -> bool:
+    kind = cast("type[Any]", type(value))
+    if kind is dict:
+        return any(map(_holds_mutable_bytes, value)) or any(map(_holds_mutable_bytes, value.values()))
+    if kind in (list, tuple, set, frozenset):
+        return any(map(_holds_mutable_bytes, value))
+    return kind in (bytearray, memoryview)
+
+
+def _wrap_exact(nesting: int, value: Any) -> Any:
+    """As `_wrap`, for values of exactly the types that are decoded. Raises _Inexact."""
+    kind = cast("type[Any]", type(value))
+    extension = _EXTENSIONS.get(kind)
+    if extension is not None:
+        return ExtType(extension.code, extension.encode(value, partial(_pack, nesting=nesting + 1, hooks=_WRAP_EXACT)))
+    if kind is int:
+        return _plain_int(value)
+    raise _Inexact
 
 
 def _unpack(data: bytes, nesting: int) -> Any:
@@ -224,7 +268,9 @@ def _unwrap(nesting: int, code: int, data: bytes) -> Any:
 
 
 # One hook for each depth: each has its depth as an argument, so that threads share no state.
-_WRAP = [partial(_wrap, nesting) for nesting in range(MAX_NESTING + 1)]
+Hooks = list[Callable[[Any], Any]]
+_WRAP: Hooks = [partial(_wrap, nesting) for nesting in range(MAX_NESTING + 1)]
+_WRAP_EXACT: Hooks = [partial(_wrap_exact, nesting) for nesting in range(MAX_NESTING + 1)]
 _UNWRAP = [partial(_unwrap, nesting) for nesting in range(MAX_NESTING + 1)]
 
 
@@ -255,7 +301,10 @@ def _form_of(value: Any, pack: Pack) -> Any:
         return _plain_value(value.value, pack)
     for kind, extension in _EXTENSIONS.items():
         if isinstance(value, kind):
-            return ExtType(extension.code, extension.encode(value, pack))
+            data = extension.encode(value, pack)
+            if kind not in _CONTAINERS and not extension.decode(data, unpack) == value:  # a time with nanoseconds
+                raise NotSendable(f"a {type(value).__name__} would arrive changed, as a {kind.__name__}")
+            return ExtType(extension.code, data)
     for kinds, plain in _PLAIN:
         if isinstance(value, kinds):
             return plain(value)
@@ -297,14 +346,77 @@ def _encode_text(value: Any, _: Pack) -> bytes:
     return str(value).encode()
 
 
-def _encode_iso(value: date | time, _: Pack) -> bytes:
+def _encode_date(value: date, _: Pack) -> bytes:
     return value.isoformat().encode()
+
+
+def _encode_time(value: datetime | time, _: Pack) -> bytes:
+    text, zone = value.isoformat(), value.tzinfo
+    if value.fold:
+        text += _FOLD
+    if zone is not None and zone is not UTC:
+        text += _zone_as_text(zone)
+    return text.encode()
+
+
+def _zone_as_text(zone: tzinfo) -> str:
+    """Return the part of a zone that an offset does not say: its key, or the name of a fixed offset."""
+    key = str(zone.key) if isinstance(zone, ZoneInfo) else ""  # "None" if it was read from a file
+    if _ZONE_KEY.fullmatch(key) and key != "None":
+        return f"[{key}]"
+    offset = zone.utcoffset(None)
+    if offset is None:
+        raise NotSendable(
+            f"its zone, a {type(zone).__module__}.{type(zone).__qualname__}, would arrive as an offset: use "
+            "zoneinfo.ZoneInfo with a key, or UTC"
+        )
+    if type(zone) is not timezone or zone.tzname(None) == timezone(offset).tzname(None):
+        return ""
+    return f"({zone.tzname(None)})"
+
+
+def _decode_time(kind: type[Any]) -> Callable[[bytes, Unpack], Any]:
+    def decode(data: bytes, _: Unpack) -> Any:
+        text = data.decode()
+        if text[-1:] not in _MARKS:
+            return kind.fromisoformat(text)
+        match = _MARKED_TIME.fullmatch(text)
+        if match is None:
+            raise ValueError("a malformed time")
+        value = kind.fromisoformat(match["iso"]).replace(fold=1 if match["fold"] else 0)
+        if match["key"]:
+            return _in_zone(value, match["key"])
+        return value.replace(tzinfo=timezone(value.utcoffset(), match["name"])) if match["name"] is not None else value
+
+    return decode
+
+
+def _in_zone(value: Any, key: str) -> Any:
+    try:
+        zone = ZoneInfo(key)
+    except (LookupError, OSError, ValueError) as error:
+        raise ValueError(f"the time zone {key} is not known here: install the package tzdata") from error
+    there = value.replace(tzinfo=zone)
+    if value.tzinfo is None or there.utcoffset() == value.utcoffset():
+        return there
+    if not isinstance(value, datetime):
+        raise ValueError("a time of day with both a zone and an offset")
+    return value.astimezone(zone)  # the rules of the zone are others here: the moment counts
 
 
 def _encode_timedelta(value: timedelta, pack: Pack) -> bytes:
     return pack([value.days, value.seconds, value.microseconds])
 
 
+_FOLD = "~"
+"""Marks the second of two times that read the same when clocks are set back."""
+_MARKS = ("~", "]", ")")
+_ZONE_KEY = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*")
+"""A key of the IANA database. Decoding reads no other file."""
+_MARKED_TIME = re.compile(
+    rf"(?P<iso>[^~\[(]+)(?P<fold>~?)(\[(?P<key>{_ZONE_KEY.pattern})\]|\((?P<name>.*)\))?", re.DOTALL
+)
+_CONTAINERS = (tuple, set, frozenset)
 _NATIVE = frozenset({str, bytes, float, bool, type(None), list, dict})
 _BIG_INT = 4
 # A subclass stands before its base: a datetime is a date.
@@ -312,9 +424,9 @@ _EXTENSIONS: dict[type[Any], ExtensionType] = {
     tuple: ExtensionType(1, lambda value, pack: pack(list(value)), lambda data, unpack: tuple(_list_of(data, unpack))),
     set: ExtensionType(2, _encode_sorted, lambda data, unpack: set(_decode_sorted(data, unpack))),
     frozenset: ExtensionType(3, _encode_sorted, lambda data, unpack: frozenset(_decode_sorted(data, unpack))),
-    datetime: ExtensionType(5, _encode_iso, lambda data, _: datetime.fromisoformat(data.decode())),
-    date: ExtensionType(6, _encode_iso, lambda data, _: date.fromisoformat(data.decode())),
-    time: ExtensionType(7, _encode_iso, lambda data, _: time.fromisoformat(data.decode())),
+    datetime: ExtensionType(5, _encode_time, _decode_time(datetime)),
+    date: ExtensionType(6, _encode_date, lambda data, _: date.fromisoformat(data.decode())),
+    time: ExtensionType(7, _encode_time, _decode_time(time)),
     timedelta: ExtensionType(8, _encode_timedelta, lambda data, unpack: timedelta(*_list_of(data, unpack))),
     UUID: ExtensionType(9, lambda value, _: value.bytes, lambda data, _: UUID(bytes=data)),
     Decimal: ExtensionType(10, _encode_text, lambda data, _: Decimal(data.decode())),

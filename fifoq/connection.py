@@ -5,10 +5,11 @@ It handles backends and queues. When it opens, it writes the settings that the r
 """
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from fifoq.portal import LoopGone, Portal, hop
 from fifoq.queue import Backend, Queue, Setting
 from fifoq.registry import Registry
 from fifoq.settings import Settings
+from fifoq.url import named
 
 R = TypeVar("R")
 Connect = Callable[[str], Backend]
@@ -39,14 +41,16 @@ class OpenBackend:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.backend = backend
-        self.settings = settings
+        self.patience = settings.patience
+        self.declared = 0
+        """How many of the registry's settings are written, or were given to a coalescer."""
         self.coalescers: dict[str, Coalescer] = {}
 
     def coalescer(self, queue: str) -> Coalescer:
         """Return the one coalescer of that queue."""
         coalescer = self.coalescers.get(queue)
         if coalescer is None:
-            coalescer = Coalescer(self.backend.queue(queue), self.settings.patience)
+            coalescer = Coalescer(self.backend.queue(queue), self.patience)
             self.coalescers[queue] = coalescer
         return coalescer
 
@@ -98,6 +102,8 @@ class BackendConnection:
         self._portal = Portal(self._leave_portal)
         self._backend: Backend | None = None
         self._url: str | None = None
+        self.store = ""
+        """The store as the log shows it."""
 
     def settings(self, overruling: Mapping[str, Any] | None = None) -> Settings:
         """Read the settings as they are now. Values in `overruling` that are not None take precedence."""
@@ -109,6 +115,11 @@ class BackendConnection:
         """Whether it is open, on any loop."""
         owner = self._owner
         return owner is not None and owner.opened is not None and not owner.is_stale
+
+    @property
+    def users(self) -> int:
+        """How many parts of the program have it open now."""
+        return 0 if self._owner is None else self._owner.users
 
     def open_backend(self) -> OpenBackend:
         """Return the backend that is open on the running loop. Raises ConfigurationError if there is none."""
@@ -130,11 +141,49 @@ class BackendConnection:
         """Return the queue itself, to look at jobs and to operate."""
         return self.open_backend().backend.queue(name)
 
-    def declare(self, queue: str, setting: Setting) -> None:
-        """Have `setting` written before the next put, if it is declared while the connection is open."""
+    def write_new_settings(self) -> None:
+        """Have the settings written that were declared since it opened: soon, and before the next put."""
         owner = self._owner
-        if owner is not None and owner.opened is not None:
-            owner.opened.coalescer(queue).declare(setting)
+        if owner is None or owner.is_stale:
+            return
+        if owner.thread != threading.get_ident():
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed
+                owner.loop.call_soon_threadsafe(self.write_new_settings)
+        elif (opened := owner.opened) is not None:
+            declared = self._registry.settings[opened.declared :]
+            opened.declared += len(declared)
+            for queue, setting in declared:
+                coalescer = opened.coalescer(queue)
+                coalescer.declare(setting)
+                owner.loop.call_soon(coalescer.send_settings)
+
+    @contextmanager
+    def using(self, url: str) -> Generator[None]:
+        """Open the store of another URL until the block ends. Raises ConfigurationError if the connection is open."""
+        self._close_for_change()
+        before = self._given, self._backend, self._url
+        self._given, self._backend, self._url = {**self._given, "url": url}, None, None
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(ConfigurationError):  # the error of the block counts
+                self._close_for_change()
+            raise
+        else:
+            self._close_for_change()
+        finally:
+            self._given, self._backend, self._url = before
+
+    def _close_for_change(self) -> None:
+        """Close it if sync calls have opened it on the portal's loop. Raises ConfigurationError if it is open still."""
+        owner = self._owner
+        if owner is not None and owner.kept_by_portal and not owner.is_stale:
+            hop(owner.loop, self._leave_portal)
+        if self.is_open:
+            raise ConfigurationError(
+                "This Fifoq is open, so its store cannot be replaced. Replace it before the app opens, and let the app "
+                "end first: `with TestClient(app)` or `async with tasks` inside of the block."
+            )
 
     # ---- opening and closing on the running loop ----
 
@@ -199,6 +248,7 @@ class BackendConnection:
         async with owner.lock:
             if owner.opened is None:
                 owner.opened = await self._open()
+                self.write_new_settings()  # those that another thread has declared just now
             return owner.opened
 
     async def _open(self) -> OpenBackend:
@@ -207,15 +257,25 @@ class BackendConnection:
         self._registry.resolve(settings.max_payload)
         if self._backend is None or self._url != settings.url:
             self._backend, self._url = self._make(settings.url), settings.url
+            self.store = named(settings.url)
         opened = OpenBackend(self._backend, settings)
         await self._backend.open()
         try:
-            for queue in self._registry.queues:
-                await self._backend.queue(queue).configure(self._registry.settings_of(queue))
+            await self._write_settings(opened)
         except BaseException:
             await self._backend.close()
             raise
         return opened
+
+    async def _write_settings(self, opened: OpenBackend) -> None:
+        """Write all settings, also those that are declared meanwhile."""
+        while declared := self._registry.settings[opened.declared :]:
+            by_queue: dict[str, list[Setting]] = {}
+            for queue, setting in declared:
+                by_queue.setdefault(queue, []).append(setting)
+            for queue, settings in by_queue.items():
+                await opened.backend.queue(queue).configure(settings)
+            opened.declared += len(declared)
 
     def _not_open_here(self, owner: LoopOwner | None) -> ConfigurationError:
         if owner is None or owner.is_stale or owner.loop is asyncio.get_running_loop():

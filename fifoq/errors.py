@@ -119,7 +119,13 @@ class LeaseLost(FifoqError):
 
 
 class BackendError(FifoqError):
-    """The store did not carry out a call."""
+    """
+    The store did not carry out a call.
+
+    `lasting`: an operator has to act first, so that a call is not repeated.
+    """
+
+    lasting = False
 
 
 class BackendUnavailable(BackendError):

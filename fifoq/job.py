@@ -141,6 +141,18 @@ class Job:
     def owner(self) -> str | None:
         return self._record.spec.owner
 
+    @property
+    def entry(self) -> int:
+        """Its number in the order of puts into its queue, for good."""
+        return self._record.entry
+
+    @property
+    def stored_bytes(self) -> int:
+        """The number of bytes that its arguments, result, error, progress and meta take in the store."""
+        record = self._record
+        parts = (record.spec.payload, record.spec.meta, record.result, record.error, record.progress)
+        return sum(len(part) for part in parts if part is not None)
+
     def _decoded(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return (args, kwargs), decoded once: a payload may be large, and most readers want both."""
         if self._call is None:

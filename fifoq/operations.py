@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from fifoq.clock import SECOND
@@ -15,12 +15,14 @@ from fifoq.names import check_name, check_queue_name, check_text
 from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
 from fifoq.registry import Registry
-from fifoq.task.handle import JobHandle, finished
+from fifoq.task.handle import JobHandle
 from fifoq.task.task import NewJob, put_batch
+from fifoq.task.waiting import end_of
 
 T = TypeVar("T")
 R = TypeVar("R")
 JobId = str | UUID
+StateName = Literal["scheduled", "waiting", "running", "succeeded", "failed", "cancelled"]
 
 _LONGEST_ENTRY = 15
 """Digits of an entry: numbers of 48 bits, which every store can hold."""
@@ -61,6 +63,15 @@ class Page:
     cursor: str | None
     """The `cursor=` of the next page; None at the end."""
 
+    def first(self, count: int) -> "Page":
+        """Return the page that ends behind the first `count` jobs of this one, one at least."""
+        if count >= len(self.jobs):
+            return self
+        while count < len(self.jobs) and not self.jobs[count - 1].entry:  # damaged, at a place that is not known
+            count += 1
+        last = self.jobs[count - 1]
+        return Page(self.jobs[:count], cursor_at(last.queue, last.entry))
+
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
 
@@ -89,7 +100,7 @@ class KeyPage:
 class JobFilter(TypedDict, total=False):
     """Chooses jobs: those that match each part that is given and not None."""
 
-    state: State | str | None
+    state: State | StateName | None
     queue: str | None
     task: str | None
     key: str | None
@@ -127,14 +138,15 @@ class Operations:
         Wait for any job to end, also of a task that is not registered here, up to `timeout` seconds (None: for good).
 
         Returns the job once it has ended, in whichever way, or None after the timeout. The job goes on after that.
-        Raises JobNotFound if there is none, or it is removed before it was seen to end.
+        Raises JobNotFound if there is none, or it is removed before it was seen to end; and ConfigurationError in a job
+        for which this one waits.
         """
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
         else:
             check_queue_name(queue)
-        record = await finished(self._connection.queue(queue), text, timeout)
+        record = await end_of(self._connection, queue, text, timeout)
         return None if record is None else Job(queue, record)
 
     async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
@@ -208,12 +220,19 @@ class Operations:
         """Count the jobs of each queue of this Fifoq, each at one instant."""
         return {name: _stats(await self._connection.queue(name).stats()) for name in self._registry.queues}
 
-    async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
-        """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
+    async def blocked_keys(
+        self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> KeyPage:
+        """
+        Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first.
+
+        With `owner`, those that a job of this owner blocks: a page may then be short, or empty, and have a cursor.
+        """
         _check_limit(limit)
+        wanted = _text("owner", owner)
 
         async def look(queue: str, position: str) -> tuple[list[BlockedKey], str | None]:
-            page = await self._connection.queue(queue).blocked_keys(position or None, limit)
+            page = await self._connection.queue(queue).blocked_keys(position or None, limit, wanted)
             return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
 
         keys, following = await _page(self._queues(queue), cursor, look)
@@ -249,15 +268,16 @@ async def _page(
     while remaining:
         items, following = await look(remaining[0], position)
         if following is not None:
-            return items, _cursor(remaining[0], following)
+            return items, cursor_at(remaining[0], following)
         del remaining[0]
         if items:
-            return items, _cursor(remaining[0], "") if remaining else None
+            return items, cursor_at(remaining[0]) if remaining else None
         position = ""
     return [], None
 
 
-def _cursor(queue: str, position: str) -> str:
+def cursor_at(queue: str, position: object = "") -> str:
+    """Return the cursor that goes on in that queue: behind that position, or at its first item."""
     return f"{len(queue)}:{queue}{position}"
 
 
@@ -396,6 +416,8 @@ class SyncOperations(Operations):
         """As `stats`."""
         return self._connection.run(self.stats)
 
-    def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
+    def blocked_keys_sync(
+        self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100, owner: str | None = None
+    ) -> KeyPage:
         """As `blocked_keys`."""
-        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))
+        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit, owner=owner))

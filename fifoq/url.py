@@ -1,5 +1,6 @@
 """The URL of a store: its query, read strictly, and its redacted form. The same for all stores."""
 
+import os
 import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
@@ -28,6 +29,16 @@ def redacted(url: str) -> str:
         return f"{scheme}://***"  # the @ may be of the parameter's value
     shown = _SECRET_PARAMETER.sub(r"\g<name>***", location)
     return f"{scheme}://***@{shown}" if at else f"{scheme}://{shown}"
+
+
+def named(url: str) -> str:
+    """Return `url` for the log: redacted, and with the absolute path of a file."""
+    shown = redacted(url)
+    scheme, _, rest = shown.partition(":///")
+    if scheme.lower() != "sqlite":
+        return shown
+    path, mark, query = rest.partition("?")
+    return f"{scheme}:///{os.path.abspath(path)}{mark}{query}"
 
 
 def quoted(text: str, url: str) -> str:

@@ -15,11 +15,12 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from fifoq import Fifoq, Job
+from fifoq import Fifoq, Job, Progress
 from fifoq.errors import BackendError, FifoqError, JobNotFound
+from fifoq.jsonable import readable
 from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
-from fifoq_fastapi.schemas import job_of, progress_of
+from fifoq_fastapi.rendering import job_json, progress_json
 
 log = logging.getLogger("fifoq.fastapi")
 
@@ -195,7 +196,7 @@ class EventStream(StreamingResponse):
 
 def event_id(job: Job) -> str:
     """Return the id of the event that shows `job` as it is: the same in every process, another after any change."""
-    return blake2b(repr((*_state_fields(job), job.progress)).encode(), digest_size=12).hexdigest()
+    return blake2b(repr((*_state_fields(job), _progress(job))).encode(), digest_size=12).hexdigest()
 
 
 async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator[bytes]:
@@ -225,18 +226,26 @@ async def _wait_for_change(followed: FollowedJob, job: Job, shutdown: ServerShut
 
 def _event(job: Job, before: Job | None, shown_id: str) -> bytes:
     """Return the whole job, or its progress alone if only that has changed since `before`; None begins the stream."""
-    if before is not None and job.progress is not None and _state_fields(job) == _state_fields(before):
-        data, name = progress_of(job.progress), "progress"
+    progress = _progress(job)
+    if before is not None and progress is not None and _state_fields(job) == _state_fields(before):
+        data, name = progress_json(progress), "progress"
     else:
-        data, name = job_of(job, shown_id), "state"
+        data, name = job_json(job, shown_id), "state"
     retry = RECONNECT_DELAY if before is None else None
-    return format_sse_event(data_str=data.model_dump_json(), event=name, id=event_id(job), retry=retry)
+    return format_sse_event(data_str=data, event=name, id=event_id(job), retry=retry)
 
 
 def _state_fields(job: Job) -> tuple[Any, ...]:
     """Return all fields that change in a job's life, except its progress."""
-    times = (job.due_at, job.started_at, job.finished_at)
-    return (job.created_at, job.state.value, job.attempt, job.crashes, job.cancel_requested, *map(str, times))
+    times = [readable(lambda name=name: getattr(job, name), None) for name in _TIMES]
+    return (job.state.value, job.attempt, job.crashes, job.cancel_requested, *map(str, times))
+
+
+def _progress(job: Job) -> Progress | None:
+    return readable(lambda: job.progress, None)
+
+
+_TIMES = ("created_at", "due_at", "started_at", "finished_at")
 
 
 def _refusal(limit: int) -> ProblemResponse:

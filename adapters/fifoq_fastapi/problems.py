@@ -35,12 +35,17 @@ from fifoq.errors import (
     QueueFull,
     ResultTimeout,
 )
+from fifoq.jsonable import dump
 
 log = logging.getLogger("fifoq.fastapi")
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 1.0
 """Seconds in `Retry-After` when the error has no number of its own."""
+MAX_TEXT = 1_000
+"""The most characters of a text of a problem. An error may repeat names that the caller sent, of any length."""
+MAX_ERRORS = 10
+"""The most errors that a problem lists. The rest is counted."""
 _JSON_EXPANSION = 8
 """How much longer arguments may be as JSON than encoded: an escaped control character takes six bytes, not one."""
 
@@ -81,10 +86,7 @@ class ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
     def render(self, content: Any) -> bytes:
-        try:
-            return super().render(content)
-        except UnicodeEncodeError:  # a lone surrogate, in a name that the caller sent
-            return json.dumps(content).encode()
+        return dump(content).encode()
 
 
 class ProblemType(NamedTuple):
@@ -155,8 +157,8 @@ def problem_response(
         "type": f"urn:fifoq:{problem.type}",
         "title": problem.title,
         "status": problem.status,
-        "detail": detail,
-        **(members or {}),
+        "detail": _cut(detail),
+        **{name: _cut(value) if isinstance(value, str) else value for name, value in (members or {}).items()},
     }
     return ProblemResponse(content, problem.status, dict(headers or {}))
 
@@ -287,9 +289,15 @@ class _BoundedRequest(Request):
 def _invalid(error: RequestValidationError) -> ProblemResponse:
     """Return the answer to a request that does not fit the route. The caller's own input is not echoed."""
     findings = cast("list[dict[str, Any]]", list(error.errors()))
-    errors = [{"where": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in findings]
+    errors = [
+        {"where": _cut(".".join(map(str, each["loc"]))), "message": _cut(each["msg"])} for each in findings[:MAX_ERRORS]
+    ]
     first = findings[0]["loc"]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:5])
-    return problem_response(
-        INVALID_REQUEST, detail, members={"parameter": str(first[min(1, len(first) - 1)]), "errors": errors}
-    )
+    more = len(findings) - len(errors)
+    members = {"parameter": str(first[min(1, len(first) - 1)]), "errors": errors}
+    return problem_response(INVALID_REQUEST, detail, members=members | ({"more_errors": more} if more else {}))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"

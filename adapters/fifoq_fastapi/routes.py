@@ -1,5 +1,6 @@
 """The endpoints of the routes: for enqueueing, for jobs, for queues and keys, and for health checks."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Unpack
@@ -9,22 +10,27 @@ from fastapi import Body, Header, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel
 
-from fifoq import Fifoq, Job, State, Task
+from fifoq import Fifoq, Job, Page, State, Task
 from fifoq.errors import BackendUnavailable, InvalidArguments, JobCancelled, JobFailed
+from fifoq.jsonable import readable
 from fifoq.names import MAX_NAME, check_name
 from fifoq.operations import JobFilter
-from fifoq_fastapi import schemas
 from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import ProblemType, problem_response
-from fifoq_fastapi.schemas import blocked_key_of, job_of
+from fifoq_fastapi.rendering import job_json, jobs_json, keys_json, queues_json
 from fifoq_fastapi.service import JobService, WaitLimit
+from fifoq_fastapi.validation import bounded_body
 
 LONGEST_WAIT = 30.0
 """Seconds that a request waits at most, also with a larger `?wait=`."""
 LONGEST_PAGE = 100
-"""The largest page of jobs: arguments and result of each may take 256 KiB by default."""
+"""The most jobs of a page."""
+LARGEST_PAGE = 180_000
+"""The most bytes of JSON of the jobs of a page, if it has more than one."""
+LARGEST_READ = 1024 * 1024
+"""The stored bytes behind which a page ends: values may take much to read that is then shown in a reduced form."""
 EVENTS = "/events"
 """The end of the path of a job's stream, after the id. Ids that callers choose must not end with it."""
 
@@ -55,7 +61,7 @@ LIMIT: Declaration = (
     50,
 )
 CURSOR: Declaration = (
-    Annotated[str | None, Query(min_length=1, max_length=2048, description="Where the page before this one ended.")],
+    Annotated[str | None, Query(min_length=1, max_length=4096, description="Where the page before this one ended.")],
     None,
 )
 STATE: Declaration = (Annotated[State | None, Query(description="Only jobs in this state.")], None)
@@ -126,9 +132,8 @@ class JobRoutes:
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
             owner = filter.get("owner")
-            page = await self._service.find(cursor, limit, filter)
-            jobs = [job_of(job, shown_id(owner, job.id)) for job in page.jobs]
-            return json_response(schemas.JobPage(jobs=jobs, cursor=page.cursor))
+            page, jobs = await self._shown(await self._service.find(cursor, limit, filter), owner)
+            return json_response(jobs_json(jobs, self._service.shown_cursor(page, owner)))
 
         return with_parameters(
             list_jobs,
@@ -140,6 +145,22 @@ class JobRoutes:
             cursor=CURSOR,
             limit=LIMIT,
         )
+
+    async def _shown(self, page: Page, owner: str | None) -> tuple[Page, list[str]]:
+        """Return the JSON of the jobs of a page, and the page that ends with the last one within the limits."""
+        jobs: list[str] = []
+        shown = stored = 0
+        for job in page.jobs:
+            text = job_json(job, shown_id(owner, job.id))
+            shown += len(text.encode())
+            if jobs and shown > LARGEST_PAGE:
+                break
+            jobs.append(text)
+            stored += job.stored_bytes
+            if stored > LARGEST_READ:
+                break
+            await asyncio.sleep(0)  # large values take milliseconds, and other requests must not wait for a whole page
+        return page.first(len(jobs)), jobs
 
     def get_job(self) -> Endpoint:
         """Return the endpoint of one job, at once or when it has ended."""
@@ -207,12 +228,12 @@ def wait_limit(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
 
 def job_response(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return the response that shows a job to `owner`."""
-    return json_response(job_of(job, shown_id(owner, job.id)), status, headers)
+    return json_response(job_json(job, shown_id(owner, job.id)), status, headers)
 
 
-def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the response with a model. Pydantic encodes it, so that FastAPI does not validate it again."""
-    return Response(model.model_dump_json(), status, headers, "application/json")
+def json_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response with a JSON text."""
+    return Response(text, status, headers, "application/json")
 
 
 # ---- enqueueing ----
@@ -239,7 +260,7 @@ def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Acc
     return with_parameters(
         enqueue,
         request=REQUEST,
-        body=(Annotated[model, Body()], _default_body(model)),
+        body=(Annotated[bounded_body(model), Body()], _default_body(model)),
         owner=owner_of(access, "fifoq:write"),
         idempotency_key=idempotency_key(access),
         wait=WAIT,
@@ -272,7 +293,7 @@ def _default_body(model: type[BaseModel]) -> Any:
 
 def _raise_unless_succeeded(job: Job, id: str) -> None:
     if job.state is State.FAILED:
-        error = job.error
+        error = readable(lambda: job.error, None)
         raise JobFailed(id, job.task, type=error.type if error else "unknown", error=error.message if error else "")
     if job.state is State.CANCELLED:
         raise JobCancelled(id, job.task, reason=job.reason or "no reason given")
@@ -303,8 +324,7 @@ class QueueRoutes:
 
         async def list_queues(owner: str | None) -> Response:
             stats = await self._tasks.stats()
-            queues = [schemas.Queue(name=name, **counts._asdict()) for name, counts in stats.items()]
-            return json_response(schemas.Queues(queues=queues))
+            return json_response(queues_json(stats))
 
         return with_parameters(list_queues, owner=self._reads)
 
@@ -335,8 +355,7 @@ class QueueRoutes:
 
         async def list_blocked_keys(owner: str | None, queue: str | None, cursor: str | None, limit: int) -> Response:
             page = await self._service.blocked_keys(queue, cursor, limit, owner)
-            keys = [blocked_key_of(key, key.job_id and shown_id(owner, key.job_id)) for key in page.keys]
-            return json_response(schemas.KeyPage(keys=keys, cursor=page.cursor))
+            return json_response(keys_json(page, [key.job_id and shown_id(owner, key.job_id) for key in page.keys]))
 
         return with_parameters(
             list_blocked_keys, owner=self._reads, queue=name_filter("Only of this queue."), cursor=CURSOR, limit=LIMIT

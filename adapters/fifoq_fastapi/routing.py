@@ -135,7 +135,7 @@ class TaskRouter(APIRouter):
 
     def _add_new_tasks(self) -> None:
         """Add the routes of tasks that have none yet, before the route of names without a task."""
-        for task in [each for each in self._exposed if each.name not in self._routed]:
+        for task in [each for each in tuple(self._exposed) if each.name not in self._routed]:
             self._routed.add(task.name)
             endpoint = enqueue_endpoint(self._service, task, self._access)
             self.add_api_route(f"/tasks/{_task_path(task)}", endpoint, **self._docs.enqueue(task))

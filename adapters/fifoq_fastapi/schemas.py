@@ -1,5 +1,5 @@
 """
-The models of the responses: FastAPI documents them, and pydantic encodes them as JSON.
+The models of the responses, as FastAPI documents them. rendering.py makes their JSON.
 
 The docstrings and descriptions of the models are part of the OpenAPI document.
 """
@@ -65,14 +65,14 @@ class Job(BaseModel):
     """
     A job at one instant. Arguments and result are as they were sent.
 
+    Texts stand for bytes (base64), times (ISO 8601), NaN and infinities. A value that JSON cannot hold is replaced by
+    an object with the member `$fifoq`, which names the reason: `too deep`, `too large` (arguments beyond 64 KiB),
+    `integer`, `pairs`, `unreadable`.
+
     The worker's name and the traceback of an error are not shown: they tell of the machines behind the API.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        from_attributes=True,
-        ser_json_bytes="base64",
-        ser_json_inf_nan="strings",
-        ser_json_timedelta="float",
         json_schema_extra={"examples": [_JOB]},
     )
 
@@ -97,42 +97,6 @@ class Job(BaseModel):
     progress: Progress | None
     meta: dict[str, str]
     owner: str | None
-
-
-def job_of(found: fifoq.Job, id: str) -> Job:
-    """Return the model of a job; `id` is its id for its owner."""
-    return Job(
-        id=id,
-        queue=found.queue,
-        task=found.task,
-        key=found.key,
-        state=found.state,
-        args=list(found.args),
-        kwargs=found.kwargs,
-        priority=found.priority,
-        attempt=found.attempt,
-        crashes=found.crashes,
-        created_at=found.created_at,
-        due_at=found.due_at,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        result=found.result,
-        error=_error(found.error),
-        reason=found.reason,
-        cancel_requested=found.cancel_requested,
-        progress=None if found.progress is None else progress_of(found.progress),
-        meta=found.meta,
-        owner=found.owner,
-    )
-
-
-def _error(error: fifoq.JobError | None) -> JobError | None:
-    return None if error is None else JobError(type=error.type, message=error.message)
-
-
-def progress_of(progress: fifoq.Progress) -> Progress:
-    """Return the model of a progress."""
-    return Progress(done=progress.done, total=progress.total, note=progress.note)
 
 
 class JobPage(BaseModel):
@@ -173,11 +137,6 @@ class BlockedKey(BaseModel):
     since: datetime
 
 
-def blocked_key_of(found: fifoq.BlockedKey, job_id: str | None) -> BlockedKey:
-    """Return the model of a blocked key; `job_id` is the job's id for its owner."""
-    return BlockedKey(queue=found.queue, key=found.key, job_id=job_id, reason=found.reason, since=found.since)
-
-
 class KeyPage(BaseModel):
     """Some blocked keys, those blocked for longest first, queue after queue."""
 
@@ -198,7 +157,8 @@ class Problem(BaseModel):
     detail: str
     parameter: str | None = Field(None, description="The argument that does not fit.")
     errors: list[dict[str, str]] | None = Field(
-        None, description="All parts of the request that are not valid: `where` and `message` of each."
+        None, description="The first parts of the request that are not valid: `where` and `message` of each."
     )
+    more_errors: int | None = Field(None, description="How many more parts were found not to be valid.")
     job_id: str | None = None
     task: str | None = None

@@ -11,7 +11,7 @@ from threading import RLock
 from types import CoroutineType
 from typing import Any, TypeVar
 
-from fifoq.clock import Clock, run_on
+from fifoq.clock import Clock, ProcessClock, SteppedClock, gained, run_on
 from fifoq.errors import JobNotFound, OutcomeUnknown
 from fifoq.queue import KEEP_REPLY, Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
 from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
@@ -132,6 +132,9 @@ class MemoryQueue:
         self._clock = clock
         self._last = clock.now()
         self._offset = 0
+        self._stepped = None if isinstance(clock, ProcessClock) else SteppedClock(clock)
+        """The clock, if it may be set ahead."""
+        self._lead = 0 if self._stepped is None else self._last - self._stepped.read()[1]
         # Re-entrant: the garbage collector may end an abandoned `wait` in the middle of another call.
         self._lock = RLock()
         self._state = QueueState()
@@ -151,7 +154,10 @@ class MemoryQueue:
     ) -> Claimed:
         def apply(state: QueueState, now: int, tasks: Collection[str]) -> Claimed:
             terms = claim.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
-            return claim.claim(state, terms, n, tasks)
+            claimed = claim.claim(state, terms, n, tasks)
+            if state.notify and len(claimed.leases) < n and len(tasks) >= len(state.tasks):
+                state.notify = False  # all that was claimable is leased
+            return claimed
 
         return self._once(self._claims, call, apply, tasks)
 
@@ -159,7 +165,8 @@ class MemoryQueue:
         return self._change(lambda now: settle.extend(self._state, now, extensions))
 
     async def settle(self, call: Call, settlements: Sequence[Settlement]) -> tuple[State | None, ...]:
-        return self._once(self._settles, call, settle.settle, settlements)
+        # A worker claims in the turn in which it settles, and so may take what its settle has made claimable.
+        return self._once(self._settles, call, settle.settle, settlements, self._notify_later)
 
     # ---- waiting ----
 
@@ -223,9 +230,9 @@ class MemoryQueue:
             now, _ = run_on(self._clock.now(), self._last, self._offset)
             return operations.stats(self._state, now)
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         with self._lock:
-            return operations.blocked_keys(self._state, cursor, limit)
+            return operations.blocked_keys(self._state, cursor, limit, owner)
 
     async def audit(self) -> Audit:
         with self._lock:
@@ -266,25 +273,56 @@ class MemoryQueue:
             self._notify()
             return reply
 
-    def _once(self, replies: Replies, call: Call, apply: Callable[[QueueState, int, A], R], argument: A) -> R:
-        """Apply a call, or repeat its reply, or refuse it as overtaken."""
+    def _once(
+        self,
+        replies: Replies,
+        call: Call,
+        apply: Callable[[QueueState, int, A], R],
+        argument: A,
+        notify: Callable[[], None] | None = None,
+    ) -> R:
+        """Apply a call, or repeat its reply, or refuse it as overtaken; then wake waiters."""
         with self._lock:
             reply = replies.recall(call)
             if reply is None:
                 now = self._tick()
                 reply = apply(self._state, now, argument)
                 replies.keep(call, reply, now)
-                self._notify()
+                (notify or self._notify)()
             return reply
 
     def _tick(self) -> int:
         """Return the store's time, which never goes back."""
+        if self._stepped is not None:
+            return self._tick_stepped(self._stepped)
         now = self._clock.now()
         if self._offset == 0 and now >= self._last:  # the result of `run_on` as long as the clock is not set back
             self._last = now
         else:
             self._last, self._offset = run_on(now, self._last, self._offset)
         return self._last
+
+    def _tick_stepped(self, clock: SteppedClock) -> int:
+        """Do the same, and move leases along if the clock was set ahead: their holders have not had that time."""
+        wall, monotonic = clock.read()
+        self._last, self._offset = run_on(wall, self._last, self._offset)
+        gain = gained(self._last, monotonic, self._lead)
+        self._lead += gain
+        if gain > 0:
+            self._state.move_leases(gain)
+        return self._last
+
+    def _notify_later(self) -> None:
+        """Wake the waiters at the end of this turn of the loop, for what no claim has taken until then."""
+        state = self._state
+        if state.ended_records or (state.notify and not self._wake_up.waiters):
+            self._notify()
+        elif state.notify:
+            asyncio.get_running_loop().call_soon(self._notify_under_lock)
+
+    def _notify_under_lock(self) -> None:
+        with self._lock:
+            self._notify()
 
     def _notify(self) -> None:
         """Wake the waiters for the changes of the last call."""

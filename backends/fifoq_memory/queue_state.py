@@ -245,3 +245,10 @@ class QueueState:
             self.timers.set(job.entry, at)
             # A worker sleeps until the next timer of its last claim: wake it for an earlier one.
             self.notify = self.notify or self.timers.next() == at
+
+    def move_leases(self, step: int) -> None:
+        """Move all leases along with a clock that was set ahead by `step`."""
+        for job in self.jobs.values():
+            if job.lease_end is not None:
+                job.lease_end += step
+                self.timers.set(job.entry, job.lease_end)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
@@ -10,11 +11,13 @@ from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.names import check_queue_name
 from fifoq_redis.encoding import read_record
 from fifoq_redis.keys import Keys, channel, names_key
-from fifoq_redis.opening import EVICTS, OpenStore, not_open
+from fifoq_redis.opening import OpenStore, not_open
 from fifoq_redis.queue import RedisQueue
 from fifoq_redis.url import Location
 
 _log = logging.getLogger("fifoq.redis")
+_warned: set[str] = set()
+"""The notes on servers that this process has logged."""
 
 
 class RedisBackend:
@@ -52,8 +55,7 @@ class RedisBackend:
         store = OpenStore(self._location, own_channel, self._clock, self._received)
         try:
             await store.check_schema()
-            for note in await store.check_servers():
-                _log.log(logging.WARNING if EVICTS in note else logging.INFO, "%s", note)
+            _warn(await store.check_servers())
         except BaseException:
             await store.close()
             raise
@@ -140,3 +142,15 @@ class RedisBackend:
             queue.closed()
         if store is not None:
             store.abandon()
+
+
+def _warn(notes: Sequence[str]) -> None:
+    """
+    Log each note on a server, once in the life of the process: they are about jobs that a server may lose.
+
+    Each worker opens its backend twice, and an app may open several.
+    """
+    for note in notes:
+        if note not in _warned:
+            _warned.add(note)
+            _log.warning("%s", note)

@@ -167,11 +167,11 @@ class SettleWithClaim:
             return reply
         return unpack(await self._alone("settle", values, blobs))
 
-    async def claim(self, *values: Any) -> ClaimReply:
-        """Return the reply of claim. Raises a FifoqError."""
+    async def claim(self, *values: Any) -> tuple[ClaimReply, bool]:
+        """Return the reply of claim, and whether it is certainly no repeat. Raises a FifoqError."""
         settle, self._pending = self._pending, None
         if settle is None:
-            return encoding.unpack_claimed(await self._alone("claim", values))
+            return encoding.unpack_claimed(await self._alone("claim", values)), False
         try:
             store = self._store
             call = store.caller.call(self._keys, "claim", store.time, *values, *settle.values, blobs=settle.blobs)
@@ -182,7 +182,9 @@ class SettleWithClaim:
         # None: one of the two is a repeat, so the server did nothing, and each has to be sent by itself.
         settled, claimed = both or (None, None)
         settle.answered(settled)
-        return encoding.unpack_claimed(await self._alone("claim", values)) if claimed is None else claimed
+        if claimed is None:
+            return encoding.unpack_claimed(await self._alone("claim", values)), False
+        return claimed, True
 
     def _alone(self, verb: str, values: tuple[Any, ...], blobs: Sequence[bytes] = ()) -> Awaitable[Any]:
         store = self._store
@@ -279,13 +281,13 @@ class Claimer:
             channel = store.channel
         waiters.may_be_registered, seen = may_be_registered or bool(channel), waiters.notifications
         stay = ("again" if may_be_registered else "wait") if waits else "leave"
-        reply = await self._calls.claim(call.caller, call.number, *terms, channel, waiters.tasks, stay, ahead)
+        reply, is_new = await self._calls.claim(call.caller, call.number, *terms, channel, waiters.tasks, stay, ahead)
         claimed = await self._read(reply, call, claims.since)
         if channel:
             waiters.may_be_registered = waits and len(claimed.leases) < n
             # A notification that arrived during the claim may be of a change after this registration, which it ended.
             waiters.registered = waiters.may_be_registered and seen == waiters.notifications
-            if claims.since is not None and claimed.leases:
+            if claims.since is not None and claimed.leases and not is_new:
                 # The server may have made this call ahead, and then it registered no waiter now.
                 waiters.notify()
             if waiters.may_be_registered:

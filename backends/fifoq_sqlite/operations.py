@@ -82,7 +82,7 @@ def no_stats() -> Stats:
     return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(queue_state.Gate(0, "")),))
 
 
-def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int, owner: str | None) -> BlockedKeys:
     """
     Return a page of blocked keys: a merge, by (since, key), of jobs that are halted or back off and of paused keys.
 
@@ -91,7 +91,7 @@ def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit:
     """
     since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
-    rows = session.rows("keys_blocked", (state.id, since, key, MAX_PAGE))
+    rows = session.rows("keys_blocked", (state.id, since, key, MAX_PAGE, owner))
     more = len(rows) == MAX_PAGE
     # Damaged rows come last: numbers sort before all other values.
     rows = [row for row in rows if is_score(row[0]) and is_text(row[1]) and is_text_or_nothing(row[3])]

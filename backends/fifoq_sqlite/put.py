@@ -91,7 +91,7 @@ def put_unindexed(
     if state.capped and find_full(state, specs) is not None:
         return None
     now = session.tick(state)
-    if state.clock_set_back or (now >= state.no_timer_before and not nothing_due(session, state, now)):
+    if state.clock_was_set or (now >= state.no_timer_before and not nothing_due(session, state, now)):
         return None
     return _insert_unindexed(session, state, call, specs, now)
 

@@ -105,9 +105,9 @@ class SqliteQueue:
     async def stats(self) -> Stats:
         return await self._read(operations.stats, operations.no_stats())
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         return await self._read(
-            lambda session, state: operations.blocked_keys(session, state, cursor, limit), BlockedKeys((), None)
+            lambda session, state: operations.blocked_keys(session, state, cursor, limit, owner), BlockedKeys((), None)
         )
 
     async def audit(self) -> Audit:
@@ -194,9 +194,12 @@ class QueueWaiters:
         waiter = Waiter()
         self._idle.add(waiter)
         try:
-            return await waiter.within(timeout) is not None
+            woken = await waiter.within(timeout) is not None
         finally:
             self._idle.discard(waiter)
+        if woken:
+            self._seen = self._changes  # or the next wait would end at once, for the same changes
+        return woken
 
     def update_version(self, version: int) -> bool:
         """Note that the queue has this version; return whether it is newer than the known one."""

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fifoq.clock import run_on
+from fifoq.clock import gained, run_on
 from fifoq.limits import GateSettings
 from fifoq.record import State
 
@@ -117,14 +117,16 @@ class Unindexed(NamedTuple):
 class QueueState:
     """One queue: its counters, its gates and its time, and the parts that the open transaction has changed."""
 
-    def __init__(self, name: str, id: int, own_gate: Gate, numbers: Sequence[int]) -> None:
+    def __init__(self, name: str, id: int, own_gate: Gate, numbers: Sequence[Any]) -> None:
         self.name = name
         self.id = id
         self.own_gate = own_gate
-        self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers
+        self.version, self._last, self._ahead, self.counter, self.fence, self.purged, *counts = numbers[:-2]
+        self._lead: int = numbers[-2]
+        self._origin: str | None = numbers[-1]
         self.counts = {**dict(zip(_STORED, counts, strict=True)), State.RUNNING: own_gate.running}
-        self.clock_set_back = False
-        """Whether the host's clock was set back since the state was stored."""
+        self.clock_was_set = False
+        """Whether the host's clock was set, back or ahead, since the state was stored."""
         self.tasks: dict[str, Gate] = {}
         self.by_id: dict[int, Gate] = {own_gate.id: own_gate}
         self.unindexed: dict[str, Unindexed] = {}
@@ -173,13 +175,24 @@ class QueueState:
 
     # ---- time and numbers ----
 
-    def tick(self, wall: int) -> None:
-        """Set the time of the open transaction from the host's clock, which reads `wall`."""
+    def tick(self, wall: int, monotonic: int, origin: str) -> int:
+        """
+        Set the time of the open transaction from the host's clocks, as `SteppedClock` reads them.
+
+        Returns by how much the clock was set ahead: leases move along, for their holders have not had that time.
+        """
         now = wall + self._ahead
         if now < self._last:
             now, self._ahead = run_on(wall, self._last, self._ahead)
-            self.clock_set_back = True
+            self.clock_was_set = True
         self.now = self._last = now
+        if origin != self._origin:
+            self._lead, self._origin, self.clock_was_set = now - monotonic, origin, True
+        gain = gained(now, monotonic, self._lead)
+        if gain:
+            self._lead += gain
+            self.clock_was_set = True
+        return max(0, gain)
 
     def peek(self, wall: int) -> int:
         """Return the same time for a call that only reads."""
@@ -254,13 +267,13 @@ class QueueState:
 
     def mark_stored(self) -> None:
         """Note that the state is stored as it is."""
-        self.last_indexed, self.clock_set_back = self.job(self.counter), False
+        self.last_indexed, self.clock_was_set = self.job(self.counter), False
 
-    def row(self) -> tuple[int, ...]:
+    def row(self) -> tuple[Any, ...]:
         """Return the parameters of `queue_write`."""
         own = self.own_gate
         return (
             own.paused, own.tat, own.live, own.running,
             self.version, self._last, self._ahead, self.counter, self.fence, self.purged,
-            *(self.counts[state] for state in _STORED), own.id,
+            *(self.counts[state] for state in _STORED), self._lead, self._origin, own.id,
         )  # fmt: skip

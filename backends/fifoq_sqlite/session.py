@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from fifoq.clock import Clock
+from fifoq.clock import Clock, SteppedClock
 from fifoq.limits import GateSettings
 from fifoq.record import LARGEST
 from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
-from fifoq_sqlite.schema import check_migration
+from fifoq_sqlite.schema import are_numbers, damaged, read_migration
 from fifoq_sqlite.statements import load
 
 MAX_REPLIES = 1_000
@@ -72,7 +72,7 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
         self.connection = connection
-        self.clock = clock
+        self.clock = SteppedClock(clock)
         self.woken: set[str] = set()
         """Queues in which a job may have become claimable."""
         self.ended: list[tuple[str, str]] = []
@@ -86,6 +86,8 @@ class Session:
         self.versions: dict[str, int] = {}
         """The version of each queue after the transaction."""
         self.replies = ReplyCache()
+        self.unflushed = True
+        """Whether another connection has committed since this one last flushed the log: perhaps without a flush."""
         self._data_version = -1
         self._states: dict[str, QueueState] = {}
         # For the statements of every transaction: a cursor of its own for each of them would cost half a microsecond.
@@ -103,8 +105,9 @@ class Session:
         if version != self._data_version:
             self._states.clear()
             self.replies.clear()
-            check_migration(*self.run("store_read").fetchone())
+            read_migration(self.connection)
             self._data_version = version
+            self.unflushed = True
         for state in self._states.values():
             state.now = 0
             state.only_unindexed = True
@@ -172,7 +175,10 @@ class Session:
         """Return the time of a queue, the same for all calls of one transaction, for a call that changes the queue."""
         if not state.now:
             self.used.append(state)
-            state.tick(self.clock.now())
+            wall, monotonic = self.clock.read()
+            step = state.tick(wall, monotonic, self.clock.origin)
+            if step and state.own_gate.running:
+                self.change("leases_move", (state.id, step))
         return state.now
 
     def queue_state(self, name: str) -> QueueState | None:
@@ -223,7 +229,20 @@ class Session:
                 gate.stale = False
 
     def _read_state(self, name: str, queue: int) -> QueueState:
-        (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
+        """Return the state of a queue. Raises BackendCorrupt if its rows are not as fifoq writes them."""
+        gates = self.run("gates_read", (queue,)).fetchall()
+        settings = self.run("settings_read", (queue,)).fetchall()
+        numbers = [number for _, _, *numbers in gates for number in numbers[:-1]]
+        numbers += [number for row in settings for number in row]
+        try:
+            if not are_numbers(numbers):
+                raise ValueError("one of its numbers is none")
+            return self._make_state(name, queue, gates, settings)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.connection, f"queue {name!r} cannot be read ({error!r:.200})") from error
+
+    def _make_state(self, name: str, queue: int, gates: list[Any], settings: list[Any]) -> QueueState:
+        (id, _, *own), *tasks = gates
         state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
         for id, task, *numbers in tasks:
             state.add(Gate(id, task, numbers[:6]))
@@ -238,6 +257,6 @@ class Session:
                 now = 0
             task = state.by_id.get(gate) or next(iter(state.tasks.values()), state.own_gate)
             state.add_unindexed(id, Unindexed(job, task, key, value, priority, caller or "", number), now)
-        for gate, override, *settings in self.run("settings_read", (queue,)):
-            state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
+        for gate, override, *rest in settings:
+            state.set(state.by_id[gate], GateSettings(*rest), override=bool(override))
         return state

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fifoq.clock import Clock
-from fifoq.errors import BackendError, FifoqError
-from fifoq.record import fast_constructor
+from fifoq.errors import BackendError, BackendUnavailable, FifoqError
+from fifoq.record import Claimed, fast_constructor
 from fifoq_sqlite.connection import Connection
-from fifoq_sqlite.errors import translate
-from fifoq_sqlite.files import CommitMark, Lock
+from fifoq_sqlite.errors import gone_meanwhile, translate
+from fifoq_sqlite.files import CommitMark, Lock, OpenFiles, flush_folder, flush_log
 from fifoq_sqlite.group_commit import Batch, Done, PendingCall
 from fifoq_sqlite.notify import Changes, Notifier
 from fifoq_sqlite.replies import save
@@ -45,6 +45,7 @@ class StoreFiles(NamedTuple):
     lock: Lock
     mark: CommitMark
     notifier: Notifier
+    open: OpenFiles
 
 
 class Writer:
@@ -53,7 +54,7 @@ class Writer:
     def __init__(self, connection: Connection, location: Location, files: StoreFiles, clock: Clock) -> None:
         self._connection = connection
         self._location = location
-        self._lock, self._mark, self._notifier = files
+        self._lock, self._mark, self._notifier, self._open_files = files
         self._clock = clock
         self._checkpoints = Checkpoints(location.path)
         self._session: Session | None = None
@@ -73,10 +74,7 @@ class Writer:
         try:
             with self._lock:
                 if batch.take():
-                    try:
-                        changes = self._transact(session, batch.calls)
-                    except Exception as error:
-                        changes = self._split(session, batch.calls, error)
+                    changes = self._run(session, batch)
         except Exception as error:
             if batch.take():  # it never began
                 batch.fail(self._translate(error) or error)
@@ -86,6 +84,24 @@ class Writer:
         done(changes)
         if changes is not None:
             self._tidy_up(connection, changes)
+
+    def _run(self, session: Session, batch: Batch) -> Changes | None:
+        """Run a batch, if the store's files are where its next process looks for them; return the changes."""
+        try:
+            self._open_files.check()
+        except BackendUnavailable as error:
+            batch.fail(error)
+            return None
+        try:
+            changes = self._transact(session, batch.calls)
+        except Exception as error:
+            changes = self._split(session, batch.calls, error)
+        try:
+            self._open_files.check()
+        except BackendUnavailable as error:
+            batch.fail(gone_meanwhile(error))
+            return None
+        return changes
 
     def _transact(self, session: Session, calls: Sequence[PendingCall]) -> Changes | None:
         """Run the calls in one transaction; return the changes."""
@@ -101,12 +117,16 @@ class Writer:
                     call.error = refusal
             if not session.changes and self._flushes:
                 self._commit_unflushed(session)
+                if session.unflushed and any(map(_rests_on_commits, calls)):
+                    flush_log(self._location.path)
+                    session.unflushed = False
                 return None
             if not session.only_unindexed:
                 save(session)
             session.write()
             committing = True
             session.commit()
+            session.unflushed = False
             self._acknowledge(session)
             return _changes((session.woken, session.ended, session.versions)) if session.changes else None
         except BaseException as error:
@@ -175,6 +195,11 @@ class Writer:
                 migrate(connection)
                 self._mark.check(self._location.path, connection)
                 connection.execute("COMMIT")
+                self._open_files.note_all()
+                if self._flushes:
+                    # A process may have died between the write of a commit and its flush: it counts from here on.
+                    flush_log(self._location.path)
+                    flush_folder(self._location.path)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -185,6 +210,16 @@ class Writer:
         if isinstance(error, BackendError):
             return error
         return translate(error, self._location.path, self._location.timeout, committing=committing)
+
+
+def _rests_on_commits(call: PendingCall) -> bool:
+    """
+    Return whether the reply of a call that changed nothing promises something, such as that the job is there already.
+
+    The commit that it rests on may be another process's, which did not flush it: by its URL, or because it died. The
+    empty claims of idle workers promise nothing, and cost no flush.
+    """
+    return call.error is None and not (isinstance(call.value, Claimed) and not call.value.leases)
 
 
 class Checkpoints:

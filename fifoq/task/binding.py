@@ -1,133 +1,16 @@
 """The binding of a task's calls: one canonical form for all ways to write the same call, checked by one validator."""
 
-import types
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from inspect import Parameter, Signature
-from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, cast, get_args, get_origin, get_type_hints
-from uuid import UUID
+from typing import Any, NamedTuple, Unpack, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs
 
 from fifoq import codec
-from fifoq.errors import ConfigurationError
 from fifoq.task.parameters import POSITIONAL
-
-# ---- single values ----
-
-SCALARS = frozenset(
-    {str, int, float, bool, bytes, type(None), datetime, date, time, timedelta, Decimal, UUID},
-)
-"""Types whose values the codec encodes as they are, and decodes to the same."""
-
-
-class Value:
-    """The type of one parameter or result. `what` names it in errors."""
-
-    __slots__ = ("_dump", "_read", "is_any", "is_plain", "takes_none")
-
-    def __init__(self, what: str, type_: Any) -> None:
-        self.is_any = type_ is Any or type_ is object
-        self.is_plain = _is_plain(type_)
-        self.takes_none = self.is_any or type_ is None or type_ is type(None)
-        """None is certainly one of its values: no validator need be called."""
-        with warnings.catch_warnings():
-            # A parameter's alias has a meaning only for the validator of the whole call.
-            warnings.filterwarnings("ignore", message=".*'alias' attribute")
-            adapter = make_adapter(what, type_)
-        self._read = adapter.validator.validate_python
-        self._dump = adapter.serializer.to_python
-
-    def check(self, value: Any) -> Any:
-        """Return `value` as one of the type, converted if need be. Raises ValidationError."""
-        return self._read(value, by_alias=True, by_name=True)
-
-    def dump(self, value: Any) -> Any:
-        """Return `value`, checked before, in a form for the codec. Raises ValueError or NotSendable."""
-        if self.is_plain or value is None or (self.is_any and type(value) in SCALARS):
-            return value
-        # Models by field name and in full: validation reads that form, whatever their aliases.
-        return self._dump(value, mode="python", by_alias=False, round_trip=True, warnings=False)
-
-    def rebuild(self, form: Any) -> Any:
-        """Return the value of a `form` that `dump` made. Raises ValidationError."""
-        return self._read(form, by_alias=False, by_name=True)
-
-    def dump_for_sure(self, value: Any) -> Any:
-        """As `dump`, but raises ValueError also if the value could not be rebuilt, or only as another type."""
-        form = self.dump(value)
-        if form is not value or not (self.is_plain or type(value) in SCALARS):
-            confusion = _confusion(value, self.rebuild(codec.unpack(codec.pack(form))))
-            if confusion is not None:
-                raise ValueError(confusion)
-        return form
-
-
-def make_adapter(what: str, type_: Any) -> TypeAdapter[Any]:
-    """Return pydantic's adapter of a type. Raises ConfigurationError, naming `what`, if pydantic has none."""
-    try:
-        adapter = TypeAdapter[Any](type_)
-        if not adapter.pydantic_complete:
-            adapter.rebuild()
-    except Exception as error:
-        raise ConfigurationError(
-            f"The type of {what} cannot be checked or sent: {str(error).splitlines()[0]} "
-            "Use plain types, dataclasses, TypedDicts, NamedTuples, enums or pydantic models."
-        ) from error
-    return adapter
-
-
-def describe(error: Exception) -> str:
-    """Return the message of an error without the wrong value, which may be a secret."""
-    if not isinstance(error, ValidationError):
-        return str(error) if isinstance(error, ValueError | TypeError | RecursionError) else type(error).__name__
-    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, detail["loc"]))
-    return f"{where}: {detail['msg']}" if where else detail["msg"]
-
-
-def _is_plain(type_: Any) -> bool:
-    """Whether all values of the type are scalars, or made of scalars, which validation returns unchanged."""
-    origin, parts = get_origin(type_), get_args(type_)
-    if origin is Annotated:
-        plain_extras = all(type(extra).__module__ == "annotated_types" for extra in parts[1:])
-        return plain_extras and _is_plain(parts[0])
-    if origin is Literal:
-        return all(type(value) in SCALARS for value in parts)
-    if origin in (Union, types.UnionType, list, dict):
-        return all(_is_plain(part) for part in parts)
-    return type_ in SCALARS if isinstance(type_, type) else type_ is None
-
-
-def _confusion(sent: Any, read: Any) -> str | None:
-    """Return why `read` differs from `sent`, or None: the first object that would arrive as one of another class."""
-    if _has_fields(sent) and type(read) is not type(sent):
-        return f"a {type(sent).__name__} would arrive as a {type(read).__name__}; annotate it with its own type"
-    for one, other in zip(_parts(sent), _parts(read), strict=False):
-        confusion = _confusion(one, other)
-        if confusion is not None:
-            return confusion
-    return None
-
-
-def _has_fields(value: object) -> bool:
-    return isinstance(value, BaseModel) or is_dataclass(value) or hasattr(value, "_fields")
-
-
-def _parts(value: object) -> list[Any]:
-    if isinstance(value, list | tuple):
-        return list(cast("list[Any]", value))
-    if isinstance(value, Mapping):
-        return list(cast("Mapping[Any, Any]", value).values())
-    return list(vars(value).values()) if _has_fields(value) and hasattr(value, "__dict__") else []
-
-
-# ---- whole calls ----
+from fifoq.task.values import Value, describe, make_adapter
 
 _EXACT = (str, int, float, bool, bytes)
 """Types of arguments that need no validation if the value is of exactly that type."""
@@ -238,7 +121,7 @@ class Shape:
     def _dump(self, name: str | None, value: Any) -> Any:
         kind = self._values.get(name or "") or self._values[self._extra or ""]
         try:
-            return kind.dump_for_sure(value)
+            return kind.dump(value)
         except Exception as error:  # a validator or serializer of the user's may raise anything
             raise codec.NotSendable(describe(error), parameter=name or "") from error
 

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from fifoq import codec
@@ -53,7 +53,7 @@ class Context(ABC):
         """The value of the worker's `lifespan`; None without one."""
 
     @abstractmethod
-    def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Awaitable[None]:
         """
         Report the progress of the job. `Job.progress` shows it after the next heartbeat; only the newest counts.
 
@@ -62,7 +62,11 @@ class Context(ABC):
 
 
 class Reported(Coroutine[Any, Any, None]):
-    """The result of `progress`: an awaitable that is already done, so that it need not be awaited."""
+    """
+    The result of `progress`: an awaitable that is already done, so that it need not be awaited.
+
+    A coroutine for `asyncio.create_task`, but `progress` is not typed as one: type checkers want a coroutine awaited.
+    """
 
     __slots__ = ()
 
@@ -160,7 +164,7 @@ class LeaseContext(Context):
     def resources(self) -> Any:
         return self._resources
 
-    def progress(self, done: int, total: int | None = None, note: str = "") -> Coroutine[Any, Any, None]:
+    def progress(self, done: int, total: int | None = None, note: str = "") -> Reported:
         """Report the progress, at once, from any thread. The result need not be awaited."""
         self._report(codec.encode_progress(done, total, note))
         return REPORTED

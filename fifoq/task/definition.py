@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 from fifoq.clock import microseconds, seconds_of
@@ -9,7 +10,7 @@ from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.limits import GateSettings, Limit, Rate, read_limits
 from fifoq.names import check_name, check_queue_name
 from fifoq.retry import Retry
-from fifoq.task.keys import KeyRule, Reader, describe_key, key_reader, value_reader
+from fifoq.task.keys import KeyRule, Reader, check_attributes, describe_key, key_reader, value_reader
 from fifoq.task.options import check_priority
 from fifoq.task.parameters import FunctionView
 from fifoq.task.signature import Signature
@@ -66,7 +67,10 @@ class TaskSettings(TypedDict, total=False):
     queue: str
     """Default: `default`."""
     key: KeyRule
-    """A parameter's name, a template (`"{match_id}:{player}"`), or a callable that takes arguments by their names."""
+    """
+    A parameter's name, a template of parameters and their attributes (`"{match_id}:{event.player}"`), or a callable
+    that takes arguments by their names.
+    """
     priority: int
     """−9 to 9, higher first."""
     limit: int | Limit | Sequence[Limit] | None
@@ -102,6 +106,10 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
     with_context = view.takes_context()
     signature = Signature(view, takes_context=with_context)
     rule = settings.get("key")
+    signature.check_types = partial(check_attributes, rule, task=name)
+    signature.check_types({each.name: each.annotation for each in signature.parameters})
+    if settings.get("run_in") == "process":
+        _check_importable(name, view)
     _check_order(name, rule, settings, ordered=ordered)
     queue = _checked(check_queue_name, settings.get("queue") or DEFAULT_QUEUE)
     retain = _duration("retain", settings.get("retain"))
@@ -127,6 +135,15 @@ def define(function: Callable[..., Any], settings: TaskSettings, *, ordered: boo
         ordered=ordered,
         attributes=view.attributes(skip_first=with_context),
     )
+
+
+def _check_importable(name: str, function: FunctionView) -> None:
+    """Check that a child process can find the function by its name."""
+    if "<" in function.name:
+        raise ConfigurationError(
+            f'Task {name!r} has run_in="process", so a child process must be able to import its function, but '
+            f"{function.name!r} is inside another function. Move it to the top level of a module."
+        )
 
 
 def _check_names(settings: TaskSettings) -> None:

@@ -1,50 +1,20 @@
 """The handle of one job: reads its status, waits for its result, cancels it."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
 
 from fifoq import codec
-from fifoq.clock import MAX_SECONDS
 from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from fifoq.job import Job
 from fifoq.queue import Queue, Receipt
 from fifoq.record import Damaged, JobSpec, Record, State
 from fifoq.task.signature import Signature
+from fifoq.task.waiting import end_of
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True, default=Any)
-
-LOOK_AGAIN = 30.0
-"""Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
-
-ANSWER_WITHIN = 1.0
-"""Seconds beyond the timeout of a wait after which it ends although the store has not answered."""
-
-
-async def finished(queue: Queue, id: str, timeout: float | None) -> Record | Damaged | None:
-    """
-    Return the record of a job once it has ended, None after `timeout` seconds; None: wait for good.
-
-    The time counts from this call, also if the store does not answer.
-    """
-    if timeout is None:
-        while True:
-            record = await queue.finished(id, LOOK_AGAIN)
-            if record is not None:
-                return record
-    wait = min(max(0.0, timeout), MAX_SECONDS)
-    limit = asyncio.timeout(wait + ANSWER_WITHIN)
-    try:
-        async with limit:
-            return await queue.finished(id, wait)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        return None
-
 
 # ---- the way to the queue ----
 
@@ -117,12 +87,12 @@ class JobHandle(Generic[R_co]):
         Wait for the job to end, up to `timeout` seconds (None: for good), and return the value that the task returned.
 
         Raises JobFailed, JobCancelled, ResultTimeout, JobNotFound if it is no longer kept, or BackendCorrupt if its
-        stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled.
+        stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled. Raises
+        ConfigurationError in a job for which this one waits.
         """
-        record = await finished(self._queue(), self.id, timeout)
+        record = await end_of(self._origin.connection, self._origin.queue, self.id, timeout)
         if record is None:
-            assert timeout is not None
-            raise ResultTimeout(self.id, self._origin.task, timeout)
+            raise ResultTimeout(self.id, self._origin.task, timeout or 0.0)
         return self._outcome(record)
 
     async def cancel(self) -> bool:
@@ -178,4 +148,7 @@ def _failure(id: str, task: str, error: bytes | None) -> JobFailed | BackendCorr
         type, message, traceback = codec.decode_error(error) if error else ("Unknown", "no error was stored", "")
     except ValueError as malformed:
         return BackendCorrupt(f"Job {id} of task {task!r} failed, but its stored error cannot be read: {malformed}.")
-    return JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    failed = JobFailed(id, task, type=type, error=message, traceback=traceback or None)
+    if traceback:
+        failed.add_note(f"Where job {id} failed, in its worker:\n{traceback}")
+    return failed

@@ -4,10 +4,14 @@ import inspect
 import json
 import string
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from enum import Enum
 from inspect import Parameter
-from typing import Any
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from fifoq.errors import ConfigurationError, InvalidArguments
 from fifoq.names import MAX_NAME, check_name
@@ -16,8 +20,12 @@ Reader = Callable[[Mapping[str, Any]], str | None]
 """A function that returns a text from the arguments by parameter name, or None for none."""
 
 KeyRule = str | Callable[..., str | int | UUID | Enum | None] | None
-"""The types of `key=`: a parameter's name, a template of names, or a callable of arguments."""
+"""The types of `key=`: a parameter's name, a template of names and their attributes, or a callable of arguments."""
 
+_ONLY = (
+    "names of parameters in braces and nothing more than their public attributes, as in {order.customer}; for anything "
+    "else, give a function of the arguments"
+)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
@@ -54,6 +62,11 @@ def key_reader(rule: KeyRule, parameters: tuple[Parameter, ...], task: str) -> R
         return _read_by_callable(rule, parameters, task)
     if "{" in rule or "}" in rule:
         return _read_template(rule, parameters, task)
+    if "." in rule:
+        raise ConfigurationError(
+            f"The key of task {task!r} names {rule!r}, which is no parameter of it. For an attribute of one, "
+            f"write a template: {'{' + rule + '}'!r}."
+        )
     _check_parameter(rule, parameters, f"The key of task {task!r}")
 
     def read(arguments: Mapping[str, Any]) -> str | None:
@@ -97,41 +110,109 @@ def _joined(arguments: Mapping[str, Any], by: tuple[str, ...]) -> str | None:
 
 
 def _read_template(template: str, parameters: tuple[Parameter, ...], task: str) -> Reader:
-    names = _names_in(template, task)
-    for name in names:
-        _check_parameter(name, parameters, f"The key {template!r} of task {task!r}")
-    if not names:
+    paths = _paths_in(template, task)
+    for first, *_ in paths:
+        _check_parameter(first, parameters, f"The key {template!r} of task {task!r}")
+    if not paths:
         raise ConfigurationError(
             f"The key {template!r} of task {task!r} names no parameter, so all jobs would share it. "
             "To run a whole queue in one line, write tasks.queue(name, ordered=True)."
         )
+    form = "".join(
+        literal.replace("{", "{{").replace("}", "}}") + ("" if field is None else "{}")
+        for literal, field, _, _ in string.Formatter().parse(template)
+    )
 
     def read(arguments: Mapping[str, Any]) -> str | None:
-        return check_name("key", template.format_map({name: _part(arguments[name], name) for name in names}))
+        return check_name("key", form.format(*[_part(arguments[path[0]], path) for path in paths]))
 
     return read
 
 
-def _part(value: object, name: str) -> str:
-    text = text_of(value, "key", name)
-    if text is None:
+def _part(value: object, path: tuple[str, ...]) -> str:
+    for end, name in enumerate(path[1:], 1):
+        _refuse_none(value, path[:end])
+        try:
+            value = getattr(value, name)
+        except Exception as error:  # a property may raise anything
+            fault = (
+                f"a {type(value).__name__} has no attribute {name!r}"
+                if isinstance(error, AttributeError)
+                else f"reading {name!r} of a {type(value).__name__} failed: {type(error).__name__}"
+            )
+            raise InvalidArguments(
+                f"{'.'.join(path)!r} is a part of the job's key, but {fault}.", parameter=path[0]
+            ) from error
+    text = text_of(_refuse_none(value, path), "key", ".".join(path))
+    return cast(str, text)
+
+
+def _refuse_none(value: object, path: tuple[str, ...]) -> object:
+    if value is None:
         # Two jobs without different parts must not share one key, nor lose their order silently.
-        raise InvalidArguments(f"{name!r} is a part of the job's key, so it cannot be None.", parameter=name)
-    return text
+        raise InvalidArguments(
+            f"{'.'.join(path)!r} is a part of the job's key, so it cannot be None.", parameter=path[0]
+        )
+    return value
 
 
-def _names_in(template: str, task: str) -> tuple[str, ...]:
+def _paths_in(template: str, task: str) -> tuple[tuple[str, ...], ...]:
+    """Return the parameters that a template names, each with the attributes that follow it."""
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise ConfigurationError(f"The key {template!r} of task {task!r} is no template: {error}.") from error
-    for _, name, spec, conversion in fields:
-        if spec or conversion or not (name or "").isidentifier():
-            raise ConfigurationError(
-                f"The key {template!r} of task {task!r} may hold names of parameters in braces and nothing more "
-                "inside them. For anything else, give a function of the arguments."
-            )
-    return tuple(name for _, name, _, _ in fields if name)
+    paths = [tuple((name or "").split(".")) for _, name, _, _ in fields]
+    for path, (_, _, spec, conversion) in zip(paths, fields, strict=True):
+        if spec or conversion or not all(map(str.isidentifier, path)) or any(part[0] == "_" for part in path[1:]):
+            raise ConfigurationError(f"The key {template!r} of task {task!r} may hold {_ONLY}.")
+    return tuple(paths)
+
+
+# ---- attributes in templates, against the types ----
+
+
+def check_attributes(rule: KeyRule, types: Mapping[str, Any], task: str) -> None:
+    """
+    Raise ConfigurationError if a template names an attribute that no value of its parameter's type can have.
+
+    A type that is not a class, or one that may have attributes of any name, is left to the check of each call.
+    """
+    if not isinstance(rule, str) or "{" not in rule:
+        return
+    for path in _paths_in(rule, task):
+        holder: Any = types.get(path[0], Any)
+        for name in path[1:]:
+            holder = get_args(holder)[0] if get_origin(holder) is Annotated else holder
+            found = _attributes_of(holder)
+            if found is None:
+                break
+            if name not in found and not hasattr(holder, name):
+                raise ConfigurationError(
+                    f"The key {rule!r} of task {task!r} names {'.'.join(path)!r}, but a {holder.__name__} has no "
+                    f"attribute {name!r}. It has: {', '.join(found) or 'none'}. A key may hold {_ONLY}."
+                )
+            holder = found.get(name, Any)
+
+
+def _attributes_of(kind: Any) -> dict[str, Any] | None:
+    """Return the attributes of all instances of a class, with their types; None if they cannot be listed."""
+    if is_typeddict(kind):
+        return {}
+    if not isinstance(kind, type):
+        return None
+    kind = cast("type[Any]", kind)
+    if issubclass(kind, BaseModel):
+        fields = {name: field.annotation for name, field in kind.model_fields.items()}
+        return None if kind.model_config.get("extra") == "allow" else fields
+    if hasattr(kind, "__getattr__"):
+        return None
+    if not (is_dataclass(kind) or getattr(kind, "_fields", None) or kind.__dictoffset__ == 0):
+        return None  # each instance may have others
+    try:
+        return get_type_hints(cast(Any, kind))
+    except Exception:  # a name that exists for type checkers only
+        return None
 
 
 def _read_by_callable(rule: Callable[..., object], parameters: tuple[Parameter, ...], task: str) -> Reader:

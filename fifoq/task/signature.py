@@ -16,8 +16,9 @@ from fifoq import codec
 from fifoq.codec import EMPTY_CALL, MAX_PAYLOAD, NotSendable, encode_scalars
 from fifoq.errors import ConfigurationError, FifoqError, InvalidArguments
 from fifoq.record import fast_constructor
-from fifoq.task.binding import Shape, Value, describe
+from fifoq.task.binding import Shape
 from fifoq.task.parameters import POSITIONAL, RETURN, FunctionView
+from fifoq.task.values import Value, describe
 
 _RESERVED = frozenset(dir(BaseModel))
 
@@ -106,6 +107,8 @@ class Signature:
         self.name = getattr(self._view.function, "__name__", repr(function))
         self.limit = MAX_PAYLOAD
         self.parameters: tuple[Parameter, ...] = self._view.parameters(skip_first=takes_context)
+        self.check_types: Callable[[dict[str, Any]], None] = lambda _: None
+        """Called with the resolved types of the parameters. May raise ConfigurationError."""
         self._resolved: _Resolved | None = None
         self._exact: tuple[Any, ...] | None = None
         self._names: tuple[str, ...] = ()
@@ -117,6 +120,7 @@ class Signature:
             types = self._view.types(self.parameters)
             result = Value(f"the result of {self.name}", types.pop(RETURN))
             shape = Shape(self.name, self.parameters, types)
+            self.check_types(types)
             self._resolved = _Resolved(shape, result, types)
             self._exact, self._names = shape.exact, shape.names
         return self._resolved
@@ -178,9 +182,7 @@ class Signature:
         if value is None and result.takes_none:
             return codec.NONE
         try:
-            data = codec.pack(result.dump(result.check(value)))
-            if not (result.is_plain or result.is_any):
-                result.rebuild(codec.unpack(data))
+            data = result.encode(result.check(value))
         except Exception as error:  # a validator or serializer of the user's may raise anything
             raise InvalidArguments(
                 f"The return value of {self.name} does not fit its annotation, or cannot be sent: {describe(error)}.",

@@ -9,7 +9,8 @@ For tests of backends: a clock that a test moves, the reference model, drivers, 
         def make_backend(self, tmp_path):
             return lambda clock: MyBackend(f"mine:///{tmp_path}/jobs", clock=clock)
 
-For tests of apps: `drain`, `enqueued` and `assert_enqueued`, with forms for threads (`…_sync`).
+For tests of apps: `fresh_store` and `fresh_store_fixture`, a new store for each test; `drain`, `enqueued` and
+`assert_enqueued`, with forms for threads (`…_sync`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from fifoq.testing.enqueued import (
     enqueued,
     enqueued_sync,
 )
+from fifoq.testing.fresh import fresh_store, fresh_store_fixture
 from fifoq.testing.lost_replies import LostReplies
 from fifoq.testing.model import Model
 from fifoq.testing.model_backend import ModelBackend, ModelStore
@@ -48,6 +50,8 @@ __all__ = [
     "drain_sync",
     "enqueued",
     "enqueued_sync",
+    "fresh_store",
+    "fresh_store_fixture",
     "spec",
 ]
 

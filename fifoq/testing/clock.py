@@ -19,6 +19,7 @@ class ManualClock:
 
     def __init__(self, now: int = START) -> None:
         self._now = now
+        self._passed = 0
 
     def now(self) -> int:
         """Return the microseconds since 1970-01-01 UTC."""
@@ -27,6 +28,11 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move on by `seconds`, rounded up to whole microseconds."""
         self._now += microseconds(seconds)
+        self._passed += microseconds(seconds)
+
+    def monotonic(self) -> int:
+        """Return the microseconds for which time has passed: `set` does not count."""
+        return self._passed
 
     def set(self, microseconds: int) -> None:
         """Jump to `microseconds` since 1970-01-01 UTC, back or ahead, as if the clock of a host were set."""

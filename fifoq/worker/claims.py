@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from fifoq.calls import Caller
 from fifoq.clock import SECOND
-from fifoq.queue import Queue, Stats
+from fifoq.queue import Gate, Queue, Stats
 from fifoq.record import Filter, Lease, Outcome, Record, State
 from fifoq.worker.outage import FIRST_PAUSE, NOT_NOW, Contact, Outage
 from fifoq.worker.run import Plan, Run, Runner
-from fifoq.worker.settler import Settler
+from fifoq.worker.settler import Ended, Settler
 
 POLL_EVERY = 0.75
 """Seconds after which an idle worker claims without a notification. With all that it takes, under a second."""
@@ -37,8 +37,8 @@ class ClaimTerms(NamedTuple):
     """The worker's name."""
     lease: int
     """In microseconds."""
-    queues: int
-    """How many queues the worker claims from: each gets an equal share of the room that backends may fill ahead."""
+    queues: Callable[[], int]
+    """Returns how many queues the worker claims from: backends may fill an equal share of the room ahead for each."""
     room: Callable[[bool], int]
     """Returns how many more jobs the worker takes; with True, including those that it prefetches."""
     take: Callable[["QueueFeed", Sequence[Lease], float], None]
@@ -64,31 +64,36 @@ class QueueFeed:
     `held` are the runs whose leases the worker holds, by token.
     """
 
-    def __init__(
-        self, queue: Queue, plans: Mapping[str, Plan], terms: ClaimTerms, held: dict[str, Run], contact: Contact
-    ) -> None:
+    def __init__(self, queue: Queue, terms: ClaimTerms, held: dict[str, Run], contact: Contact) -> None:
         self.name = queue.name
         self.queue = queue
-        self.plans = plans
-        self.settler = Settler(queue, terms.lease, held, contact, self._put_back)
+        self.plans: dict[str, Plan] = {}
+        """The tasks that it claims jobs of. They only grow: `add_plans`."""
+        self.settler = Settler(queue, terms.lease, held, contact, self._put_back, self._claim_with)
         self.settle: Callable[[Run, Outcome], None] = self.settler.add
         self._terms = terms
         self._room = terms.room
         self._caller = Caller()
         self._outage = Outage(contact, f"jobs of queue {queue.name!r} wait to be claimed")
         self._stopping = False
-        self._runners = frozenset(plan.runner for plan in plans.values())
+        self._runners: frozenset[Runner] = frozenset()
         """Where its tasks run."""
         self._tasks: dict[frozenset[Runner], frozenset[str]] = {}
         self._may_have_jobs = True
         self._turn_at = 0.0
         """When its newest turn began (`time.monotonic()`)."""
+        self._asked_at = 0.0
+        """When its newest claim was sent (`time.monotonic()`)."""
         self._empty_at = 0.0
         """When the newest turn began that claimed all there was to claim (`time.monotonic()`)."""
         self._timer = float("inf")
         """When time alone may make a job claimable (`time.monotonic()`)."""
         self._claim_sent_at: float | None = None
         """When the claim that is on its way was sent (`time.monotonic()`)."""
+        self._limited: frozenset[str | None] = frozenset()
+        """The tasks that have a limit; None: the queue has one."""
+        self._claim_returns: asyncio.Future[None] | None = None
+        """Ends the wait of the settler for the claim that is on its way."""
         self._claim_stands = False
         """The backend may make the next claim by itself (`Claimed.stands`)."""
         self._listening = False
@@ -98,6 +103,13 @@ class QueueFeed:
         self._listener_outage = Outage(
             contact, f"notifications of new jobs in queue {self.name!r} do not arrive, so it is polled each second"
         )
+
+    def add_plans(self, plans: Mapping[str, Plan]) -> None:
+        """Claim jobs of these tasks too."""
+        self.plans.update(plans)
+        self._runners = frozenset(plan.runner for plan in self.plans.values())
+        self._tasks.clear()
+        self.check()
 
     # ---- when to claim ----
 
@@ -135,6 +147,28 @@ class QueueFeed:
         self._set_timer(after)
         self._wake()
 
+    def update_limits(self, gates: Sequence[Gate]) -> None:
+        """Note which limits are in force: an end under one may make a job claimable."""
+        self._limited = frozenset(
+            gate.task for gate in gates if gate.settings.limit is not None or gate.settings.value_limit is not None
+        )
+
+    async def _claim_with(self, batch: Sequence[Ended]) -> None:
+        """
+        Have a claim leave with a settle that may make jobs claimable: no other worker is notified of those.
+
+        A claim on its way must return first, or the two would miss each other again and again.
+        """
+        limited = self._limited
+        if not any(run.lease.spec.key is not None or None in limited or run.plan.name in limited for run, _ in batch):
+            return
+        if self._claim_sent_at is not None:
+            self._claim_returns = asyncio.get_running_loop().create_future()
+            await self._claim_returns
+        self._resume_listener()  # before the claim, or one more would have to follow it
+        self.check()
+        self._wake()
+
     def _set_timer(self, after: int) -> None:
         self._timer = min(self._timer, time.monotonic() + after / SECOND)
 
@@ -147,6 +181,9 @@ class QueueFeed:
         self._timer = float("inf")
         self._may_have_jobs = False
         turn = await self._claim_all(prefetch)
+        if self._turn_at - self._asked_at >= POLL_EVERY and not self._stopping:
+            # A worker without room asks for no jobs. It has to notice all the same that the store is gone.
+            turn = turn if await self._claim(0, frozenset()) is not None else Turn.NO_ANSWER
         if turn is not Turn.OVER:
             self._may_have_jobs = True
         elif not was_listening and self._resume_listener():
@@ -179,7 +216,7 @@ class QueueFeed:
             if n <= 0:
                 return Turn.LACKS_ROOM
             repeated = self._caller.doubtful
-            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues)
+            got = await self._claim(n, self._tasks_of(runners), n // self._terms.queues())
             if got is None:
                 return Turn.NO_ANSWER
             if got < n and not repeated:
@@ -232,7 +269,7 @@ class QueueFeed:
         For `ahead` jobs, these counted, the backend may make the next claim by itself.
         """
         terms, caller = self._terms, self._caller
-        self._claim_sent_at = time.monotonic()
+        self._claim_sent_at = self._asked_at = time.monotonic()
         try:
             claimed = await caller.attempt(self.queue.claim, terms.worker, n, terms.lease, tasks, ahead)
         except Exception as error:
@@ -243,6 +280,9 @@ class QueueFeed:
             return None
         finally:
             self._claim_sent_at = None
+            returns, self._claim_returns = self._claim_returns, None
+            if returns is not None and not returns.done():
+                returns.set_result(None)
         self._claim_stands = claimed.stands
         self._outage.over()
         if claimed.next_timer is not None:
@@ -332,8 +372,9 @@ class QueueFeed:
 class ClaimLoop:
     """Gives each queue of a worker its turn to claim, and sleeps while none may have jobs or there is no room."""
 
-    def __init__(self, feeds: Sequence[QueueFeed], after_turn: Callable[[], Awaitable[None]]) -> None:
-        self._feeds = list(feeds)
+    def __init__(self, before_turns: Callable[[], object], after_turn: Callable[[], Awaitable[None]]) -> None:
+        self._feeds: list[QueueFeed] = []
+        self._before_turns = before_turns
         self._after_turn = after_turn
         self._loop = asyncio.get_running_loop()
         self._sleeping: asyncio.Future[None] | None = None
@@ -343,6 +384,10 @@ class ClaimLoop:
         self.stopping = False
         self.lacks_room = False
         """Jobs may be there to claim, but there is no room for them."""
+
+    def add(self, feed: QueueFeed) -> None:
+        """Claim from this queue too."""
+        self._feeds.append(feed)
 
     def wake(self) -> None:
         """Look again whether there is something to claim, and room."""
@@ -380,6 +425,7 @@ class ClaimLoop:
     async def _serve(self) -> None:
         while not self.stopping:
             self._woken = self.lacks_room = again = False
+            self._before_turns()
             due = self._due()
             prefetch = len(due) == 1  # with more, it would take the turn of another queue's jobs
             for feed in due:
@@ -406,9 +452,11 @@ class ClaimLoop:
 
     async def _sleep(self) -> None:
         """Sleep until woken, or until it is time to claim."""
-        if not self.lacks_room:  # without room no time makes a claim of use
-            now = time.monotonic()
-            self._set_alarm(min([feed.due_at(now) for feed in self._feeds], default=now + POLL_EVERY))
+        now = time.monotonic()
+        due = now + POLL_EVERY
+        if not self.lacks_room:  # without room no time makes a claim of use, but for its answer
+            due = min([feed.due_at(now) for feed in self._feeds], default=due)
+        self._set_alarm(due)
         self._sleeping = sleeping = self._loop.create_future()
         await sleeping
 

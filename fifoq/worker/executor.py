@@ -10,10 +10,10 @@ from time import monotonic
 from types import coroutine
 from typing import Any
 
-from fifoq.clock import SECOND
-from fifoq.record import Fail, Outcome, Retry, Succeed, fast_constructor
-from fifoq.worker.outcomes import before_start, damaged, outcome_of, released
-from fifoq.worker.run import Run, Stop, message_of, name_of
+from fifoq.record import Outcome, Succeed, fast_constructor
+from fifoq.worker.log import job_started, routine
+from fifoq.worker.outcomes import before_start, outcome_of, released
+from fifoq.worker.run import Run, Stop
 
 PREFETCH_SECONDS = 0.001
 """Prefetched jobs are expected to begin within this time."""
@@ -24,8 +24,6 @@ FIRST_ESTIMATE = 1.0
 """Seconds that a job is expected to take before any has ended. It takes some fifty short jobs to prove it wrong."""
 SMOOTHING = 8
 """A job that is shorter than expected moves the estimate by one part in so many."""
-
-log = logging.getLogger("fifoq.worker")
 
 Ended = Callable[[Run, Outcome | None], None]
 Suspended = tuple[Coroutine[Any, Any, None], Any, Callable[..., Any]]
@@ -82,6 +80,7 @@ class Executor:
         """Runs the backlog, until a job suspends. None: there is no such task, and a new one may be made."""
         self._prefetch = Prefetch()
         self._alarm: asyncio.TimerHandle | None = None
+        self._logs_starts = False
 
     @property
     def taken(self) -> int:
@@ -100,6 +99,7 @@ class Executor:
         Those that have not begun within PREFETCH_TIMEOUT end as released.
         """
         now = monotonic()
+        self._logs_starts = routine.isEnabledFor(logging.DEBUG)
         for run in runs:
             run.taken_at = now
         self._backlog.extend(runs)
@@ -116,6 +116,7 @@ class Executor:
     def abandon(self, run: Run, outcome: Outcome | None) -> None:
         """End a run whose function does not stop. An outcome that the function has later is dropped."""
         self._running -= 1
+        run.seconds = monotonic() - run.taken_at
         self._ended(run, outcome)
 
     def _check_backlog(self) -> None:
@@ -191,9 +192,9 @@ class Executor:
         outcome = None
         if lease.crashes or lease.damage is not None or run.stopped is not None:
             outcome = before_start(run)
-            if isinstance(outcome, Fail) and lease.damage is not None:
-                log.error("Job %s of task %r failed: %s", lease.spec.id, run.plan.name, damaged(run))
         if outcome is None and run.stopped is None:
+            if self._logs_starts:
+                job_started(run)
             try:
                 outcome = _succeed((await run.plan.runner.perform(run), run.plan.results_kept))
             except BaseException as error:
@@ -201,11 +202,11 @@ class Executor:
                     return  # Its coroutine was closed, by `Runner.abandon` or with the loop: no outcome of it counts.
                 # A SystemExit or KeyboardInterrupt that a job raises is that job's error: asyncio would end the loop.
                 outcome = outcome_of(run, error)
-                _log_error(run, error, outcome)
         if run.ended:
             return  # It was abandoned.
         self._running -= 1
-        prefetch.ended(monotonic() - began_at)
+        run.seconds = seconds = monotonic() - began_at
+        prefetch.ended(seconds)
         self._ended(run, None if run.stopped is Stop.LOST else outcome)
         self._begin()
 
@@ -221,23 +222,3 @@ def _resume(work: Coroutine[Any, Any, None], awaited: Any, step: Callable[..., A
                 awaited = step(work.throw, error)
             else:
                 awaited = step(work.send, value)
-
-
-def _log_error(run: Run, error: BaseException, outcome: Outcome | None) -> None:
-    if not isinstance(outcome, Fail | Retry):
-        return
-    level, then = logging.WARNING, "failed"
-    if isinstance(outcome, Retry):
-        level, then = logging.INFO, f"is tried again in {outcome.after / SECOND:.3g} s"
-    with contextlib.suppress(Exception):  # a handler or filter of the user's may raise, and the outcome counts more
-        # %r: the text of an exception may come from anywhere, and must not forge or break lines of the log.
-        log.log(
-            level,
-            "Job %s of task %r %s: attempt %d: %s: %.200r",
-            run.lease.spec.id,
-            run.plan.definition.name,
-            then,
-            run.lease.attempt,
-            name_of(error),
-            message_of(error),
-        )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fifoq.clock import microseconds
 from fifoq.errors import BackendUnavailable
 from fifoq.queue import Backend
-from fifoq.record import Extension, Hold
+from fifoq.record import Extension, Hold, Lease
 from fifoq.worker.outage import Contact, Outage
 from fifoq.worker.run import Run, Stop
 from fifoq.worker.settings import WorkerSettings
@@ -31,7 +31,8 @@ class Heartbeat:
     """
     Extends every lease in `held`, by token, until it is taken out there.
 
-    `held` belongs to the worker's loop; this thread only reads it. `stop_run` is called in this thread.
+    `held` belongs to the worker's loop; this thread only reads it. `stop_run` is called in this thread, with the lease
+    that the reason is about: the run may have got another one meanwhile.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Heartbeat:
         held: Mapping[str, Run],
         settings: WorkerSettings,
         contact: Contact,
-        stop_run: Callable[[Run, Stop], None],
+        stop_run: Callable[[Run, Stop, Lease], None],
     ) -> None:
         self._backend = backend
         self._held = held
@@ -177,10 +178,11 @@ class Heartbeat:
         sent_at = time.monotonic()
         lease = microseconds(self._settings.lease)
         extensions: list[Extension] = []
-        for run in runs:
+        leases = [run.lease for run in runs]
+        for run, (spec, token, *_) in zip(runs, leases, strict=True):
             progress = run.progress
             unwritten, run.written = (None if progress is run.written else progress), progress
-            extensions.append(Extension(run.lease.spec.id, run.lease.token, lease, unwritten))
+            extensions.append(Extension(spec.id, token, lease, unwritten))
         timeout = self._settings.extend_every
         try:
             # A call that hangs must not outlast the leases: the next one may find a better connection.
@@ -193,17 +195,19 @@ class Heartbeat:
                     run.written = None
             self._outage.failed(error)
             return False
-        for run, hold in zip(runs, holds, strict=True):
-            self._extended(run, hold, sent_at)
+        for run, held, hold in zip(runs, leases, holds, strict=True):
+            self._extended(run, held, hold, sent_at)
         return True
 
-    def _extended(self, run: Run, hold: Hold, sent_at: float) -> None:
+    def _extended(self, run: Run, lease: Lease, hold: Hold, sent_at: float) -> None:
+        if run.lease is not lease:
+            return
         if hold is Hold.LOST:
-            self._stop_run(run, Stop.LOST)
+            self._stop_run(run, Stop.LOST, lease)
             return
         run.deadline = sent_at + self._settings.lease
         if hold is Hold.CANCEL:
-            self._stop_run(run, Stop.CANCEL)
+            self._stop_run(run, Stop.CANCEL, lease)
 
     async def _watch_deadlines(self) -> None:
         """Stop each job whose lease could not be extended, while the lease certainly still holds."""
@@ -211,8 +215,9 @@ class Heartbeat:
         while True:
             now = self.last_seen = time.monotonic()
             for run in list(self._held.values()):
+                lease = run.lease
                 if run.deadline - margin <= now and run.stopped is None and not run.ended:
-                    self._stop_run(run, Stop.UNREACHABLE)
+                    self._stop_run(run, Stop.UNREACHABLE, lease)
             await asyncio.sleep(self._settings.watch_every)
 
 

@@ -1,10 +1,10 @@
-"""Maintenance of a worker's queues: removes jobs that are kept no longer, and reports jobs of unknown tasks."""
+"""Maintenance of a worker's queues: removes jobs that are kept no longer, reads limits, and reports unknown tasks."""
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fifoq.errors import BackendError
 from fifoq.queue import Gate
@@ -18,16 +18,16 @@ PURGE_BATCH = 500
 """Jobs that one step of a purge removes."""
 PURGE_PAUSE = 0.01
 """Seconds between two steps of a purge."""
-REPORT_UNKNOWN_EVERY = 10.0
-"""Seconds between two searches for jobs of unknown tasks."""
+LOOK_EVERY = 10.0
+"""Seconds between two looks at the limits in force, and at jobs of unknown tasks."""
 REPEAT_AFTER = 600.0
 """Seconds until the same unknown task is reported again."""
 
 
 class Maintenance:
-    """Purges the queues of one worker, and reports their jobs that it cannot run."""
+    """Purges the queues of one worker, which `feeds` returns, and reports their jobs that it cannot run."""
 
-    def __init__(self, feeds: Sequence[QueueFeed]) -> None:
+    def __init__(self, feeds: Callable[[], Sequence[QueueFeed]]) -> None:
         self._feeds = feeds
         self._reported: dict[tuple[str, str], float] = {}
 
@@ -35,15 +35,15 @@ class Maintenance:
         """Maintain the queues until cancelled."""
         next_purge = time.monotonic() + random.uniform(0.0, PURGE_EVERY)
         while True:
-            for feed in self._feeds:
+            for feed in tuple(self._feeds()):
                 await self._maintain(feed, purge=time.monotonic() >= next_purge)
             if time.monotonic() >= next_purge:
                 next_purge = time.monotonic() + PURGE_EVERY
-            await asyncio.sleep(REPORT_UNKNOWN_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _maintain(self, feed: QueueFeed, *, purge: bool) -> None:
         try:
-            await self.report_unknown(feed)
+            await self.look(feed)
             if purge:
                 await self.purge(feed)
         except BackendError as error:
@@ -58,10 +58,11 @@ class Maintenance:
             full = await feed.queue.purge(PURGE_BATCH) >= PURGE_BATCH
             await asyncio.sleep(PURGE_PAUSE)
 
-    async def report_unknown(self, feed: QueueFeed) -> None:
-        """Warn of jobs whose tasks are not registered here."""
-        stats = await feed.queue.stats()
-        for gate in stats.gates:
+    async def look(self, feed: QueueFeed) -> None:
+        """Read the limits that are in force, and warn of jobs whose tasks are not registered here."""
+        gates = (await feed.queue.stats()).gates
+        feed.update_limits(gates)
+        for gate in gates:
             if gate.task is not None and gate.live > 0 and gate.task not in feed.plans:
                 self._report(feed.name, gate.task, gate)
 

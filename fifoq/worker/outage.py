@@ -21,17 +21,23 @@ The errors of a store that takes no calls now, whichever they are; the last if i
 again at each try of the same call: it is no outage.
 """
 
-_NO_ANSWER = (
-    "The backend does not answer: %s. %s: %s The worker tries again until it does, and needs no restart; check that "
-    "the store runs, has room, and can be reached from here."
+_TRIES_AGAIN = (
+    " The worker tries again until it does, and needs no restart; check that the store runs, has room, and can be "
+    "reached from here."
 )
 _NO_USE = (
-    "The backend fails: %s. %s: %s The worker tries again, but waiting alone does not help: mend the store, or report "
-    "this as a bug of its backend."
+    " The worker tries again, but waiting alone does not help: mend the store, or report this as a bug of its backend."
 )
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 """Seconds between two tries, doubled from the first to the longest: a worker goes on within 2 s of the return."""
+
+
+def _advice(error: Exception) -> str:
+    """Return the sentence that follows the error's own, if that does not say what to do."""
+    if isinstance(error, BackendError) and error.lasting:
+        return ""
+    return _TRIES_AGAIN if isinstance(error, NOT_NOW) else _NO_USE
 
 
 class Contact:
@@ -65,10 +71,12 @@ class Contact:
             return
         self._logged = True
         log.error(
-            _NO_ANSWER if isinstance(error, NOT_NOW) else _NO_USE,
+            "The backend %s: %s. %s: %s%s",
+            "does not answer" if isinstance(error, NOT_NOW) else "fails",
             outage.consequence,
             type(error).__name__,
             f"{error}".rstrip(".") + ".",
+            _advice(error),
             exc_info=None if isinstance(error, BackendError) else error,
         )
 

@@ -1,7 +1,7 @@
 """
 The outcome of a run: retries, the crash budget and retention are decided here, and only here.
 
-These are pure functions of the run and of the error that its function raised.
+These are functions of the run and of the error that its function raised. They write nothing.
 """
 
 import asyncio
@@ -48,12 +48,18 @@ def outcome_of(run: Run, error: BaseException) -> Outcome | None:
     """
     Return the outcome of a job whose function raised; None if its lease is lost, so that another attempt counts.
 
-    An error that cannot be judged fails the job: an exception may be any object of the user's code.
+    An error that cannot be judged fails the job: an exception may be any object of the user's code. `run.error` is
+    then the error whose text the outcome has: another one than the function's, if it was stopped by its timeout.
     """
     try:
-        return _judge(run, error)
+        if run.stopped is Stop.TIMEOUT and isinstance(error, asyncio.CancelledError | ProcessDied):
+            error = timed_out(run)
+        outcome = _judge(run, error)
     except BaseException as broken:
-        return _fail(run, encode_error(name_of(error), both(error, broken), trace_of(error)))
+        outcome = _fail(run, encode_error(name_of(error), both(error, broken), trace_of(error)))
+    if isinstance(outcome, Fail | Retry):
+        run.error = error
+    return outcome
 
 
 def unsettleable(run: Run, outcome: Outcome, error: Exception) -> Fail:
@@ -67,15 +73,7 @@ def unsettleable(run: Run, outcome: Outcome, error: Exception) -> Fail:
 
 def _judge(run: Run, error: BaseException) -> Outcome | None:
     why = run.stopped
-    if why is Stop.TIMEOUT:
-        return (
-            _failed(run, timed_out(run))
-            if isinstance(error, asyncio.CancelledError | ProcessDied)
-            else _failed(run, error)
-        )
-    if why is not None:
-        return _stopped(run, why)
-    return _failed(run, error)
+    return _failed(run, error) if why is None or why is Stop.TIMEOUT else _stopped(run, why)
 
 
 def released(run: Run, after: float = 0.0) -> Release:

@@ -20,9 +20,15 @@ class Workplace(NamedTuple):
     backend: Backend
     """Open, on the worker's loop."""
     tasks: Mapping[str, Mapping[str, TaskDefinition]]
-    """By queue name, by task name. Jobs are claimed from each queue in turn, and of these tasks only."""
+    """By queue name, by task name: jobs are claimed from each queue in turn, and of these tasks only. They may grow."""
     resources: Any = None
     """The value of `ctx.resources` in tasks."""
+    store: str = "a store without a name"
+    """The store as the log shows it: its URL, redacted, with the absolute path of a file."""
+    connection: object = None
+    """Of the Fifoq that its tasks belong to. Only its identity counts."""
+    shut_off: bool = False
+    """No other process can enqueue in the store, and no other part of this one has opened it."""
 
 
 def own_name() -> str:

@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fifoq.calls import Caller
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
+from fifoq.worker.log import fields, job_settled, log, routine
 from fifoq.worker.outage import NOT_NOW, Contact, Outage
 from fifoq.worker.outcomes import unsettleable
 from fifoq.worker.run import Run, name_of
-
-log = logging.getLogger("fifoq.worker")
 
 _settlement = fast_constructor(Settlement)
 
@@ -29,17 +28,27 @@ class Settler:
     `held` are the runs whose leases are extended: a run is taken out when its outcome is written. `put_back` is called
     for each job that goes back to its place, with the microseconds until it may run again, and with 0 after an outage.
 
+    `before_write` is called with each batch in the turn of the loop in which it is written, just before: a claim that
+    it wakes then leaves together with the batch.
+
     A write whose reply was lost is repeated as it was, for as long as it takes. Meanwhile the leases are extended. An
     outcome that the store can never take fails its job, and holds up no other.
     """
 
     def __init__(
-        self, queue: Queue, lease: int, held: dict[str, Run], contact: Contact, put_back: Callable[[int], None]
+        self,
+        queue: Queue,
+        lease: int,
+        held: dict[str, Run],
+        contact: Contact,
+        put_back: Callable[[int], None],
+        before_write: Callable[["Sequence[Ended]"], Awaitable[None]],
     ) -> None:
         self._queue = queue
         self._lease = lease
         self._held = held
         self._put_back = put_back
+        self._before_write = before_write
         self._caller = Caller()
         self.outage = Outage(contact, f"outcomes of queue {queue.name!r} wait to be written")
         self._due: list[Ended] = []
@@ -72,6 +81,7 @@ class Settler:
         late = [run for run, _ in batch if run.progress is not run.written]
         if late:
             await self._write_progress(late)
+        await self._before_write(batch)
         try:
             states = await self._settle(batch)
         except Exception as error:
@@ -87,10 +97,15 @@ class Settler:
         try:
             states = await self._settle([ended])
         except Exception as error:
-            ended = (run, unsettleable(run, outcome, error))
-            log.exception(
-                "Job %s of task %r failed: the store cannot take its outcome.", run.lease.spec.id, run.plan.name
+            log.warning(
+                "The store cannot take the outcome of job %s of task %r. The job fails.",
+                run.lease.spec.id,
+                run.plan.name,
+                exc_info=error,
+                extra=fields(run),
             )
+            ended = (run, unsettleable(run, outcome, error))
+            run.error = None
             states = await self._insist([ended])
         self._written([ended], states)
 
@@ -118,12 +133,14 @@ class Settler:
         if self.outage.ongoing:
             self.outage.over()
             self._put_back(0)
+        verbose = routine.isEnabledFor(logging.INFO)
         for (run, outcome), state in zip(batch, states, strict=True):
             self._held.pop(run.lease.token, None)
+            if state is State.SUCCEEDED and not verbose:
+                continue
             if state is State.WAITING and isinstance(outcome, Retry | Release):
                 self._put_back(outcome.after)
-            elif state is None:
-                _log_lost(run)
+            job_settled(run, outcome, state)
         self.unwritten -= len(batch)
 
     async def _write_progress(self, late: Sequence[Run]) -> None:
@@ -136,12 +153,3 @@ class Settler:
             )
         except Exception as error:
             log.debug("The last progress of %d jobs is not written: %s", len(late), error)
-
-
-def _log_lost(run: Run) -> None:
-    log.warning(
-        "Job %s of task %r had ended here, but its lease was lost before: another attempt counts. If this happens "
-        "often, the task holds up the process for longer than the lease.",
-        run.lease.spec.id,
-        run.plan.name,
-    )

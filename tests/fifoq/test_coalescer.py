@@ -400,6 +400,50 @@ async def test_settings_declared_later_are_written_before_the_next_put(queue: Fa
     assert queue.settings == [setting]
 
 
+async def test_settings_declared_later_are_written_without_a_put_after_the_one_in_flight(
+    queue: FakeQueue, coalescer: Coalescer, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = Declare("task", GateSettings(limit=1))
+    queue.open.clear()
+    in_flight = await begin(job("a"))
+    coalescer.declare(setting)
+    coalescer.send_settings()
+    coalescer.send_settings()
+    await turns()
+    assert queue.settings == []
+    queue.open.set()
+    await in_flight
+    async with asyncio.timeout(10):
+        while not queue.settings:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+    assert queue.settings == [setting]
+    assert caplog.records == []
+
+
+async def test_settings_that_the_store_does_not_take_are_tried_again_and_reported_once(
+    queue: FakeQueue, coalescer: Coalescer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fifoq.coalescer.RETRY_AFTER", 0.001)
+    setting, take, tries = Declare("task", GateSettings(limit=1)), queue.configure, 0
+
+    async def refuse(settings: Sequence[Setting]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise BackendUnavailable("cut off")
+        await take(settings)
+
+    monkeypatch.setattr(queue, "configure", refuse)
+    coalescer.declare(setting)
+    coalescer.send_settings()
+    async with asyncio.timeout(10):
+        while not queue.settings:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+    assert queue.settings == [setting]
+    assert len(caplog.records) == 1
+    await coalescer.close()
+
+
 async def test_closing_waits_for_puts_in_flight_and_refuses_those_that_wait_for_room(
     queue: FakeQueue, coalescer: Coalescer, begin: Begin
 ) -> None:

@@ -38,6 +38,33 @@ async def test_it_composes_with_the_apps_own_lifespan_and_its_state(serve) -> No
         job = await note.enqueue("a job")
         await job.result(5)
     assert happened == ["own begins, fifoq is open", "a job of the start", "a job", "own ends, fifoq is open"]
+
+
+async def test_a_task_of_a_then_or_of_a_route_runs_in_its_new_queue(serve) -> None:
+    tasks = Fifoq("memory://")
+
+    def register(name: str) -> None:
+        @tasks.task(name=name, queue=f"queue of {name}")
+        async def late() -> str:
+            return f"{name} ran"
+
+    @asynccontextmanager
+    async def own(app: FastAPI) -> AsyncIterator[None]:
+        register("then")
+        yield
+
+    app = FastAPI(lifespan=lifespan(tasks, worker=True, then=own))
+    app.include_router(router(tasks, expose="all", public=True), prefix="/queue")
+
+    @app.post("/register")
+    async def of_a_route() -> None:
+        register("route")
+
+    async with serve(app) as client:
+        await client.post("/register")
+        for name in ("then", "route"):
+            job = await client.post(f"/queue/tasks/{name}?wait=20")
+            assert (job.status_code, job.json()["result"]) == (200, f"{name} ran")
     assert not tasks.is_open
 
 
@@ -147,3 +174,16 @@ async def test_the_location_includes_the_path_of_a_mounted_app(serve) -> None:
         assert answer.headers["location"] == "/api/queue/jobs/k"
         assert (await client.get("/api/queue/jobs/k")).status_code == 200
         assert (await client.get("/api/queue/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("event", ["startup", "shutdown"])
+async def test_handlers_that_fastapi_does_not_run_are_warned_of(serve, event: str) -> None:
+    app = FastAPI(lifespan=lifespan(Fifoq("memory://")))
+    with pytest.warns(DeprecationWarning, match="on_event"):
+
+        @app.on_event(event)  # pyright: ignore
+        async def connect() -> None: ...
+
+    with pytest.warns(UserWarning, match="does not run the handlers.*connect.*then=yours"):
+        async with serve(app):
+            ...

@@ -115,4 +115,7 @@ async def test_a_lone_surrogate_in_a_request_is_422(serve, body: bytes) -> None:
 
 
 def test_a_problem_with_a_lone_surrogate_is_sent_all_the_same() -> None:
-    assert b"\\udce9" in error_response(errors.InvalidArguments("\udce9 is no parameter", parameter="\udce9")).body
+    assert (
+        b"? is no parameter"
+        in error_response(errors.InvalidArguments("\udce9 is no parameter", parameter="\udce9")).body
+    )

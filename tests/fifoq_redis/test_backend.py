@@ -57,6 +57,20 @@ async def test_a_server_that_evicts_whole_queues_is_refused(vendor: Vendor, serv
         await RedisBackend(server.url).open()
 
 
+async def test_a_server_that_may_lose_jobs_is_warned_of_once(
+    vendor: Vendor, servers: Servers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fifoq_redis.backend._warned", set[str]())  # an earlier server may have had this port
+    server = servers.standalone(vendor)
+    for backend in (RedisBackend(server.url), RedisBackend(f"{server.url}?prefix=other")):
+        for each in (backend, backend.twin()):
+            await each.open()
+            await each.close()
+    (warning,) = [record for record in caplog.records if record.name == "fifoq.redis"]
+    assert warning.levelno == logging.WARNING
+    assert "appendonly no" in warning.getMessage()
+
+
 async def test_a_server_that_would_evict_them_is_warned_of(
     vendor: Vendor, servers: Servers, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,17 +2,21 @@
 # ruff: noqa: ASYNC240 -- the disk is local, and a test may block its loop
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fifoq.errors import BackendCorrupt, BackendUnavailable, ConfigurationError
 from fifoq.queue import Call
 from fifoq.testing import spec
-from fifoq_sqlite import SqliteBackend, transactions
+from fifoq_sqlite import SqliteBackend, files, transactions
 
 LONG = 30.0
 """Seconds: a test that waits in vain fails instead of hanging."""
@@ -133,8 +137,24 @@ async def test_a_store_of_a_newer_fifoq_is_refused_with_both_versions_named(
 ) -> None:
     await backend.write(lambda session: session.change("store_migrate", (7, "9.9.9")))
     await backend.close()
-    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 1"):
+    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 2"):
         await backend.open()
+
+
+async def test_a_store_of_an_older_fifoq_is_brought_up_to_date_with_its_jobs(
+    path: Path, url: str, backend: SqliteBackend, driver: Any
+) -> None:
+    await driver.put(spec("k", id="running"), spec("k", id="next"))
+    (lease,) = await driver.leases()
+    await backend.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for column in ("lead", "origin"):
+            connection.execute(f"ALTER TABLE fifoq_gates DROP COLUMN {column}")
+        connection.execute("UPDATE fifoq_store SET migration = 1")
+    await backend.open()
+    assert await driver.succeed(lease) == "succeeded"
+    assert await driver.claim(5) == ["next"]
+    assert (await driver.queue.audit()).differences == ()
 
 
 async def test_a_newer_fifoq_that_comes_while_it_is_open_is_noticed(
@@ -175,6 +195,56 @@ async def test_a_file_that_is_replaced_while_open_is_noticed(path: Path, backend
         await backend.check()
     path.unlink()
     path.with_name("moved.db").rename(path)
+
+
+# ---- the mark ----
+
+
+@pytest.fixture
+async def mark(path: Path, url: str, driver_of: Any) -> Path:
+    """The mark of a store that is whole."""
+    backend = SqliteBackend(url)
+    await backend.open()
+    await driver_of(backend).put(spec())
+    await backend.close()
+    return path.with_name("jobs.db-fifoq") / "mark"
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 56), stale=st.binary(max_size=60), rest=st.booleans())
+def test_stale_bytes_in_a_mark_are_no_mark(mark: Path, start: int, stale: bytes, rest: bool) -> None:
+    whole = mark.read_bytes()
+    mixed = whole[:start] + stale + (whole[start + len(stale) :] if rest else b"")
+    mark.write_bytes(mixed)
+    folder = files.Folder(mark.parent)
+    reader = files.CommitMark(folder, flushes=True)
+    if mixed[:57] != whole and len(mixed) != 53:
+        assert reader.read() is None
+    reader.close()
+    folder.close()
+    mark.write_bytes(whole)
+
+
+async def test_a_store_with_stale_bytes_in_its_mark_opens(mark: Path, url: str) -> None:
+    whole = mark.read_bytes()
+    backend = SqliteBackend(url)
+    for stale in (bytes(57), b"\xff" * 512, whole[:8] + b"\xff" * 8 + whole[16:], whole[:20]):
+        mark.write_bytes(stale)
+        await backend.open()
+        await backend.close()
+
+
+@pytest.mark.parametrize("checksum", [0, 4])
+async def test_a_mark_is_read_with_its_checksum_and_without_as_of_an_older_fifoq(
+    mark: Path, url: str, path: Path, checksum: int
+) -> None:
+    mark.write_bytes(mark.read_bytes()[: 53 + checksum])
+    backend = SqliteBackend(url)
+    await backend.open()
+    await backend.close()
+    path.write_bytes(b"")
+    with pytest.raises(BackendCorrupt, match="missing"):
+        await backend.open()
 
 
 async def test_check_advises_on_open_permissions(path: Path, backend: SqliteBackend) -> None:

@@ -79,7 +79,8 @@ def history(tmp_path: Path) -> Path:
 @pytest.fixture
 def processes(start: Any, url: str, history: Path) -> Iterator[Processes]:
     log = FileLog(history)
-    process = start("fork_server", url, history)
+    # They wait long for the lock: ten processes and more share what a busy machine gives.
+    process = start("fork_server", f"{url}&timeout=60", history)
     processes = Processes(process, log)
     yield processes
     for pid in processes.running.values():

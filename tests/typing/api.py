@@ -23,6 +23,7 @@ from fifoq import (
     QueueStats,
     Rate,
     Retry,
+    State,
     Worker,
 )
 from fifoq.queue import Backend, BackendFactory
@@ -67,6 +68,7 @@ async def train(ctx: Context, model: str, *, epochs: int = 10) -> list[float]:
 
 @tasks.task
 def sync_with_context(ctx: Context, n: int) -> str:
+    ctx.progress(n)
     return ctx.job.id * n
 
 
@@ -136,6 +138,7 @@ async def right_operations() -> None:
     assert_type(page.cursor, str | None)
     async for found in tasks.jobs(state="failed"):
         assert_type(found, Job)
+    await tasks.find(state=State.FAILED)
     assert_type(await tasks.stats(), dict[str, QueueStats])
     assert_type(await tasks.blocked_keys(), KeyPage)
     assert_type(await tasks.requeue(UUID(int=1)), bool)
@@ -179,6 +182,9 @@ async def wrong_results() -> None:
 
 
 async def wrong_options() -> None:
+    await tasks.find(state="failled")  # error
+    tasks.jobs(state=str(tasks))  # error
+    tasks.find_sync(state="done")  # error
     save_stats.options(colour="red")  # error
     save_stats.options(delay="soon")  # error
     save_stats.options(meta={"a": 1})  # error

@@ -28,7 +28,7 @@ SELECT g.version + (
 -- Inputs: 1 queue.
 -- Outputs: the queue's own gate (task '') and the gates of its tasks, by name.
 SELECT gate, task, paused, tat, live, running, head, valued,
-    version, now, ahead, counter, fence, purged, scheduled, waiting, succeeded, failed, cancelled
+    version, now, ahead, counter, fence, purged, scheduled, waiting, succeeded, failed, cancelled, lead, origin
 FROM fifoq_gates WHERE queue = ?1 ORDER BY task;
 
 -- name: gate_make
@@ -37,12 +37,12 @@ INSERT INTO fifoq_gates (queue, task) VALUES (?1, ?2);
 
 -- name: queue_write
 -- Inputs: 1-4 of the queue's own gate: paused, tat, live, running; 5-10 version, now, ahead, counter, fence, purged;
--- 11-15 the numbers of scheduled, waiting, succeeded, failed and cancelled jobs; 16 gate.
+-- 11-15 the numbers of scheduled, waiting, succeeded, failed and cancelled jobs; 16 lead, 17 origin, 18 gate.
 UPDATE fifoq_gates
 SET paused = ?1, tat = ?2, live = ?3, running = ?4,
     version = ?5, now = ?6, ahead = ?7, counter = ?8, fence = ?9, purged = ?10,
-    scheduled = ?11, waiting = ?12, succeeded = ?13, failed = ?14, cancelled = ?15
-WHERE gate = ?16;
+    scheduled = ?11, waiting = ?12, succeeded = ?13, failed = ?14, cancelled = ?15, lead = ?16, origin = ?17
+WHERE gate = ?18;
 
 -- name: gate_write
 -- Inputs: 1-6 of a task's gate: paused, tat, live, running, head, valued; 7 gate.

@@ -77,6 +77,11 @@ WHERE job IN (SELECT e.value FROM json_each(?1) AS e);
 
 -- ---- timers ----
 
+-- name: leases_move
+-- Move all leases of a queue along with a clock that was set ahead.
+-- Inputs: 1 queue, 2 microseconds.
+UPDATE fifoq_jobs SET at = at + ?2 WHERE queue = ?1 AND at IS NOT NULL AND state = 2;
+
 -- name: timers_next
 -- Inputs: 1 queue.
 -- Outputs: the earliest and the latest timer.

@@ -128,10 +128,7 @@ def taken_early(traces: Traces) -> Iterator[Violation]:
     """
     for trace in traces.jobs.values():
         for attempt, later in pairwise(trace.attempts):
-            put_back = attempt.settlement is not None or (
-                attempt.end is not None and attempt.end.how is not How.RETURNED
-            )
-            if attempt.life != later.life or put_back:
+            if attempt.life != later.life or _put_back(attempt, later.start.at):
                 continue
             sooner = max((one.until - (one.until - one.asked_at) // 10 for one in attempt.leases), default=0)
             if later.start.at < sooner:
@@ -139,6 +136,14 @@ def taken_early(traces: Traces) -> Iterator[Violation]:
                 yield _violation(
                     Rule.LEASE, trace, f"was given to {later} {early:.1f} ms before the lease of {attempt} could end"
                 )
+
+
+def _put_back(attempt: Attempt, at: int) -> bool:
+    """Whether its worker had given the job up by then. What it does after the next claim excuses nothing."""
+    settlement, end = attempt.settlement, attempt.end
+    if settlement is not None and settlement.asked_at <= at:
+        return True
+    return end is not None and end.how is not How.RETURNED and end.at <= at
 
 
 def _settled_late(trace: Trace) -> Iterator[Violation]:

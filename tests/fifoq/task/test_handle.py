@@ -2,13 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from traceback import format_exception
 from uuid import UUID
 
 import pytest
 
 from fifoq import Fifoq, JobCancelled, JobFailed, JobNotFound, ResultTimeout, State
-from fifoq.task import handle
+from fifoq.task import waiting
 
 
 async def test_a_call_waits_for_the_result(tasks: Fifoq) -> None:
@@ -39,6 +39,8 @@ async def test_a_failed_job_raises_its_stored_error(tasks: Fifoq) -> None:
             await tasks.tasks["fail"].call()
         assert caught.value.task == "fail"
         assert caught.value.type == "GiveUp"
+        assert caught.value.traceback
+        assert caught.value.traceback in "".join(format_exception(caught.value))
 
 
 async def test_a_cancelled_job_raises_its_reason(tasks: Fifoq) -> None:
@@ -65,7 +67,7 @@ async def test_a_timeout_or_a_cancelled_waiter_leaves_the_job(tasks: Fifoq) -> N
 
 
 async def test_an_endless_wait_calls_the_backend_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq.task.handle.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("fifoq.task.waiting.LOOK_AGAIN", 0.001)
     async with tasks:
         waiting = asyncio.create_task(tasks.tasks["double"].call(4))
         await asyncio.sleep(0.01)
@@ -107,9 +109,11 @@ async def test_retain_zero_removes_a_job_as_it_ends_but_call_gets_its_result() -
 
 async def test_a_wait_ends_in_its_time_though_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hangs:
+        def queue(self, name: str) -> "Hangs":
+            return self
+
         async def finished(self, id: str, timeout: float) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(handle, "ANSWER_WITHIN", 0.01)
-    hangs: Any = Hangs()
-    assert await asyncio.wait_for(handle.finished(hangs, "id", 0.01), 30) is None
+    monkeypatch.setattr(waiting, "ANSWER_WITHIN", 0.01)
+    assert await asyncio.wait_for(waiting.end_of(Hangs(), "queue", "id", 0.01), 30) is None

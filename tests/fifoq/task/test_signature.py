@@ -409,7 +409,6 @@ def test_type_variables_are_their_bounds() -> None:
         (Colour, Colour.RED, Colour.RED),
         (int, 2**90, 2**90),
         (Any, {1: (2,)}, {1: (2,)}),
-        (Any, Point(x=1), {"x": 1, "y": 0}),
     ],
 )
 def test_a_result_is_rebuilt_by_the_return_annotation(annotation: Any, value: Any, arrived: Any) -> None:
@@ -429,7 +428,9 @@ def test_a_result_without_annotation_is_sent_as_it_is() -> None:
     assert signature.decode_result(signature.encode_result({"a": Decimal(1)})) == {"a": Decimal(1)}
 
 
-@pytest.mark.parametrize(("annotation", "value"), [(int, "x"), (Any, object()), (None, 3), (SecretStr, SecretStr("x"))])
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(int, "x"), (Any, object()), (Any, Point(x=1)), (None, 3), (SecretStr, SecretStr("x"))]
+)
 def test_a_result_that_does_not_fit_or_cannot_be_sent_is_refused(annotation: Any, value: Any) -> None:
     def task(): ...
 

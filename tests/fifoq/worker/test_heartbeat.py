@@ -291,7 +291,7 @@ async def test_progress_that_comes_before_the_heartbeat_is_ready_is_written_soon
     plan = Plan(task, None)  # type: ignore[arg-type]
     run = Run("default", lambda run, outcome: None, plan, claimed.leases[0], time.monotonic() + 60.0)
     settings = WorkerSettings(lease=60.0)
-    heartbeat = Heartbeat(shop.backend, {"token": run}, settings, Contact(), lambda run, why: None)
+    heartbeat = Heartbeat(shop.backend, {"token": run}, settings, Contact(), lambda run, why, lease: None)
     heartbeat.report(run, pack([1, 2, ""]))
     heartbeat.start()
     await shop.until_job(id, lambda job: job.progress == Progress(1, 2, ""))

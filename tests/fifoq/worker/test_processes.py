@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from fifoq.codec import pack
-from fifoq.errors import ConfigurationError
 from fifoq.job import Progress
 from fifoq.main_guard import GUARD
 from fifoq.record import State
@@ -259,15 +258,6 @@ async def test_an_async_function_may_run_in_a_process(shop: Any, chores: Any) ->
     id = await shop.put(in_process(shop, chores.wait_a_bit), 5)
     async with shop.worker(processes=1):
         assert (await shop.ended(id)).result == 5
-
-
-async def test_a_function_that_no_child_could_find_is_refused_at_the_start(shop: Any) -> None:
-    def local() -> None: ...
-
-    in_process(shop, local)
-    with pytest.raises(ConfigurationError, match="local"):
-        async with shop.worker():
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

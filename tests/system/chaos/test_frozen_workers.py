@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from fifoq.record import State
 from fifoq.testing.history import Ended, Event, How, Settled, Started, read_logs
 from tests.system.chaos.controller import Controller
 
@@ -83,17 +84,22 @@ async def test_a_worker_frozen_in_its_heartbeat_finds_its_lease_lost(controller:
 async def test_workers_frozen_at_any_moment_and_any_number_of_times_mix_up_nothing(
     controller: Controller, url: str
 ) -> None:
-    """Some of them while they hold the store's lock, if it has one: then all wait for them."""
+    """Each while it has jobs, and some while they hold the store's lock, if it has one: then all wait for them."""
     dice = random.Random(11)
     names = [f"w{number}" for number in range(4)]
     for name in names:
         controller.start("worker", name, lease=LEASE)
     for number in range(3):
-        controller.start("producer", f"p{number}", count=150, keys=20, slow=0.1)
+        controller.start("producer", f"p{number}", count=150, keys=20, slow=0.3)
+
+    async def has_jobs(name: str) -> bool:
+        over = not controller.running("p") and await controller.all_done()
+        return over or any([record.worker == name async for record in controller.records(State.RUNNING)])
 
     async def freeze_often(name: str) -> None:
         for _ in range(4):
             await asyncio.sleep(dice.uniform(0.05, 0.4))
+            await controller.until(lambda: has_jobs(name))
             controller.signal(name, signal.SIGSTOP)
             await asyncio.sleep(dice.choice([0.1, LEASE, 1.5 * LEASE, 2.5 * LEASE]))
             controller.signal(name, signal.SIGCONT)

@@ -17,6 +17,7 @@ from fifoq.testing.history import (
     Report,
     Requeued,
     Rule,
+    Settled,
     Started,
 )
 from tests.fifoq.testing.history.conftest import Q, Story
@@ -316,6 +317,33 @@ class TestLease:
         report = story.check()
         assert report.rules == {Rule.LEASE, Rule.DUPLICATED}, str(report)
         assert "before the lease of attempt 1 (fence 1, worker dies) could end" in str(report)
+
+    @pytest.mark.parametrize("how", [How.RAISED, How.STOPPED])
+    @pytest.mark.parametrize("ended", [400, 600])
+    def test_only_a_worker_that_had_given_a_job_up_before_it_was_taken_excuses_that(
+        self, story: Story, how: How, ended: int
+    ) -> None:
+        story.put("a")
+        claim(story, "a", 1, until=1_000)
+        story.start("a", 1)
+        story.add(Ended(ended, Q, "a", 1, how))
+        story.now = 500
+        story.run("a", 2, attempt=2)
+        story.final("a")
+        assert (Rule.LEASE in story.check().rules) is (ended > 500)
+
+    @pytest.mark.parametrize("asked_at", [400, 600])
+    def test_only_a_settlement_that_was_sent_before_a_job_was_taken_excuses_that(
+        self, story: Story, asked_at: int
+    ) -> None:
+        story.put("a")
+        claim(story, "a", 1, until=1_000)
+        story.start("a", 1)
+        story.add(Settled(asked_at + 1, Q, "a", 1, asked_at, State.WAITING))
+        story.now = 500
+        story.run("a", 2, attempt=2)
+        story.final("a")
+        assert (Rule.LEASE in story.check().rules) is (asked_at > 500)
 
     def test_a_job_taken_when_its_lease_is_over_was_in_doubt(self, story: Story) -> None:
         story.put("a")
