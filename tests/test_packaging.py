@@ -218,14 +218,6 @@ def test_the_demo_of_the_wheel_runs_in_an_empty_folder(complete: Path, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_project_says_where_it_lives(archives: Archives) -> None:
-    with zipfile.ZipFile(archives.wheel) as wheel:
-        text = wheel.read(f"fifoq-{PROJECT['version']}.dist-info/METADATA").decode()
-    urls = dict(re.findall(r"^Project-URL: (\w+), (\S+)$", text, re.MULTILINE))
-    assert {"Repository", "Documentation", "Changelog", "Issues"} <= urls.keys()
-    assert all(each.startswith(urls["Repository"]) for each in urls.values())
-
-
 def test_every_install_command_names_packages_that_exist() -> None:
     """fifoq itself is on no index, so a text or an error that names it there would install a stranger's package."""
     extras = PROJECT["optional-dependencies"]

@@ -22,6 +22,7 @@ log = logging.getLogger("fifoq")
 
 LOOK_AGAIN = 30.0
 """Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
+
 ANSWER_WITHIN = 1.0
 """Seconds beyond the timeout of a wait after which it ends although the store has not answered."""
 
@@ -148,8 +149,22 @@ async def end_of(connection: Any, queue: str, id: str, timeout: float | None) ->
     """
     Return the record of a job once it has ended, or None after `timeout` seconds. None: wait for good.
 
-    Raises JobNotFound, and ConfigurationError if a job waits for one that cannot begin before it ends.
+    The time counts from this call, also if the store does not answer. Raises JobNotFound, and ConfigurationError if a
+    job waits for one that cannot begin before it ends.
     """
+    if timeout is None:
+        return await _end_within(connection, queue, id, None)
+    limit = asyncio.timeout(min(max(0.0, timeout), MAX_SECONDS) + ANSWER_WITHIN)
+    try:
+        async with limit:
+            return await _end_within(connection, queue, id, timeout)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return None
+
+
+async def _end_within(connection: Any, queue: str, id: str, timeout: float | None) -> Record | Damaged | None:
     found: Queue = connection.queue(queue)
     holder = running.get()
     if holder is None or holder.ended or (timeout is not None and timeout <= 0):
@@ -170,21 +185,10 @@ async def end_of(connection: Any, queue: str, id: str, timeout: float | None) ->
 
 
 async def _end_of(queue: Queue, id: str, timeout: float | None) -> Record | Damaged | None:
-    """As `end_of`, without the look at deadlocks. The time counts from this call, also if the store does not answer."""
-    record = None
-    if timeout is None:
-        while record is None:
-            record = await queue.finished(id, LOOK_AGAIN)
-        return record
-    wait = min(max(0.0, timeout), MAX_SECONDS)
-    limit = asyncio.timeout(wait + ANSWER_WITHIN)
-    try:
-        async with limit:
-            return await queue.finished(id, wait)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        return None
+    record = await queue.finished(id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
+    while record is None and timeout is None:
+        record = await queue.finished(id, LOOK_AGAIN)
+    return record
 
 
 async def _warn_of(holder: Holder, target: PlacedJob, queue: Queue) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from traceback import format_exception
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -110,9 +109,11 @@ async def test_retain_zero_removes_a_job_as_it_ends_but_call_gets_its_result() -
 
 async def test_a_wait_ends_in_its_time_though_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hangs:
+        def queue(self, name: str) -> "Hangs":
+            return self
+
         async def finished(self, id: str, timeout: float) -> None:
             await asyncio.Event().wait()
 
     monkeypatch.setattr(waiting, "ANSWER_WITHIN", 0.01)
-    hangs: Any = Hangs()
-    assert await asyncio.wait_for(waiting._end_of(hangs, "id", 0.01), 30) is None
+    assert await asyncio.wait_for(waiting.end_of(Hangs(), "queue", "id", 0.01), 30) is None
