@@ -91,7 +91,7 @@ class TaskRouter(APIRouter):
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._access = access
-        self._service = JobService(tasks)
+        self._service = JobService(tasks, declared=not access.for_operators)
         self._docs = RouteDocs(name, access.auth is not None)
         if not hasattr(APIRouter, "_get_routes_version"):
             raise unfit("fastapi")

@@ -5,6 +5,7 @@ A job that waits is known by a context variable, which its asyncio tasks and cal
 this process make a graph, so that chains of jobs are seen as well. A chain over several processes is not.
 """
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -21,6 +22,8 @@ log = logging.getLogger("fifoq")
 
 LOOK_AGAIN = 30.0
 """Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
+ANSWER_WITHIN = 1.0
+"""Seconds beyond the timeout of a wait after which it ends although the store has not answered."""
 
 
 class PlacedJob(NamedTuple):
@@ -167,10 +170,21 @@ async def end_of(connection: Any, queue: str, id: str, timeout: float | None) ->
 
 
 async def _end_of(queue: Queue, id: str, timeout: float | None) -> Record | Damaged | None:
-    record = await queue.finished(id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-    while record is None and timeout is None:
-        record = await queue.finished(id, LOOK_AGAIN)
-    return record
+    """As `end_of`, without the look at deadlocks. The time counts from this call, also if the store does not answer."""
+    record = None
+    if timeout is None:
+        while record is None:
+            record = await queue.finished(id, LOOK_AGAIN)
+        return record
+    wait = min(max(0.0, timeout), MAX_SECONDS)
+    limit = asyncio.timeout(wait + ANSWER_WITHIN)
+    try:
+        async with limit:
+            return await queue.finished(id, wait)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return None
 
 
 async def _warn_of(holder: Holder, target: PlacedJob, queue: Queue) -> None:

@@ -130,7 +130,7 @@ async def test_stats_count_the_jobs_of_each_queue() -> None:
         clock.advance(2.5)
         stats = await tasks.stats()
         assert list(stats) == ["default", "fragile", "lines"]
-        assert stats["lines"] == (1, 1, 0, 0, 0, 0, 2.5)
+        assert stats["lines"][:7] == (1, 1, 0, 0, 0, 0, 2.5)
         assert stats["default"].oldest_waiting is None
 
 

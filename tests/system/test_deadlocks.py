@@ -14,6 +14,7 @@ import pytest
 from fifoq import ConfigurationError, Context, Fifoq, JobFailed, Limit, ResultTimeout, State
 from fifoq.limits import GateSettings
 from fifoq.queue import Override
+from fifoq.task.waiting import waits
 from fifoq.worker.log import Event
 
 HOLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -161,6 +162,22 @@ async def test_jobs_that_wait_in_a_circle(targets: dict[str, str]) -> None:
     types = [job.error.type for job in ended if job is not None and job.error is not None]
     assert types.count("ConfigurationError") == 1
     assert types.count("JobFailed") == len(targets) - 1
+
+
+async def test_a_wait_that_closes_a_chain_from_its_upper_end() -> None:
+    app = App("memory://", "key")
+
+    @app.tasks.task(queue="bound", key="k", retry=1)
+    async def first(k: str) -> str:
+        second = await app.free.enqueue(k, ["bound.call"])
+        while not waits:  # noqa: ASYNC110 - it has no event: the second job waits for one of this key
+            await asyncio.sleep(0.001)
+        return await second.result()
+
+    async with app.tasks, app.tasks.worker():
+        await refused(first.options(wait=30).call("v"), "which waits for job")
+        (second,) = (await app.tasks.find(task="free")).jobs
+        assert await app.free.handle(second.id).result(30) == "the end"
 
 
 # ---- waits that end ----

@@ -3,11 +3,13 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from traceback import format_exception
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from fifoq import Fifoq, JobCancelled, JobFailed, JobNotFound, ResultTimeout, State
+from fifoq.task import waiting
 
 
 async def test_a_call_waits_for_the_result(tasks: Fifoq) -> None:
@@ -104,3 +106,13 @@ async def test_retain_zero_removes_a_job_as_it_ends_but_call_gets_its_result() -
         await tasks.worker().drain()
         with pytest.raises(JobNotFound):
             await handle.result()
+
+
+async def test_a_wait_ends_in_its_time_though_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hangs:
+        async def finished(self, id: str, timeout: float) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(waiting, "ANSWER_WITHIN", 0.01)
+    hangs: Any = Hangs()
+    assert await asyncio.wait_for(handle.finished(hangs, "id", 0.01), 30) is None
