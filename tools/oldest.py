@@ -20,8 +20,6 @@ TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothes
 TESTS = ("tests/fifoq/cli", "tests/fifoq_fastapi", "tests/examples", "tests/fifoq_redis/test_backend.py")
 """The tests of what calls the libraries most."""
 LEFT_OUT = "tests/fifoq_fastapi/test_openapi.py::test_no_request_made_from_the_document"
-    "tests/fifoq_fastapi/test_openapi.py::test_no_request_made_from_the_document_gets_a_response_that_it_does_not_name"
-)
 """The beginning of the name of a test that needs schemathesis, whose own requirements are newer."""
 
 
