@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from fifoq.errors import ConfigurationError
 
@@ -38,15 +38,16 @@ class HealthServer:
 
     def __init__(self, address: str, look: Look) -> None:
         host, port = _parsed(address)
-        handler = type("Handler", (_Handler,), {"look": staticmethod(look)})
         try:
-            self._server = _Server((host, port), handler)
+            self._server = _Server((host, port), _Handler)
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 f"Health cannot be served at {address}: {getattr(error, 'strerror', None) or error}. Choose another "
                 "address: --health, or FIFOQ_HEALTH."
             ) from error
-        self.port: int = self._server.server_address[1]
+        self._server.look = look
+        self.line = f"Health is served at http://{host}:{self._server.server_address[1]}/live and /ready."
+        """For the log, once that is configured."""
         threading.Thread(target=self._server.serve_forever, name="fifoq-health", daemon=True).start()
 
     def close(self) -> None:
@@ -56,6 +57,7 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
+    look: Look
     daemon_threads = True
     request_queue_size = 64
 
@@ -70,7 +72,6 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    look: Look
     timeout = 5.0
     server_version = "fifoq"
     sys_version = ""
@@ -80,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in ("/live", "/ready"):
             self._answer(404, {"error": "there are /live and /ready"})
             return
-        health = type(self).look()
+        health = cast("_Server", self.server).look()
         good = health.live if path == "/live" else health.ready
         self._answer(
             200 if good else 503,

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from fifoq.cli.health import BEAT, Beats, Health, HealthServer
 from fifoq.cli.log import configure
@@ -193,7 +193,8 @@ class Supervisor:
 
     def look(self) -> Health:
         """Return the health of all: ready if every slot has a process that claims jobs."""
-        now, why, live = time.monotonic(), [], not self._ending.is_set()
+        now = time.monotonic()
+        why: list[str] = []
         for slot in self._slots:
             child = slot.child
             if child is None or child.ended.done():
@@ -203,7 +204,7 @@ class Supervisor:
             elif not child.health.ready:
                 why.append(f"process {slot.number} (pid {child.pid}): {child.health.why}")
         running = sum((child.health.detail or {}).get("running", 0) for child in self._children)
-        if not live:
+        if self._ending.is_set():
             why = ["it is stopping"]
         return Health(True, not why, "; ".join(why), {"processes": len(self._children), "running": running})
 
@@ -348,9 +349,10 @@ class Supervisor:
 
     async def _reload(self) -> None:
         """Start all processes again whenever a Python file of the app changes."""
-        from watchfiles import PythonFilter, awatch
+        import watchfiles
 
-        async for changes in awatch(self._options.app_dir, watch_filter=PythonFilter(), debounce=400):
+        awatch = cast("Any", watchfiles).awatch
+        async for changes in awatch(self._options.app_dir, watch_filter=watchfiles.PythonFilter(), debounce=400):
             log.info("%s has changed: the worker starts again.", _names({path for _, path in changes}))
             await self._end(self._children)
             self._changed.set()
@@ -369,12 +371,12 @@ def supervise(options: WorkerOptions) -> int:
 
     async def run() -> int:
         supervisor = Supervisor(options, beats)
-        server = None if options.health is None else HealthServer(options.health, supervisor.look)
-        try:
+        with contextlib.ExitStack() as stack:
+            if options.health is not None:
+                server = HealthServer(options.health, supervisor.look)
+                log.info(server.line)
+                stack.callback(server.close)
             return await supervisor.run()
-        finally:
-            if server is not None:
-                server.close()
 
     return asyncio.run(run())
 

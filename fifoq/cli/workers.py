@@ -42,6 +42,8 @@ class Presence:
     def __init__(self, tell: Callable[[Health], None]) -> None:
         self.worker: Worker | None = None
         self.stopping = False
+        self.lines: list[str] = []
+        """For the log, once it is open."""
         self._tell = tell
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: float | None = None
@@ -96,13 +98,13 @@ def work(options: WorkerOptions) -> None:
     """Run `fifoq worker` in this process alone."""
     beats = Beats(options.health_file)
     presence = Presence(beats.beat)
-    server = None if options.health is None else HealthServer(options.health, presence.look)
-    try:
+    with ExitStack() as stack:
+        if options.health is not None:
+            server = HealthServer(options.health, presence.look)
+            presence.lines.append(server.line)
+            stack.callback(server.close)
+        stack.callback(beats.stopping)
         work_on(options, presence, beats.stopping)
-    finally:
-        beats.stopping()
-        if server is not None:
-            server.close()
 
 
 def work_on(options: WorkerOptions, presence: Presence, stopping: Callable[[], None]) -> None:
@@ -146,6 +148,8 @@ async def _run(
                 await _open(worker, stack)
                 presence.opened()
                 await _announce(app, worker, options)
+                for line in presence.lines:
+                    log.info(line)
                 await (worker.drained() if options.burst else asyncio.Event().wait())
         except asyncio.CancelledError:
             # `gently` cancels this task: that is an orderly end.
