@@ -30,6 +30,31 @@ def test_several_processes_share_the_jobs_and_end_by_one_signal(start: Start, sh
     assert not any(map(lives, found))
 
 
+def test_a_signal_that_reaches_all_processes_at_once_leaves_jobs_their_grace(start: Start, sqlite: str) -> None:
+    """A service manager may send it to each process of a service."""
+    shop = shop_on(sqlite)
+    jobs = enqueue(shop, "pause", (3.0,), (3.0,))
+    worker = start("worker", "shop", "--processes", "2", "--concurrency", "1", "--grace", "60", FIFOQ_URL=sqlite)
+    for pid in worker.pids("pause", 2):
+        os.kill(pid, signal.SIGTERM)
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert states(shop, jobs) == {"succeeded"}
+
+
+def test_a_second_signal_ends_the_grace_of_all_processes(start: Start, sqlite: str) -> None:
+    shop = shop_on(sqlite)
+    jobs = enqueue(shop, "pause", (600.0,), (600.0,))
+    worker = start("worker", "shop", "--processes", "2", "--concurrency", "1", "--grace", "600", FIFOQ_URL=sqlite)
+    worker.pids("pause", 2)
+    worker.signal(signal.SIGTERM)
+    worker.line("stops: its jobs have 600 s")
+    worker.line("stops: its jobs have 600 s")
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert states(shop, jobs) == {"waiting"}
+
+
 def test_a_burst_ends_when_all_processes_have_drained_the_queues(start: Start, shop: Any, url: str) -> None:
     jobs = enqueue(shop, "add", *[("acme", n) for n in range(20)])
     worker = start("worker", "shop", "--processes", "2", "--burst", FIFOQ_URL=url)
