@@ -48,10 +48,12 @@ def square(n: int) -> int:
 class Program:
     """A `fifoq` that runs, in `folder`. Its output and its errors are one list of lines."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str], command: list[str] = FIFOQ
+    ) -> None:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("FIFOQ_")}
         self.process = subprocess.Popen(
-            [*FIFOQ, *arguments],
+            [*command, *arguments],
             cwd=folder,
             env=clean | environment,
             stdin=subprocess.DEVNULL,
