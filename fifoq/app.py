@@ -195,7 +195,7 @@ class Fifoq(SyncOperations):
             store = self._connection.store
             # The scheme of a store that lives in one process. Stores of third parties are none.
             shut_off = store.lower().startswith("memory:") and self._connection.users == 1
-            yield Workplace(opened.backend, definitions, resources, store, shut_off)
+            yield Workplace(opened.backend, definitions, resources, store, self._connection, shut_off)
 
     @asynccontextmanager
     async def _resources(self) -> AsyncGenerator[Any, None]:

@@ -6,6 +6,7 @@ from typing import cast
 
 from fifoq.clock import Clock
 from fifoq.errors import ConfigurationError
+from fifoq.extras import install_line
 from fifoq.queue import Backend, BackendFactory
 from fifoq.url import redacted
 
@@ -43,8 +44,8 @@ def _find(scheme: str) -> EntryPoint:
     extra = _EXTRAS.get(scheme.partition("+")[0])
     if extra is not None:
         raise ConfigurationError(
-            f"There is no backend for {scheme}:// here. The README names the version of fifoq that has it; with that, "
-            f'pip install "fifoq[{extra}]"'
+            f"There is no backend for {scheme}:// here, though fifoq has one. Install fifoq again, and then: "
+            f"{install_line(extra)}"
         )
     names = ", ".join(sorted({f"{each.name}://" for each in known})) or "none"
     raise ConfigurationError(
@@ -58,7 +59,7 @@ def _load(entry: EntryPoint, scheme: str) -> BackendFactory:
         return cast("BackendFactory", entry.load())
     except ImportError as error:
         extra = _EXTRAS.get(scheme.lower().partition("+")[0])
-        what = f'Run: pip install "fifoq[{extra}]"' if extra else f"Install what {entry.value} needs."
+        what = f"Run: {install_line(extra)}" if extra else f"Install what {entry.value} needs."
         raise ConfigurationError(
             f"The backend for {scheme}:// cannot be loaded, because {error.name or error} is missing. {what}"
         ) from error

@@ -82,13 +82,23 @@ class Caller:
     async def persist(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
         """As `send`, but repeat the newest call if its reply is not known."""
         until = time.monotonic() + patience
+        return await self.repeat(verb, lambda _, next_try: next_try > until)
+
+    async def repeat(self, verb: Callable[[Call], Awaitable[R]], failed: Callable[[Exception, float], bool]) -> R:
+        """
+        As `persist`, until `failed(error, next_try)` returns True: that error is raised then.
+
+        It is called after each try in vain, with the time of the next one (`time.monotonic()`).
+        """
         pause = FIRST_PAUSE
         while True:
             try:
                 return await self.attempt(verb)
             except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
-                if error.lasting or time.monotonic() + pause > until:
-                    if self.doubtful and not isinstance(error, OutcomeUnknown):
+                in_doubt = self.doubtful and not isinstance(error, OutcomeUnknown)
+                told = OutcomeUnknown(str(error)) if in_doubt else error
+                if error.lasting or failed(told, time.monotonic() + pause):
+                    if in_doubt:
                         raise OutcomeUnknown(str(error)) from error
                     raise
             await asyncio.sleep(pause)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fifoq.calls import Caller
 from fifoq.errors import BackendBusy, BackendUnavailable, FifoqError, IdConflict, OutcomeUnknown, QueueFull
-from fifoq.queue import Conflict, Full, PutReply, Queue, Receipt, Setting
+from fifoq.queue import Call, Conflict, Full, PutReply, Queue, Receipt, Setting
 from fifoq.record import JobSpec
 
 log = logging.getLogger("fifoq")
@@ -25,6 +25,8 @@ MAX_BYTES = 2**20
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two tries of batches that wait for room: doubled from the first to the longest."""
+LEAST_TIMEOUT = 0.05
+"""Seconds that a repeated put may take at least."""
 RETRY_AFTER = 1.0
 """Seconds after which to try again, as a suggestion: room comes when jobs end, and their ends cannot be foreseen."""
 
@@ -32,15 +34,17 @@ RETRY_AFTER = 1.0
 class PendingBatch:
     """One batch on its way into the queue, and the future of its receipts."""
 
-    __slots__ = ("_keys", "batch", "called_at", "deadline", "full", "receipts")
+    __slots__ = ("_keys", "batch", "called_at", "deadline", "full", "receipts", "until")
 
-    def __init__(self, batch: Sequence[JobSpec], wait: float) -> None:
+    def __init__(self, batch: Sequence[JobSpec], wait: float, patience: float, called_at: float) -> None:
         self.batch = batch
         self._keys: frozenset[str] | None = None
         self.receipts: asyncio.Future[tuple[Receipt, ...]] = asyncio.get_running_loop().create_future()
-        self.called_at = time.monotonic()
-        self.deadline = self.called_at + wait if wait else None
+        self.called_at = called_at
+        self.deadline = called_at + wait if wait else None
         """Until when it may wait for room; None: not at all."""
+        self.until = called_at + max(wait, patience)
+        """Until when it may wait for the store. It counts from the call, whatever else is in line."""
         self.full: Full | None = None
         """The newest reply of the backend, if that was a refusal for want of room."""
 
@@ -214,6 +218,10 @@ class Coalescer:
         self._settings_alarm: asyncio.TimerHandle | None = None
         self._settings_late = False
         """It is logged that they are not in force yet."""
+        self._failing = False
+        """The store took the last put in vain, or not at all."""
+        self._failed_at = 0.0
+        """When a put was given up (`time.monotonic()`)."""
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Event | None = None
         """Set when nothing is in flight; None unless `close` waits for that."""
@@ -223,16 +231,16 @@ class Coalescer:
         if self._busy or wait or self._crowded or self._unwritten or self._capacity_wait.batches:
             return await self._join(batch, wait)
         self._busy = True
-        caller = self._caller
+        caller, called_at = self._caller, time.monotonic()
         try:
             (reply,) = await self._queue.put(caller.begin(), (batch,))
             caller.doubtful = False
         except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
             caller.doubtful = isinstance(error, OutcomeUnknown)
-            return await self._repeat(batch)
+            return await self._repeat(PendingBatch(batch, 0.0, self._patience, called_at))
         except asyncio.CancelledError:
             # It may have been sent: until its reply is known, nothing may overtake it.
-            self._start_sending(PendingBatch(batch, 0.0))
+            self._start_sending(PendingBatch(batch, 0.0, self._patience, called_at))
             raise
         except BaseException:
             self._send_collected()
@@ -264,15 +272,15 @@ class Coalescer:
 
     async def _join(self, batch: Sequence[JobSpec], wait: float) -> tuple[Receipt, ...]:
         """Collect a batch, or let it wait behind a batch of the same key that waits for room."""
-        pending = PendingBatch(batch, wait)
+        pending = PendingBatch(batch, wait, self._patience, time.monotonic())
         if self._capacity_wait.holds_back(pending):
             self._capacity_wait.add(pending)
         else:
             self._collect([pending])
         return await pending.receipts
 
-    async def _repeat(self, batch: Sequence[JobSpec]) -> tuple[Receipt, ...]:
-        pending = PendingBatch(batch, 0.0)
+    async def _repeat(self, pending: PendingBatch) -> tuple[Receipt, ...]:
+        self._failing = True
         self._start_sending(pending)
         return await pending.receipts
 
@@ -318,21 +326,23 @@ class Coalescer:
             self._collected.clear()
 
     async def _send(self, group: list[PendingBatch], *, repeat: bool) -> None:
-        batches = [pending.batch for pending in group]
-        patience = max(0.0, group[-1].called_at + self._patience - time.monotonic())
-        send = self._caller.persist if repeat else self._caller.send
+        if not repeat:
+            self._caller.doubtful = False
         try:
-            await self._write_settings()
-            replies = await send(lambda call: self._queue.put(call, batches), patience)
+            replies = await self._caller.repeat(
+                lambda call: self._try(call, group), lambda error, at: self._expire(group, error, at)
+            )
         except asyncio.CancelledError:
             for pending in group:
                 pending.receipts.cancel()
             raise
         except Exception as error:
+            self._failed_at = time.monotonic()
             for pending in group:
                 self._capacity_wait.remove(pending)
                 pending.fail(error)
             return
+        self._failing = False
         for pending, reply in zip(group, replies, strict=True):
             self._handle_reply(pending, reply)
 
@@ -351,6 +361,44 @@ class Coalescer:
     def _send_settings_in(self, seconds: float) -> None:
         if self._settings_alarm is None and not self._closed:
             self._settings_alarm = asyncio.get_running_loop().call_later(seconds, self.send_settings)
+
+    async def _try(self, call: Call, group: Sequence[PendingBatch]) -> tuple[PutReply, ...]:
+        """Send a put. To a store that fails, it waits no longer for the reply than the last deadline leaves."""
+        batches = [pending.batch for pending in group]
+        if not self._failing or not self._patience:
+            await self._write_settings()
+            return await self._queue.put(call, batches)
+        left = max(pending.until for pending in group) - time.monotonic()
+        timeout = asyncio.timeout(max(LEAST_TIMEOUT, left))
+        try:
+            async with timeout:
+                await self._write_settings()
+                return await self._queue.put(call, batches)
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise
+            raise OutcomeUnknown(
+                f"The store of queue {self._queue.name!r} gave no answer within {self._patience:g} s (patience=). The "
+                "jobs may have been enqueued or not; it is safe to repeat the call with the same ids."
+            ) from error
+
+    def _expire(self, group: list[PendingBatch], error: Exception, next_try: float) -> bool:
+        """After a put in vain: fail the calls whose time is over before the next try; return whether all are."""
+        self._failing = True
+        if all(pending.until < next_try for pending in group):
+            return True
+        late = [pending for pending in group if pending.until < next_try]
+        for pending in late:
+            self._capacity_wait.remove(pending)
+            pending.fail(error)
+        if late and not isinstance(error, OutcomeUnknown):
+            # The next try is a new put, and without them: nothing of them took effect.
+            group[:] = [pending for pending in group if pending.until >= next_try]
+        return False
+
+    def _is_late(self, pending: PendingBatch, now: float) -> bool:
+        """Whether a call's time was over before its batch was sent, and its failure is no refusal of a first try."""
+        return pending.until < now and (self._patience > 0 or pending.called_at <= self._failed_at)
 
     async def _write_settings(self) -> None:
         if self._unwritten:
@@ -415,8 +463,14 @@ class Coalescer:
         group: list[PendingBatch] = []
         jobs = size = 0
         waiting: set[str] = set()
+        now = time.monotonic()
         while self._collected:
             pending = self._collected[0]
+            if pending.until < now and not pending.receipts.done() and self._is_late(pending, now):
+                self._collected.popleft()
+                self._capacity_wait.remove(pending)
+                pending.fail(self._too_late())
+                continue
             jobs += len(pending.batch)
             for spec in pending.batch:
                 size += len(spec.payload)
@@ -435,6 +489,13 @@ class Coalescer:
 
     def _refused(self, reply: PutReply) -> tuple[Receipt, ...]:
         raise self._error(reply)
+
+    def _too_late(self) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"The store of queue {self._queue.name!r} did not take the calls before this one within "
+            f"{self._patience:g} s (patience=), so it was not sent: nothing was enqueued. Try again later, or enqueue "
+            "less at a time."
+        )
 
     def _error(self, reply: PutReply, waited: float = 0.0) -> Exception:
         match reply:

@@ -7,7 +7,7 @@ place, by a *marker*: an object whose member `$fifoq` names the reason.
 
 - `{"$fifoq": "too deep"}`: a list or an object nested more than `MAX_DEPTH` deep.
 - `{"$fifoq": "too large", "bytes": 70000}`: a part that takes so many bytes as JSON, where the view has a limit.
-- `{"$fifoq": "integer", "hex": "-0x1f…"}`: an integer beyond 64 bits.
+- `{"$fifoq": "integer", "hex": "-0x1f…"}`: an integer of more than `MAX_BITS` bits.
 - `{"$fifoq": "pairs", "items": [[key, value], …]}`: a dict with keys that are no distinct texts, or that would look
   like a marker.
 - `{"$fifoq": "unreadable"}`: stored bytes that cannot be read.
@@ -32,6 +32,8 @@ MARKER = "$fifoq"
 """The member by which programs recognise a marker."""
 MAX_DEPTH = 50
 """The deepest nesting of lists and objects that is shown. Parsers of other languages refuse documents beyond 64."""
+MAX_BITS = 1023
+"""The most bits of an integer that is shown as a number. Larger ones are infinite for parsers that read a double."""
 _MOST_MEMBERS = 100
 """The most members of a value that `bounded_json` shortens one by one."""
 _MEMBER_PART = 64
@@ -118,7 +120,7 @@ def _form_of(value: Any, depth: int) -> Any:
 
 
 def _int(value: int, _: int) -> Any:
-    return value if -(2**63) <= value < 2**64 else {MARKER: "integer", "hex": hex(value)}
+    return value if value.bit_length() <= MAX_BITS else {MARKER: "integer", "hex": hex(value)}
 
 
 def _float(value: float, _: int) -> float | str:

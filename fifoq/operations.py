@@ -6,17 +6,18 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fifoq.clock import MAX_SECONDS, SECOND
+from fifoq.clock import SECOND
 from fifoq.codec import cut, encodable
 from fifoq.connection import BackendConnection
 from fifoq.errors import IdConflict, InvalidArguments, JobNotFound
 from fifoq.job import Job, datetime_of
 from fifoq.names import check_name, check_queue_name, check_text
-from fifoq.queue import MAX_PAGE, Changed, Pause, Queue, Resume, Stats
+from fifoq.queue import MAX_PAGE, Changed, Gate, Pause, Queue, Resume, Stats
 from fifoq.record import Filter, State
 from fifoq.registry import Registry
-from fifoq.task.handle import LOOK_AGAIN, JobHandle
+from fifoq.task.handle import JobHandle
 from fifoq.task.task import NewJob, put_batch
+from fifoq.task.waiting import end_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,8 +30,31 @@ _LONGEST_ENTRY = 15
 # ---- results ----
 
 
+class GateStats(NamedTuple):
+    """What bounds the jobs of a queue, or of one of its tasks, and how many there are."""
+
+    task: str | None
+    """None: the bounds of the whole queue."""
+    paused: bool
+    limit: int | None
+    """How many may run at a time."""
+    value_limit: int | None
+    """How many may run at a time for each value of the argument that the task's limit is `by`."""
+    rate: float | None
+    """How many may begin in a second."""
+    burst: int
+    """How many of them may begin at once."""
+    capacity: int | None
+    """How many may be scheduled, waiting or running."""
+    overridden: bool
+    """An operator's settings count, not those that were declared."""
+    live: int
+    """How many are scheduled, waiting or running."""
+    running: int
+
+
 class QueueStats(NamedTuple):
-    """The jobs of one queue, counted at one instant."""
+    """The jobs of one queue, counted at one instant, and what bounds them."""
 
     scheduled: int
     waiting: int
@@ -40,6 +64,15 @@ class QueueStats(NamedTuple):
     cancelled: int
     oldest_waiting: float | None
     """For how many seconds the first job in line has waited; None if none waits."""
+    declared: bool = True
+    """Whether this Fifoq knows the queue, or the store alone."""
+    gates: tuple[GateStats, ...] = ()
+    """Of the queue itself, and of each task that was declared, is paused, or has jobs, by name."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the queue as a whole is paused."""
+        return bool(self.gates) and self.gates[0].paused
 
 
 class BlockedKey(NamedTuple):
@@ -66,8 +99,10 @@ class Page:
         """Return the page that ends behind the first `count` jobs of this one, one at least."""
         if count >= len(self.jobs):
             return self
+        while count < len(self.jobs) and not self.jobs[count - 1].entry:  # damaged, at a place that is not known
+            count += 1
         last = self.jobs[count - 1]
-        return Page(self.jobs[:count], _cursor(last.queue, str(last.entry)))
+        return Page(self.jobs[:count], cursor_at(last.queue, last.entry))
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
@@ -109,7 +144,8 @@ class Operations:
     Operations for operators, and for programs that show jobs. Each reads from the backend; no state is kept here.
 
     An id is unique in its queue. Without `queue=`, the job is looked up in all queues of this Fifoq, and the first one
-    found counts. All operations raise ConfigurationError if the Fifoq is not open on this loop.
+    found counts. Pages and counts go through all queues of the store, also those that only other programs declare,
+    unless `declared=True`. All operations raise ConfigurationError if the Fifoq is not open on this loop.
     """
 
     def __init__(self, registry: Registry, connection: BackendConnection) -> None:
@@ -135,20 +171,20 @@ class Operations:
         Wait for any job to end, also of a task that is not registered here, up to `timeout` seconds (None: for good).
 
         Returns the job once it has ended, in whichever way, or None after the timeout. The job goes on after that.
-        Raises JobNotFound if there is none, or it is removed before it was seen to end.
+        Raises JobNotFound if there is none, or it is removed before it was seen to end; and ConfigurationError in a job
+        for which this one waits.
         """
         text = _id(id)
         if queue is None:
             queue = (await self.get(text)).queue
         else:
             check_queue_name(queue)
-        found = self._connection.queue(queue)
-        record = await found.finished(text, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-        while record is None and timeout is None:
-            record = await found.finished(text, LOOK_AGAIN)
+        record = await end_of(self._connection, queue, text, timeout)
         return None if record is None else Job(queue, record)
 
-    async def find(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
+    async def find(
+        self, *, cursor: str | None = None, limit: int = 100, declared: bool = False, **filter: Unpack[JobFilter]
+    ) -> Page:
         """
         Return up to `limit` jobs in order of entry, queue after queue. A page is of one queue, and one atomic look.
 
@@ -163,7 +199,7 @@ class Operations:
             jobs = [Job(queue, record) for record in records.records]
             return jobs, None if records.cursor is None else str(records.cursor)
 
-        jobs, following = await _page(self._queues(filter.get("queue")), cursor, look)
+        jobs, following = await _page(await self._shown_queues(filter.get("queue"), declared), cursor, look)
         return Page(tuple(jobs), following)
 
     async def jobs(self, **filter: Unpack[JobFilter]) -> AsyncIterator[Job]:
@@ -206,8 +242,13 @@ class Operations:
         return (await self._change(id, queue, lambda each, ids: each.skip(ids))).changed
 
     async def pause(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
-        """Begin no job of the queue, of one of its tasks, or of one of its keys, until resumed. Idempotent."""
+        """
+        Begin no job of the queue, of one of its tasks, or of one of its keys, until resumed. Idempotent.
+
+        Raises InvalidArguments for a queue, or a task, that neither this Fifoq nor the store knows.
+        """
         _check_one(task, key)
+        await self._check_known(check_queue_name(queue), task)
         await self._connection.queue(check_queue_name(queue)).configure([Pause(task, key)])
 
     async def resume(self, queue: str, *, task: str | None = None, key: str | None = None) -> None:
@@ -215,19 +256,33 @@ class Operations:
         _check_one(task, key)
         await self._connection.queue(check_queue_name(queue)).configure([Resume(task, key)])
 
-    async def stats(self) -> dict[str, QueueStats]:
-        """Count the jobs of each queue of this Fifoq, each at one instant."""
-        return {name: _stats(await self._connection.queue(name).stats()) for name in self._registry.queues}
+    async def stats(self, *, declared: bool = False) -> dict[str, QueueStats]:
+        """Count the jobs of each queue, each at one instant; with their pauses, limits, rates and capacities."""
+        names, known = await self._shown_queues(None, declared), self._registry.queues
+        return {name: _stats(await self._connection.queue(name).stats(), name in known) for name in names}
 
-    async def blocked_keys(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
-        """Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first."""
+    async def blocked_keys(
+        self,
+        *,
+        queue: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        owner: str | None = None,
+        declared: bool = False,
+    ) -> KeyPage:
+        """
+        Return up to `limit` keys that are halted, paused or backing off, queue after queue, the oldest first.
+
+        With `owner`, those that a job of this owner blocks: a page may then be short, or empty, and have a cursor.
+        """
         _check_limit(limit)
+        wanted = _text("owner", owner)
 
         async def look(queue: str, position: str) -> tuple[list[BlockedKey], str | None]:
-            page = await self._connection.queue(queue).blocked_keys(position or None, limit)
+            page = await self._connection.queue(queue).blocked_keys(position or None, limit, wanted)
             return [BlockedKey(queue, *each[:3], datetime_of(each.since)) for each in page.keys], page.cursor
 
-        keys, following = await _page(self._queues(queue), cursor, look)
+        keys, following = await _page(await self._shown_queues(queue, declared), cursor, look)
         return KeyPage(tuple(keys), following)
 
     async def check(self) -> tuple[str, ...]:
@@ -247,6 +302,27 @@ class Operations:
     def _queues(self, queue: str | None) -> tuple[str, ...]:
         return self._registry.queues if queue is None else (check_queue_name(queue),)
 
+    async def _shown_queues(self, queue: str | None, declared: bool) -> tuple[str, ...]:
+        """Return that queue; or all those of this Fifoq and, unless `declared`, of the store, in order of name."""
+        if queue is not None or declared:
+            return self._queues(queue)
+        stored = await self._connection.open_backend().backend.queues()
+        return tuple(sorted({*self._registry.queues, *stored}))
+
+    async def _check_known(self, queue: str, task: str | None) -> None:
+        if queue not in await self._shown_queues(None, declared=False):
+            raise InvalidArguments(
+                f"There is no queue {queue!r}, here or in the store, so it cannot be paused.", parameter="queue"
+            )
+        if task is None or any(each.name == task and each.queue == queue for each in self._registry.tasks.values()):
+            return
+        gates = (await self._connection.queue(queue).stats()).gates
+        if task not in [gate.task for gate in gates]:
+            raise InvalidArguments(
+                f"There is no task {task!r} in queue {queue!r}, here or in the store, so it cannot be paused.",
+                parameter="task",
+            )
+
 
 # ---- pages ----
 
@@ -260,15 +336,16 @@ async def _page(
     while remaining:
         items, following = await look(remaining[0], position)
         if following is not None:
-            return items, _cursor(remaining[0], following)
+            return items, cursor_at(remaining[0], following)
         del remaining[0]
         if items:
-            return items, _cursor(remaining[0], "") if remaining else None
+            return items, cursor_at(remaining[0]) if remaining else None
         position = ""
     return [], None
 
 
-def _cursor(queue: str, position: str) -> str:
+def cursor_at(queue: str, position: object = "") -> str:
+    """Return the cursor that goes on in that queue: behind that position, or at its first item."""
     return f"{len(queue)}:{queue}{position}"
 
 
@@ -330,11 +407,17 @@ def _id(id: JobId) -> str:
     return check_name("job id", str(id))
 
 
-def _stats(stats: Stats) -> QueueStats:
+def _gate(gate: Gate) -> GateStats:
+    limit, value_limit, capacity, interval, burst = gate.settings
+    rate = None if interval is None else SECOND / interval
+    bounds = (limit, value_limit, rate, burst, capacity)
+    return GateStats(gate.task, gate.paused, *bounds, gate.overridden, gate.live, gate.running)
+
+
+def _stats(stats: Stats, declared: bool) -> QueueStats:
     waiting = None if stats.oldest_waiting is None else stats.oldest_waiting / SECOND
-    return QueueStats(
-        stats.scheduled, stats.waiting, stats.running, stats.succeeded, stats.failed, stats.cancelled, waiting
-    )
+    counts = (stats.scheduled, stats.waiting, stats.running, stats.succeeded, stats.failed, stats.cancelled)
+    return QueueStats(*counts, waiting, declared, tuple(_gate(gate) for gate in stats.gates))
 
 
 # ---- operations from threads ----
@@ -371,9 +454,11 @@ class SyncOperations(Operations):
         """As `finished`."""
         return self._connection.run(lambda: self.finished(id, queue=queue, timeout=timeout))
 
-    def find_sync(self, *, cursor: str | None = None, limit: int = 100, **filter: Unpack[JobFilter]) -> Page:
+    def find_sync(
+        self, *, cursor: str | None = None, limit: int = 100, declared: bool = False, **filter: Unpack[JobFilter]
+    ) -> Page:
         """As `find`."""
-        return self._connection.run(lambda: self.find(cursor=cursor, limit=limit, **filter))
+        return self._connection.run(lambda: self.find(cursor=cursor, limit=limit, declared=declared, **filter))
 
     def jobs_sync(self, **filter: Unpack[JobFilter]) -> Iterator[Job]:
         """As `jobs`."""
@@ -403,10 +488,20 @@ class SyncOperations(Operations):
         """As `resume`."""
         self._connection.run(lambda: self.resume(queue, task=task, key=key))
 
-    def stats_sync(self) -> dict[str, QueueStats]:
+    def stats_sync(self, *, declared: bool = False) -> dict[str, QueueStats]:
         """As `stats`."""
-        return self._connection.run(self.stats)
+        return self._connection.run(lambda: self.stats(declared=declared))
 
-    def blocked_keys_sync(self, *, queue: str | None = None, cursor: str | None = None, limit: int = 100) -> KeyPage:
+    def blocked_keys_sync(
+        self,
+        *,
+        queue: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        owner: str | None = None,
+        declared: bool = False,
+    ) -> KeyPage:
         """As `blocked_keys`."""
-        return self._connection.run(lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit))
+        return self._connection.run(
+            lambda: self.blocked_keys(queue=queue, cursor=cursor, limit=limit, owner=owner, declared=declared)
+        )

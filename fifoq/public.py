@@ -26,7 +26,7 @@ from fifoq.errors import (
 )
 from fifoq.job import Job, JobError, Progress
 from fifoq.limits import Limit, Rate
-from fifoq.operations import BlockedKey, KeyPage, Page, QueueStats
+from fifoq.operations import BlockedKey, GateStats, KeyPage, Page, QueueStats
 from fifoq.record import State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
@@ -46,6 +46,7 @@ __all__ = [
     "Context",
     "Fifoq",
     "FifoqError",
+    "GateStats",
     "GiveUp",
     "IdConflict",
     "InvalidArguments",

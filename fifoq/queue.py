@@ -327,8 +327,13 @@ class Queue(Protocol):
         """Return the counts, as of one instant, in O(tasks)."""
         ...
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
-        """Return up to `limit` blocked keys, each once over all pages if it stays as it is; oldest first."""
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
+        """
+        Return up to `limit` blocked keys, each once over all pages if it stays as it is; oldest first.
+
+        With `owner`, only keys whose head is a job of that owner. Reads at most `MAX_PAGE` keys, so a page may be
+        short, or empty, and still have a cursor. The cursor of a full page depends on the last key shown alone.
+        """
         ...
 
     async def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:

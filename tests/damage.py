@@ -34,9 +34,15 @@ def groups(damages: Iterator[Damage]) -> Iterator[list[Damage]]:
         yield group
 
 
-async def broken_promises(driver: AsyncDriver, clock: ManualClock, stage: str, damages: Sequence[Damage]) -> list[str]:
-    """Damage the records of jobs in a stage, one for each of `damages`; return all promises that this breaks."""
-    trial = _Trial(driver, clock, stage, damages)
+async def broken_promises(
+    driver: AsyncDriver, clock: ManualClock, stage: str, damages: Sequence[Damage], *, maintained: bool = True
+) -> list[str]:
+    """
+    Damage the records of jobs in a stage, one for each of `damages`; return all promises that this breaks.
+
+    `maintained`: the queue is purged before its jobs run, as each worker does now and then.
+    """
+    trial = _Trial(driver, clock, stage, damages, maintained)
     try:
         await trial.run()
     except Exception as error:
@@ -45,9 +51,12 @@ async def broken_promises(driver: AsyncDriver, clock: ManualClock, stage: str, d
 
 
 class _Trial:
-    def __init__(self, driver: AsyncDriver, clock: ManualClock, stage: str, damages: Sequence[Damage]) -> None:
+    def __init__(
+        self, driver: AsyncDriver, clock: ManualClock, stage: str, damages: Sequence[Damage], maintained: bool
+    ) -> None:
+        self.maintained = maintained
         self.driver, self.queue, self.clock, self.stage = driver, driver.queue, clock, stage
-        self.damages = {f"victim-{number}.": damage for number, damage in enumerate(damages)}
+        self.damages = {f"victim-{driver.queue.name}-{number}.": damage for number, damage in enumerate(damages)}
         self.broken: list[str] = []
 
     async def run(self) -> None:
@@ -57,6 +66,8 @@ class _Trial:
         await self._look("before", others)
         named = " ".join((await self.queue.audit()).differences)
         self._note("not in the audit", [id for id, damage in self.damages.items() if damage.shows and id not in named])
+        if self.maintained:
+            await self.queue.purge(1_000)
         ended = await self._work()
         held_back = "same-key" if self.stage == "halted" else "none"
         self._note("did not end", [id for id in others if id not in ended and held_back not in id])
@@ -69,8 +80,9 @@ class _Trial:
         """Put the jobs whose records are to be damaged, bring them into the stage, and put others behind them."""
         await self.queue.configure([Declare("task", GateSettings.of(limit=Limit(1, "value")))])
         victims = [self._victim(id) for id in self.damages]
-        await self.driver.put(*victims)
-        if self.stage not in ("plain", "keyed", "scheduled"):
+        if self.stage != "unindexed":
+            await self.driver.put(*victims)
+        if self.stage not in ("plain", "keyed", "scheduled", "unindexed"):
             for lease in await self.driver.leases(len(victims)):
                 match self.stage:
                     case "backing off":
@@ -88,7 +100,11 @@ class _Trial:
                 JobSpec(f"same-value-{id}", "task", b"", None, f"value-{id}"),
                 JobSpec(f"free-{id}", "task", b""),
             ]
-        return await self.driver.put(*others)
+        ids = await self.driver.put(*others)
+        if self.stage == "unindexed":
+            for victim in victims:
+                await self.driver.put(victim._replace(unique=None))  # one by one
+        return ids
 
     def _victim(self, id: str) -> JobSpec:
         spec = JobSpec(id, "task", b"\x92\x90\x80", retain=10**12)
@@ -124,7 +140,9 @@ class _Trial:
         await self.queue.blocked_keys(None, 100)
 
     async def _remove(self) -> None:
-        ids = list(self.damages)
+        page = await self.queue.find(Filter(), 0, 1_000)
+        # One whose id was damaged has another now.
+        ids = list(self.damages.keys() | {record.id for record in page.records if isinstance(record, Damaged)})
         found = await self.queue.get(ids)
         changed = await self.queue.cancel(ids, "removed")
         left = await self.queue.get(ids)

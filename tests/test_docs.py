@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from fifoq import Fifoq
+from fifoq.task.definition import TaskSettings
+from fifoq.task.options import TaskOptions
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -181,3 +183,13 @@ def anchors(document: Path) -> set[str]:
     """The anchors that a document's headings make, as code hosts make them."""
     titles = [match["title"] for match in HEADING.finditer(document.read_text())]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_table_of_settings_and_options_is_whole() -> None:
+    rows = re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| (yes)? ?\| (yes)? ?\|", (ROOT / "docs" / "tasks.md").read_text(), re.MULTILINE
+    )
+    settings = {name for names, setting, _ in rows if setting for name in re.findall(r"\w+", names)}
+    options = {name for names, _, option in rows if option for name in re.findall(r"\w+", names)}
+    assert settings == set(TaskSettings.__annotations__)
+    assert options == set(TaskOptions.__annotations__)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import oldest
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = "tests/test_packaging.py"
 ON_ALL_CORES = ("--numprocesses=auto", "--dist=worksteal")
@@ -75,6 +77,15 @@ def steps_of_other_pythons() -> Iterator[Step]:
             )
 
 
+def steps_of_the_oldest_versions() -> Iterator[Step]:
+    """Make an environment with the lowest versions of the libraries, and run the tests that call them most."""
+    yield Step("environment of the lowest versions", python("tools/oldest.py"))
+    yield Step(
+        "tests with the lowest versions",
+        [str(oldest.FOLDER / "bin" / "python"), "-m", "pytest", *oldest.TESTS, f"--deselect={oldest.LEFT_OUT}"],
+    )
+
+
 def environment() -> dict[str, str]:
     """This environment without settings of fifoq and pytest, as those of a user's shell must not change a result."""
     foreign = ("FIFOQ_", "PYTEST_ADDOPTS")
@@ -95,22 +106,25 @@ def run(step: Step) -> float:
     return time.monotonic() - start
 
 
-def choose_steps(fast: bool, pythons: bool) -> Iterator[Step]:
+def choose_steps(fast: bool, pythons: bool, oldest_too: bool) -> Iterator[Step]:
     yield from quick_steps()
     if not fast:
         yield from long_steps()
     if pythons:
         yield from steps_of_other_pythons()
+    if oldest_too:
+        yield from steps_of_the_oldest_versions()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./check", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="without the wheel and the tests")
     parser.add_argument("--pythons", action="store_true", help="the tests on every other CPython from 3.11 on, too")
+    parser.add_argument("--oldest", action="store_true", help="tests with the lowest versions of the libraries, too")
     options = parser.parse_args()
     seconds: dict[str, float] = {}
     try:
-        for step in choose_steps(options.fast, options.pythons):
+        for step in choose_steps(options.fast, options.pythons, options.oldest):
             seconds[step.name] = run(step)
     except Failed as failure:
         print(f"\ncheck: {failure}", flush=True)

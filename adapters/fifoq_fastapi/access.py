@@ -40,6 +40,11 @@ class AccessRules(NamedTuple):
         return cls(auth, owner)
 
     @property
+    def for_operators(self) -> bool:
+        """Whether callers are operators: authenticated, and not bound to an owner. They see the whole store."""
+        return self.auth is not None and self.owner is None
+
+    @property
     def longest_id(self) -> int:
         """The largest number of characters in an id that a caller chooses."""
         return MAX_NAME if self.owner is None else MAX_NAME - _PREFIX_LENGTH - 1

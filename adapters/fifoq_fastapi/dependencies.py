@@ -1,15 +1,18 @@
-"""Dependencies for a user's own routes: `Jobs` instead of BackgroundTasks, and `RateLimit`, which sheds floods."""
+"""Dependencies for a user's routes: `Jobs` and `LateJobs` instead of BackgroundTasks, `RateLimit` against floods."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends
 
-from fifoq import JobHandle, Task
+from fifoq import FifoqError, JobHandle, NewJob, Task
 from fifoq.errors import ConfigurationError
 from fifoq_fastapi.problems import RateExceeded
+
+_log = logging.getLogger("fifoq.fastapi")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +25,7 @@ class JobAdder:
         """
         Enqueue a call of `task` and return its handle: `BackgroundTasks.add_task` with an `await`, and kept in order.
 
+        The job may begin at once, also if the route raises afterwards; see `LateJobs` for one that waits for the end.
         Raises the errors of `task.enqueue` (InvalidArguments, QueueFull, …), and ConfigurationError for a function that
         is no task.
 
@@ -50,6 +54,54 @@ async def job_adder() -> JobAdder:
 
 Jobs = Annotated[JobAdder, Depends(job_adder)]
 """Declare it in a route: `async def route(jobs: Jobs)`. Tests replace it by `app.dependency_overrides[job_adder]`."""
+
+
+class LateJobAdder:
+    """The value of the dependency `LateJobs`: keeps calls of tasks, and enqueues them if the request ends well."""
+
+    def __init__(self) -> None:
+        self._calls: list[NewJob[Any]] = []
+
+    def add_task(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """
+        Check a call of `task`, have it enqueued later, and return the id that its job will have.
+
+        Raises InvalidArguments, and ConfigurationError for a function that is no task.
+        """
+        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(_not_a_task(task))
+        call = task.bind(*args, **kwargs)
+        self._calls.append(call)
+        return call.id
+
+    async def enqueue(self) -> None:
+        """Enqueue the calls, in order. A call that cannot be enqueued is logged: the response has been sent."""
+        calls, self._calls = self._calls, []
+        for call in calls:
+            try:
+                await call.origin.connection.producer(call.origin.queue).put([call.spec()], call.wait)
+            except FifoqError as error:
+                _log.error(
+                    "Job %s of task %r is lost: the response was sent, and then it could not be enqueued. %s",
+                    call.id,
+                    call.origin.task,
+                    error,
+                )
+
+
+async def late_job_adder() -> AsyncGenerator[LateJobAdder]:
+    """The dependency behind `LateJobs`."""
+    late = LateJobAdder()
+    yield late  # an error of the route is raised here, and nothing is enqueued
+    await late.enqueue()
+
+
+LateJobs = Annotated[LateJobAdder, Depends(late_job_adder)]
+"""
+Declare it in a route, before the dependency that commits, or in that dependency: `async def session(late: LateJobs)`.
+
+FastAPI ends dependencies in the opposite order, so its jobs are enqueued after the commit.
+"""
 
 
 class RateLimit:

@@ -6,7 +6,7 @@ A stream ends with its job, or when the server shuts down.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager, nullcontext
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from fifoq.errors import BackendError, FifoqError, JobNotFound
 from fifoq.jsonable import readable
 from fifoq_fastapi.lifecycle import ServerShutdown
 from fifoq_fastapi.problems import ProblemResponse, ProblemType, problem_response
-from fifoq_fastapi.rendering import job_json, progress_json
+from fifoq_fastapi.rendering import progress_json
 
 log = logging.getLogger("fifoq.fastapi")
 
@@ -138,8 +138,8 @@ class StreamTarget(NamedTuple):
     """The job of one stream, and its client's place in it."""
 
     job: Job
-    shown_id: str
-    """The job's id for this client."""
+    json: Callable[[Job], str]
+    """Returns the JSON of the job for this client."""
     last_event_id: str | None
     """The id of the last event that the client has received."""
     shutdown: ServerShutdown | None
@@ -201,7 +201,7 @@ def event_id(job: Job) -> str:
 
 async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator[bytes]:
     job, shutdown = target.job, target.shutdown
-    yield KEEPALIVE_COMMENT if event_id(job) == target.last_event_id else _event(job, None, target.shown_id)
+    yield KEEPALIVE_COMMENT if event_id(job) == target.last_event_id else _event(job, None, target.json)
     while not job.state.ended:
         try:
             newer = await _wait_for_change(followed, job, shutdown)
@@ -214,7 +214,7 @@ async def _events(followed: FollowedJob, target: StreamTarget) -> AsyncGenerator
             yield format_sse_event(event="gone", data_str="{}")
             return
         if event_id(newer) != event_id(job):
-            yield _event(newer, job, target.shown_id)
+            yield _event(newer, job, target.json)
         job = newer
 
 
@@ -224,13 +224,13 @@ async def _wait_for_change(followed: FollowedJob, job: Job, shutdown: ServerShut
             return await followed.changed_from(job)
 
 
-def _event(job: Job, before: Job | None, shown_id: str) -> bytes:
+def _event(job: Job, before: Job | None, json: Callable[[Job], str]) -> bytes:
     """Return the whole job, or its progress alone if only that has changed since `before`; None begins the stream."""
     progress = _progress(job)
     if before is not None and progress is not None and _state_fields(job) == _state_fields(before):
         data, name = progress_json(progress), "progress"
     else:
-        data, name = job_json(job, shown_id), "state"
+        data, name = json(job), "state"
     retry = RECONNECT_DELAY if before is None else None
     return format_sse_event(data_str=data, event=name, id=event_id(job), retry=retry)
 

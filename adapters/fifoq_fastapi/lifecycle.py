@@ -7,6 +7,7 @@ It also detects the server's shutdown, which ends streams and waiting requests.
 import asyncio
 import signal
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from types import FrameType
@@ -171,6 +172,7 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncGenerator[Mapping[str, Any]]:
+        _warn_of_handlers(app)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tasks)
             state = dict(await stack.enter_async_context(then(app)) or {}) if then else {}
@@ -182,6 +184,19 @@ def lifespan(tasks: Fifoq, worker: bool = False, then: Lifespan | None = None) -
             yield {**state, _STATE: apps}
 
     return run
+
+
+def _warn_of_handlers(app: FastAPI) -> None:
+    """Warn of handlers of `@app.on_event`: FastAPI runs none if the app has a lifespan."""
+    handlers = [*app.router.on_startup, *app.router.on_shutdown]
+    if handlers:
+        names = ", ".join(getattr(each, "__name__", repr(each)) for each in handlers)
+        warnings.warn(
+            f"FastAPI does not run the handlers of @app.on_event if the app has a lifespan, as this one has: {names}. "
+            "Move them into a lifespan of your own and pass that to fifoq's: lifespan(tasks, then=yours).",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def open_app(request: Request, tasks: Fifoq) -> OpenApp | None:

@@ -13,7 +13,6 @@ RouteKeywords = dict[str, Any]
 """Keywords of `add_api_route`."""
 
 _JSON = "application/json"
-_PROBLEM = schemas.Problem.model_json_schema()
 _RETRY = {"Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}}
 _LOCATION = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
 
@@ -21,8 +20,21 @@ _LOCATION = {"Location": {"description": "The job's address.", "schema": {"type"
 def _problem(status: int, type: str, description: str, **members: Any) -> dict[int | str, Any]:
     """Return the documentation of a response with problem details, with an example."""
     example = {"type": f"urn:fifoq:{type}", "title": description.rstrip("."), "status": status, "detail": description}
-    content = {MEDIA_TYPE: {"schema": _PROBLEM, "example": example | members}}
-    return {status: {"description": description, "content": content} | ({"headers": _RETRY} if status == 503 else {})}
+    content = _ProblemContent({MEDIA_TYPE: {"example": example | members}})
+    response = {"model": schemas.FifoqProblem, "description": description, "content": content}
+    return {status: response | ({"headers": _RETRY} if status == 503 else {})}
+
+
+class _ProblemContent(dict[str, Any]):
+    """
+    The content of a problem's response. FastAPI adds the schema of its model here, by `setdefault`.
+
+    It would do so under the media type of the route's good answers. A model in `responses` is the only way into the
+    components of the document.
+    """
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        return super().setdefault(MEDIA_TYPE, default)
 
 
 _INVALID = _problem(422, "invalid-request", "The request is not valid.", parameter="wait")
@@ -66,7 +78,7 @@ class RouteDocs:
         """Document the route that enqueues `task`."""
         responses = {
             200: {
-                "model": schemas.Job,
+                "model": schemas.FifoqJob,
                 "description": "The job has ended within `wait` seconds, or was there before.",
                 "headers": _LOCATION,
             },
@@ -82,19 +94,21 @@ class RouteDocs:
         return self._route(f"enqueue_{task.name}", f"Enqueue {task.name}", responses, method="POST") | {
             "description": task.__doc__ or "",
             "status_code": 202,
-            "response_model": schemas.Job,
+            "response_model": schemas.FifoqJob,
             "response_description": "The job was accepted, and goes on.",
         }
 
     def list_jobs(self) -> RouteKeywords:
         """Document the page of jobs."""
         summary = "Jobs in order of entry, by filters"
-        return self._route("list_jobs", summary, {**self._common, **_NO_QUEUE}) | {"response_model": schemas.JobPage}
+        return self._route("list_jobs", summary, {**self._common, **_NO_QUEUE}) | {
+            "response_model": schemas.FifoqJobPage
+        }
 
     def get_job(self) -> RouteKeywords:
         """Document the look at one job."""
         summary = "A job, once it has ended or `wait` seconds have passed"
-        return self._route("get_job", summary, {**self._common, **_NO_JOB}) | {"response_model": schemas.Job}
+        return self._route("get_job", summary, {**self._common, **_NO_JOB}) | {"response_model": schemas.FifoqJob}
 
     def follow_job(self) -> RouteKeywords:
         """Document a job's stream of events."""
@@ -115,14 +129,14 @@ class RouteDocs:
     def cancel_job(self) -> RouteKeywords:
         """Document the cancelling of a job."""
         responses = {
-            202: {"model": schemas.Job, "description": "The job runs, and was asked to stop."},
+            202: {"model": schemas.FifoqJob, "description": "The job runs, and was asked to stop."},
             204: {"description": "The job was cancelled, and is not kept."},
             **self._common,
             **_NO_JOB,
             **_NO_ROOM,
         }
         return self._route("cancel_job", "Cancel a job", responses, method="DELETE") | {
-            "response_model": schemas.Job,
+            "response_model": schemas.FifoqJob,
             "response_description": "The job is cancelled, or had ended before.",
         }
 
@@ -136,7 +150,7 @@ class RouteDocs:
             **_NO_ROOM,
         }
         return self._route("requeue_job", "Put a failed job back", responses, method="POST") | {
-            "response_model": schemas.Job
+            "response_model": schemas.FifoqJob
         }
 
     def skip_job(self) -> RouteKeywords:
@@ -144,13 +158,13 @@ class RouteDocs:
         conflict = _problem(409, "holds-no-key", "The job does not keep its key closed.")
         responses = {**self._common, **_NO_JOB, **conflict, **_NO_ROOM}
         summary = "Let the key of a halted job go on without it"
-        return self._route("skip_job", summary, responses, method="POST") | {"response_model": schemas.Job}
+        return self._route("skip_job", summary, responses, method="POST") | {"response_model": schemas.FifoqJob}
 
     def list_queues(self) -> RouteKeywords:
         """Document the list of queues."""
         responses = {status: each for status, each in self._common.items() if status != 422}
         return self._route("list_queues", "The queues, and how many jobs they have", responses) | {
-            "response_model": schemas.Queues
+            "response_model": schemas.FifoqQueues
         }
 
     def pause_or_resume(self, verb: Literal["pause", "resume"]) -> RouteKeywords:
@@ -166,7 +180,7 @@ class RouteDocs:
         """Document the page of blocked keys."""
         summary = "The keys that are halted, paused or backing off, those blocked for longest first"
         return self._route("list_blocked_keys", summary, {**self._common, **_NO_QUEUE}) | {
-            "response_model": schemas.KeyPage
+            "response_model": schemas.FifoqKeyPage
         }
 
     def health(self) -> RouteKeywords:

@@ -5,7 +5,8 @@ It is made of stored data, so no part of it may raise: a field that cannot be re
 null in its place. The models in schemas.py document it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import fifoq
 from fifoq.jsonable import bounded_json, dump, iso_time, readable, to_json, unreadable
@@ -17,8 +18,12 @@ _UNREADABLE = dump(unreadable())
 _NO_ERROR = fifoq.JobError("unreadable", "The stored error cannot be read.", "")
 
 
-def job_json(job: fifoq.Job, id: str) -> str:
-    """Return the JSON of a job; `id` is its id for its owner."""
+JobJson = Callable[[fifoq.Job, str], str]
+"""A function from a job, and its id for the caller, to its JSON."""
+
+
+def job_json(job: fifoq.Job, id: str, *, traceback: bool = False) -> str:
+    """Return the JSON of a job; `id` is its id for its owner. With `traceback`, its error has one."""
     kwargs = readable(lambda: job.kwargs, None)
     args = [] if kwargs is None else list(job.args)
     fields = {
@@ -34,7 +39,7 @@ def job_json(job: fifoq.Job, id: str) -> str:
         "crashes": to_json(job.crashes),
         **{name: _time(job, name) for name in ("created_at", "due_at", "started_at", "finished_at")},
         "result": readable(lambda: to_json(job.result), _UNREADABLE),
-        "error": _error(readable(lambda: job.error, _NO_ERROR)),
+        "error": _error(readable(lambda: job.error, _NO_ERROR), traceback),
         "reason": to_json(job.reason),
         "cancel_requested": to_json(job.cancel_requested),
         "progress": progress_json(readable(lambda: job.progress, None)),
@@ -65,7 +70,12 @@ def keys_json(page: fifoq.KeyPage, job_ids: Iterable[str | None]) -> str:
 
 def queues_json(stats: Mapping[str, fifoq.QueueStats]) -> str:
     """Return the JSON of queues, by name."""
-    return dump({"queues": [{"name": name, **counts._asdict()} for name, counts in stats.items()]})
+    return dump({"queues": [_queue(name, counts) for name, counts in stats.items()]})
+
+
+def _queue(name: str, stats: fifoq.QueueStats) -> dict[str, Any]:
+    gates = [gate._asdict() for gate in stats.gates]
+    return {"name": name, **stats._asdict(), "paused": stats.paused, "gates": gates}
 
 
 def _object(members: dict[str, str]) -> str:
@@ -80,5 +90,8 @@ def _time(job: fifoq.Job, name: str) -> str:
     return to_json(readable(lambda: getattr(job, name), None))
 
 
-def _error(error: fifoq.JobError | None) -> str:
-    return "null" if error is None else to_json({"type": error.type, "message": error.message})
+def _error(error: fifoq.JobError | None, traceback: bool) -> str:
+    if error is None:
+        return "null"
+    shown = {"type": error.type, "message": error.message}
+    return to_json(shown | {"traceback": error.traceback} if traceback else shown)

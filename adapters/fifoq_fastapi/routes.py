@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Unpack
 from urllib.parse import quote
@@ -19,7 +20,8 @@ from fifoq_fastapi.access import AccessRules, Scope, shown_id
 from fifoq_fastapi.events import EventStream, Streams, StreamTarget, event_id
 from fifoq_fastapi.lifecycle import open_app
 from fifoq_fastapi.problems import ProblemType, problem_response
-from fifoq_fastapi.rendering import job_json, jobs_json, keys_json, queues_json
+from fifoq_fastapi.rendering import JobJson, job_json, jobs_json, keys_json, queues_json
+from fifoq_fastapi.schemas import FifoqState
 from fifoq_fastapi.service import JobService, WaitLimit
 from fifoq_fastapi.validation import bounded_body
 
@@ -61,10 +63,10 @@ LIMIT: Declaration = (
     50,
 )
 CURSOR: Declaration = (
-    Annotated[str | None, Query(min_length=1, max_length=2048, description="Where the page before this one ended.")],
+    Annotated[str | None, Query(min_length=1, max_length=4096, description="Where the page before this one ended.")],
     None,
 )
-STATE: Declaration = (Annotated[State | None, Query(description="Only jobs in this state.")], None)
+STATE: Declaration = (Annotated[FifoqState | None, Query(description="Only jobs in this state.")], None)
 LAST_EVENT_ID: Declaration = (
     Annotated[
         str | None,
@@ -124,6 +126,7 @@ class JobRoutes:
         self._service = service
         self._tasks = service.tasks
         self._streams = streams
+        self._json = json_of(access)
         self._reads = owner_of(access, "fifoq:read")
         self._writes = owner_of(access, "fifoq:write")
 
@@ -131,8 +134,9 @@ class JobRoutes:
         """Return the endpoint of a page of jobs in order of entry, by filters."""
 
         async def list_jobs(cursor: str | None, limit: int, **filter: Unpack[JobFilter]) -> Response:
-            page, jobs = await self._shown(await self._service.find(cursor, limit, filter), filter.get("owner"))
-            return json_response(jobs_json(jobs, page.cursor))
+            owner = filter.get("owner")
+            page, jobs = await self._shown(await self._service.find(cursor, limit, filter), owner)
+            return json_response(jobs_json(jobs, self._service.shown_cursor(page, owner)))
 
         return with_parameters(
             list_jobs,
@@ -150,7 +154,7 @@ class JobRoutes:
         jobs: list[str] = []
         shown = stored = 0
         for job in page.jobs:
-            text = job_json(job, shown_id(owner, job.id))
+            text = self._json(job, shown_id(owner, job.id))
             shown += len(text.encode())
             if jobs and shown > LARGEST_PAGE:
                 break
@@ -166,7 +170,7 @@ class JobRoutes:
 
         async def get_job(request: Request, id: str, owner: str | None, wait: float) -> Response:
             job = await self._service.get(id, owner=owner, wait=wait_limit(request, self._tasks, wait))
-            return job_response(job, owner)
+            return job_response(self._json, job, owner)
 
         return with_parameters(get_job, request=REQUEST, id=ID, owner=self._reads, wait=WAIT)
 
@@ -179,7 +183,11 @@ class JobRoutes:
                 return Response(status_code=204)  # an EventSource then does not reconnect
             app = open_app(request, self._tasks)
             shutdown = None if app is None else app.shutdown
-            return EventStream(self._streams, StreamTarget(job, shown_id(owner, job.id), last_event_id, shutdown))
+
+            def shown(seen: Job) -> str:
+                return self._json(seen, shown_id(owner, seen.id))
+
+            return EventStream(self._streams, StreamTarget(job, shown, last_event_id, shutdown))
 
         return with_parameters(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
 
@@ -190,7 +198,7 @@ class JobRoutes:
             job = await self._service.cancel(id, owner=owner)
             if job is None:
                 return Response(status_code=204)
-            return job_response(job, owner, 202 if job.state is State.RUNNING else 200)
+            return job_response(self._json, job, owner, 202 if job.state is State.RUNNING else 200)
 
         return with_parameters(cancel_job, id=ID, owner=self._writes)
 
@@ -201,7 +209,7 @@ class JobRoutes:
             job, changed = await self._service.requeue(id, owner=owner)
             if not changed:
                 return problem_response(NOT_FAILED, f"Job {id!r} is {job.state}: only a failed job can be requeued.")
-            return job_response(job, owner)
+            return job_response(self._json, job, owner)
 
         return with_parameters(requeue_job, id=ID, owner=self._writes)
 
@@ -214,7 +222,7 @@ class JobRoutes:
                 return problem_response(
                     HOLDS_NO_KEY, f"Job {id!r} does not keep its key closed: there is nothing to skip."
                 )
-            return job_response(job, owner)
+            return job_response(self._json, job, owner)
 
         return with_parameters(skip_job, id=ID, owner=self._writes)
 
@@ -225,9 +233,16 @@ def wait_limit(request: Request, tasks: Fifoq, wait: float) -> WaitLimit:
     return WaitLimit(min(wait, LONGEST_WAIT), None if app is None else app.shutdown)
 
 
-def job_response(job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_of(access: AccessRules) -> JobJson:
+    """Return the function that makes the JSON of a job for callers of the router. Operators see tracebacks."""
+    return partial(job_json, traceback=access.for_operators)
+
+
+def job_response(
+    json: JobJson, job: Job, owner: str | None, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """Return the response that shows a job to `owner`."""
-    return json_response(job_json(job, shown_id(owner, job.id)), status, headers)
+    return json_response(json(job, shown_id(owner, job.id)), status, headers)
 
 
 def json_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -242,6 +257,7 @@ def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Acc
     """Return the endpoint that enqueues `task`; its body has the parameters of `task`."""
     signature = task.signature
     model = signature.arguments_model()
+    json = json_of(access)
 
     async def enqueue(
         request: Request, body: BaseModel, owner: str | None, idempotency_key: str | None, wait: float
@@ -254,7 +270,7 @@ def enqueue_endpoint(service: JobService, task: Task[..., Any, Any], access: Acc
         if ended_in_time:
             _raise_unless_succeeded(job, shown)
         status = 202 if created and not ended_in_time else 200
-        return job_response(job, owner, status, {"Location": _location(request, f"/tasks/{task.name}", shown)})
+        return job_response(json, job, owner, status, {"Location": _location(request, f"/tasks/{task.name}", shown)})
 
     return with_parameters(
         enqueue,
@@ -322,7 +338,7 @@ class QueueRoutes:
         """Return the endpoint of all queues, with the counts of their jobs."""
 
         async def list_queues(owner: str | None) -> Response:
-            stats = await self._tasks.stats()
+            stats = await self._tasks.stats(declared=self._service.declared)
             return json_response(queues_json(stats))
 
         return with_parameters(list_queues, owner=self._reads)
@@ -337,7 +353,7 @@ class QueueRoutes:
 
     def _pause_or_resume(self, pause_or_resume: Callable[..., Awaitable[None]]) -> Endpoint:
         async def pause_or_resume_queue(name: str, owner: str | None, **part: Any) -> Response:
-            self._service.check_queue(name)
+            await self._service.check_queue(name)
             await pause_or_resume(name, **part)
             return Response(status_code=204)
 

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from fifoq import Fifoq, Task
 from fifoq.errors import ConfigurationError
+from fifoq.extras import unfit
 from fifoq_fastapi.access import AccessRules, Authenticate, OwnerOf
 from fifoq_fastapi.events import JobFollower, Streams
 from fifoq_fastapi.openapi import RouteDocs
@@ -90,8 +91,10 @@ class TaskRouter(APIRouter):
     ) -> None:
         super().__init__(route_class=ProblemRoute, tags=[name])
         self._access = access
-        self._service = JobService(tasks)
+        self._service = JobService(tasks, declared=not access.for_operators)
         self._docs = RouteDocs(name, access.auth is not None)
+        if not hasattr(APIRouter, "_get_routes_version"):
+            raise unfit("fastapi")
         self._exposed = tasks.tasks.values() if expose == "all" else _checked(tasks, expose)
         """The exposed tasks. With `"all"` a view, in which tasks that are registered later appear."""
         self._routed = set[str]()

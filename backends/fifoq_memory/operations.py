@@ -69,14 +69,16 @@ def _shown_gate(task: str | None, gate: jobs.Gate, live: int) -> Gate:
     return Gate(task, gate.settings, gate.override is not None, gate.paused, live, gate.running)
 
 
-def blocked_keys(state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
-    """Return a page of blocked keys, oldest first."""
+def blocked_keys(state: QueueState, cursor: str | None, limit: int, owner: str | None) -> BlockedKeys:
+    """Return a page of blocked keys, oldest first; with `owner`, of those whose head is a job of that owner."""
     keys: list[BlockedKeyRecord] = []
     last: Since | None = _read_cursor(cursor)
-    for since, key in state.blocked.after(last):
-        if len(keys) == min(limit, MAX_PAGE):
+    for read, (since, key) in enumerate(state.blocked.after(last)):
+        if len(keys) == limit or read == MAX_PAGE:
             return BlockedKeys(tuple(keys), cursor)
-        keys.append(_blocked_key(state.lines[key]))
+        head = state.lines[key].head
+        if owner is None or (head is not None and head.spec.owner == owner):
+            keys.append(_blocked_key(state.lines[key]))
         cursor = f"{since}:{key}"
     return BlockedKeys(tuple(keys), None)
 

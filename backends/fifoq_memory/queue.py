@@ -230,9 +230,9 @@ class MemoryQueue:
             now, _ = run_on(self._clock.now(), self._last, self._offset)
             return operations.stats(self._state, now)
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         with self._lock:
-            return operations.blocked_keys(self._state, cursor, limit)
+            return operations.blocked_keys(self._state, cursor, limit, owner)
 
     async def audit(self) -> Audit:
         with self._lock:

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fifoq.errors import FifoqError
+from fifoq.extras import unfit
 from fifoq_redis.encoding import Word, encode
 from fifoq_redis.errors import Lost, Refused, Unsent, refused
 from fifoq_redis.url import Account, Address, Location, Tls
@@ -122,6 +123,8 @@ class RawConnection(asyncio.Protocol):
         self._reader: Any = cast(Any, hiredis).Reader(replyError=Refused, notEnoughData=_INCOMPLETE)
         # Neither redis-py nor asyncio may close the transport when their objects are collected.
         streams: Any = connection
+        if getattr(streams, "_writer", None) is None or not hasattr(streams, "_reader"):
+            raise unfit("redis")
         self._writer = streams._writer
         streams._writer = streams._reader = None
         self._transport: asyncio.Transport = self._writer.transport

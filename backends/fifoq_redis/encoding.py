@@ -360,7 +360,7 @@ def _read_settings(values: list[int | bool] | bool) -> GateSettings:
     return GateSettings(limit, value_limit, capacity, interval, cast("int", burst))
 
 
-def read_blocked(reply: bytes) -> tuple[tuple[BlockedKeyRecord, ...], bool]:
-    """Return the keys, and whether there are more."""
-    keys, more = unpack(reply)
-    return tuple([BlockedKeyRecord(*one) for one in keys]), more
+def read_blocked(reply: bytes) -> tuple[tuple[BlockedKeyRecord, ...], tuple[int, str] | None]:
+    """Return the keys, and the (since, key) behind which there are more."""
+    keys, more, since, key = unpack(reply)
+    return tuple([BlockedKeyRecord(*one) for one in keys]), (since, key) if more else None

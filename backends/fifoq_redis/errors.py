@@ -86,8 +86,9 @@ def lost(where: str, what: object, *, reads: bool) -> FifoqError:
 
 
 def unreachable(where: str, what: object) -> BackendUnavailable:
+    why = str(what).rstrip(".")
     return BackendUnavailable(
-        f"{where} cannot be reached: {what}. Nothing was changed. Check that the server runs and can be reached from "
+        f"{where} cannot be reached: {why}. Nothing was changed. Check that the server runs and can be reached from "
         "here."
     )
 

@@ -108,10 +108,11 @@ class RedisQueue:
     async def stats(self) -> Stats:
         return encoding.read_stats(await self._change("stats"))
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         since, key = _read_cursor(cursor)
-        keys, more = encoding.read_blocked(await self._call("blocked", since, key, min(limit, MAX_PAGE)))
-        return BlockedKeys(keys, f"{keys[-1].since}:{keys[-1].key}" if more and keys else None)
+        reply = await self._call("blocked", since, key, min(limit, MAX_PAGE), False if owner is None else owner)
+        keys, behind = encoding.read_blocked(reply)
+        return BlockedKeys(keys, f"{behind[0]}:{behind[1]}" if behind else None)
 
     async def audit(self) -> Audit:
         return audit(await self._call("audit"))

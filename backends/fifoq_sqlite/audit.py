@@ -1,16 +1,20 @@
 """Audit: all derived columns, counts and heads are recomputed from the jobs, and the differences returned."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, get_args
 
 from fifoq.queue import Audit
-from fifoq.record import State
+from fifoq.record import Damaged, State
+from fifoq_sqlite.damage import id_of
+from fifoq_sqlite.operations import get
 from fifoq_sqlite.queue_state import COUNTED, LAST_ENTRY, STATES, QueueState, score_of
 from fifoq_sqlite.session import Session
 
 MAX_DIFFERENCES = 100
-"""Differences that are returned at most."""
+"""Differences that are returned at most, beside the damaged jobs."""
+PAGE = 1_000
+"""Jobs whose records are read by one statement."""
 
 
 class StoredJob(NamedTuple):
@@ -46,17 +50,52 @@ class StoredJob(NamedTuple):
         return self.state in (State.WAITING, State.RUNNING) or bool(self.halted)
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    name: get_args(kind) or (kind,) for name, kind in StoredJob.__annotations__.items()
+}
+
 ValueKey = tuple[int, str]
 """A gate and a value of its task."""
 
 
 def audit(session: Session, state: QueueState) -> Audit:
     """Audit all jobs, gates and values of the queue."""
-    jobs = [StoredJob(*row) for row in session.run("audit_jobs", (state.id,))]
-    paused = {key for (key,) in session.run("audit_paused_keys", (state.id,))}
-    values = {(gate, value): numbers for gate, value, *numbers in session.run("audit_values", (state.id,))}
+    rows = session.rows("audit_jobs", (state.id,))
+    damaged = [*_damaged(session, state, rows)]
+    jobs = [StoredJob(*row) for row, *_ in map(_split, rows) if _is_readable(state, row)]
+    paused = {key for (key,) in session.rows("audit_paused_keys", (state.id,))}
+    values = {(gate, value): numbers for gate, value, *numbers in session.rows("audit_values", (state.id,))}
     found = [*_pages(session), *_jobs(jobs, paused), *_numbers(state, jobs), *_gates(state, jobs, values)]
-    return Audit(tuple(found[:MAX_DIFFERENCES]), len(jobs))
+    return Audit((*damaged, *found[:MAX_DIFFERENCES]), len(rows))
+
+
+def _split(row: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """Return the columns of a StoredJob, and the job's queue."""
+    return row[:-1], row[-1]
+
+
+def _is_readable(state: QueueState, row: tuple[Any, ...]) -> bool:
+    """Whether all columns are of the types of a StoredJob: else nothing can be derived from them."""
+    job = StoredJob(*row)
+    return (
+        all(type(value) in _TYPES[name] for name, value in zip(StoredJob._fields, row, strict=True))
+        and job.gate in state.by_id
+        and 0 <= job.code < len(STATES)
+        and all(0 <= (number or 0) <= 1 << 61 for number in (job.seq, job.at, job.due_at, job.expires_at))
+        and -9 <= job.priority <= 9
+    )
+
+
+def _damaged(session: Session, state: QueueState, rows: Sequence[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield the jobs whose records cannot be read."""
+    for first in range(0, len(rows), PAGE):
+        some = rows[first : first + PAGE]
+        found = get(session, state, [id_of(row[0], row[1]) for row in some])
+        for (row, queue), record in zip(map(_split, some), found, strict=True):
+            if isinstance(record, Damaged):
+                yield f"Job {record.id} is damaged: {record.reason}."
+            elif record is None or queue != state.id or not _is_readable(state, row):
+                yield f"Job {id_of(row[0], row[1])} is damaged: a column of its row is of another type."
 
 
 def _pages(session: Session) -> Iterator[str]:

@@ -11,7 +11,7 @@ from fifoq.errors import BackendBusy, BackendUnavailable, ConfigurationError, Fi
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq_sqlite.connection import Connection, refuse_inherited
 from fifoq_sqlite.errors import busy, translate
-from fifoq_sqlite.files import CommitMark, Lock, OpenFiles, prepare
+from fifoq_sqlite.files import CommitMark, Folder, Lock, OpenFiles, prepare
 from fifoq_sqlite.group_commit import GroupCommit, Thread
 from fifoq_sqlite.notify import Changes, Listener, Notifier
 from fifoq_sqlite.queue import SqliteQueue
@@ -162,18 +162,24 @@ class SqliteBackend:
 class OpenStore:
     """An open store, on one loop: a writing and a reading connection, and the files beside the store."""
 
-    def __init__(self, location: Location, clock: Clock, on_changes: OnChanges) -> None:
-        """Open the files. `open` then opens the connections."""
+    def __init__(self, location: Location, named: Path, clock: Clock, on_changes: OnChanges) -> None:
+        """Open the files. `open` then opens the connections. `named` may lead to the location through links."""
         self.path = location.path
         self._timeout = location.timeout
         folder, new = prepare(self.path)
-        refuse_inherited(self.path)
-        open_files = OpenFiles(self.path, folder)
-        self._lock = Lock(folder)
-        self._mark = CommitMark(folder, flushes=location.synchronous == "full")
-        if new:
-            self._mark.clear()
-        self._listener, self._notifier = _pipes(folder, on_changes)
+        with contextlib.ExitStack() as opened:
+            opened.callback(folder.close)
+            refuse_inherited(self.path)
+            open_files = OpenFiles(self.path, folder.path, named)
+            self._lock = Lock(folder)
+            opened.callback(self._lock.close)
+            self._mark = CommitMark(folder, flushes=location.synchronous == "full")
+            opened.callback(self._mark.close)
+            if new:
+                self._mark.clear()
+            self._listener, self._notifier = _pipes(folder, on_changes)
+            opened.callback(self._notifier.close)
+            self._close_files = opened.pop_all().close
         self._write_connection, self._read_connection = Connection(*location), Connection(*location)
         files = StoreFiles(self._lock, self._mark, self._notifier, open_files)
         self._writer = Writer(self._write_connection, location, files, clock)
@@ -190,10 +196,11 @@ class OpenStore:
         """Open the store, or leave nothing open. Raises only errors of fifoq."""
         if location.path.is_symlink() and not location.path.exists():
             raise BackendUnavailable(f"{location.path} is a link to nowhere. fifoq makes no file through a link.")
-        location = location._replace(path=location.path.resolve())
+        named = location.path
+        location = location._replace(path=named.resolve())
         store: OpenStore | None = None
         try:
-            store = cls(location, clock, on_changes)
+            store = cls(location, named, clock, on_changes)
             await store._connect()
         except BaseException as error:
             if store is not None:
@@ -220,18 +227,18 @@ class OpenStore:
                 calls.fail(closed)
             self._abandon_connections()
         finally:
-            self._close_files()
             if self._listener is not None:
                 self._listener.close()
+            self._close_files()
 
     def abandon(self) -> None:
         """In a child after a fork: close the files, and leave alone all that belongs to the parent."""
         self._abandon_connections()
-        self._close_files()
         for calls in (self.reads, self.writes):
             calls.abandon()
         if self._listener is not None:
             self._listener.close_files()
+        self._close_files()
 
     async def versions(self, names: Sequence[str]) -> dict[str, int]:
         """Return the version of each of these queues, or nothing if the store cannot be read."""
@@ -258,15 +265,11 @@ class OpenStore:
         for connection in (self._read_connection, self._write_connection):
             connection.abandon()
 
-    def _close_files(self) -> None:
-        for file in (self._lock, self._mark, self._notifier):
-            file.close()
-
     def _busy(self) -> BackendBusy:
         return busy(self.path, self._timeout)
 
 
-def _pipes(folder: Path, on_changes: OnChanges) -> tuple[Listener | None, Notifier]:
+def _pipes(folder: Folder, on_changes: OnChanges) -> tuple[Listener | None, Notifier]:
     """Open the pipes. If the folder has no pipes, or the loop cannot watch them, this process only polls."""
     try:
         listener = Listener(folder, on_changes)

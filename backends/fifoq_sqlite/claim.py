@@ -4,13 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import product
 from typing import Any, NamedTuple
 
 from fifoq.queue import Call
 from fifoq.record import Claimed, JobSpec, Lease
+from fifoq_sqlite.damage import is_number, is_score, is_text, is_text_or_nothing
 from fifoq_sqlite.queue_state import LAST_ENTRY, UNBOUNDED, Gate, QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import fire, indexed, next_timer
+from fifoq_sqlite.transitions import fire, indexed, mend_all, next_timer
 
 _FIRST_READ = 8
 """Jobs read first of a leaf that competes with others."""
@@ -43,11 +45,37 @@ def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
     return Claimed(leases, next_timer(session, state, now))
 
 
+_TEXT, _NUMBER, _BYTES, _NOTHING = (str,), (int,), (bytes,), (type(None),)
+_SOUND = frozenset(
+    product(
+        *(_NUMBER, _NUMBER, _TEXT, _BYTES, _TEXT + _NOTHING, _NUMBER, _NUMBER, _NUMBER, _NUMBER + _NOTHING),
+        *(_TEXT + _NOTHING, _NUMBER, _TEXT + _NOTHING, _BYTES, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    )
+)
+
+
+def is_sound(row: ReadyRow) -> bool:
+    """Whether all columns of a row of `jobs_ready` are of their types: its job may run."""
+    return tuple(map(type, row)) in _SOUND
+
+
+def _may_be_leased(row: ReadyRow) -> bool:
+    """Whether all those columns are of their types on which a lease and its end depend."""
+    ready, _, id, _, key, priority, _, _, _, unique, retain, owner, _, *numbers, _ = row
+    return (
+        is_score(ready)
+        and is_text(id)
+        and all(map(is_text_or_nothing, (key, unique, owner)))
+        and all(map(is_number, (priority, retain, *numbers)))
+    )
+
+
 class Leaf:
     """A leaf of the tree of gates: the offered jobs of one value of a task, or those without a value, by score."""
 
-    def __init__(self, session: Session, gate: Gate, value: str | None, room: int) -> None:
+    def __init__(self, session: Session, state: QueueState, gate: Gate, value: str | None, room: int) -> None:
         self.gate = gate
+        self._state = state
         self.value = value
         self.room = room
         """How many more jobs the gate of the value lets start."""
@@ -64,10 +92,20 @@ class Leaf:
             if not only:
                 size = min(size, self._size)
                 self._size *= 4
-            self._rows = self._session.run("jobs_ready", (self.gate.id, self.value, self._last, size)).fetchall()
+            self._rows = self._read(size)
             self._rows.reverse()
             self._more = len(self._rows) == size
         return self._rows[-1] if self._rows else None
+
+    def _read(self, size: int) -> list[ReadyRow]:
+        """Read the next jobs. Damaged ones are mended, so that they can be leased."""
+        id = self._state.id
+        while True:
+            rows = self._session.rows("jobs_ready", (self.gate.id, self.value, self._last, size))
+            wrong = [row[1] for row in rows if row[-1] != id or not (is_sound(row) or _may_be_leased(row))]
+            if not wrong:
+                return rows
+            mend_all(self._session, self._state, wrong)
 
     def take(self) -> None:
         """Take the first job."""
@@ -119,14 +157,15 @@ class Choice:
                 continue
             if not gate.valued:
                 assert gate.head is not None
-                yield gate.head, Leaf(self._session, gate, None, UNBOUNDED)
+                yield gate.head, Leaf(self._session, self._state, gate, None, UNBOUNDED)
                 continue
-            direct = Leaf(self._session, gate, None, UNBOUNDED)
+            direct = Leaf(self._session, self._state, gate, None, UNBOUNDED)
             if row := direct.first(self._left):
                 yield row[0], direct
             # More values than this are never needed: each of them that is used gives at least one job.
             for value, running, head in self._session.run("values_heads", (gate.id, self._left)).fetchall():
-                yield head, Leaf(self._session, gate, value, gate.value_limit - running)
+                first = head if type(head) is int else 0
+                yield first, Leaf(self._session, self._state, gate, value, gate.value_limit - running)
 
 
 def _lease(
@@ -156,6 +195,10 @@ def _count(state: QueueState, chosen: list[tuple[Gate, str | None, ReadyRow]]) -
 
 def _lease_of(task: str, value: str | None, row: ReadyRow, token: str, fence: int, now: int) -> Lease:
     (_, job, id, payload, key, priority, delay, in_line, expires, unique, retain, owner, meta,
-     seq, attempt, crashes, created_at) = row  # fmt: skip
+     seq, attempt, crashes, created_at, _) = row  # fmt: skip
+    if not is_sound(row):
+        reason = delay if isinstance(delay, str) else "its call is of another type"
+        spec = JobSpec(id, task, b"", key, value)
+        return Lease(spec, token, fence, job & LAST_ENTRY, seq, attempt + 1, 0, created_at, now, reason)
     spec = JobSpec(id, task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain, owner, meta)
     return Lease(spec, token, fence, job & LAST_ENTRY, seq, attempt + 1, crashes, created_at, now)

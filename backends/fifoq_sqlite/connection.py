@@ -25,6 +25,7 @@ from urllib.parse import quote
 import aiosqlite
 
 from fifoq.errors import ConfigurationError
+from fifoq.extras import unfit
 
 R = TypeVar("R")
 Function = Callable[[sqlite3.Connection], None]
@@ -53,6 +54,8 @@ class Connection(aiosqlite.Connection):
         self.post: Callable[[Function], None] = self._posted.put
         """Have a function run in the connection's thread. The function has to handle its own errors."""
         super().__init__(lambda: self._open(path, synchronous, timeout), 64)
+        if not all(hasattr(self, part) for part in ("_thread", "_tx")) or not hasattr(type(self), "_conn"):
+            raise unfit("aiosqlite")
         # An open connection must not keep the interpreter alive: a Fifoq that is never closed is no reason to hang.
         self._thread.daemon = True
 

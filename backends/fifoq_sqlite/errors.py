@@ -17,6 +17,8 @@ from fifoq.errors import (
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"}
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS"}
+_DAMAGE = ("no such table", "no such column", "duplicate column", "table fifoq_", "Could not decode")
+"""How the errors begin that SQLite has for a schema, and Python for a text, that fifoq did not write."""
 _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
 """SQLite reports a write beyond the process's file size limit, or beyond a quota, as an I/O error."""
 
@@ -32,8 +34,8 @@ def translate(error: Exception, path: Path, timeout: float, *, committing: bool 
     if not isinstance(error, sqlite3.Error):
         return None
     code = getattr(error, "sqlite_errorname", "") or ""
-    if _is(code, _CORRUPT):
-        return corrupt(path, str(error))
+    if _is(code, _CORRUPT) or str(error).startswith(_DAMAGE):
+        return corrupt(path, f"{error!s:.200}")
     if _is(code, _NO_ROOM):
         return BackendFull(
             f"{path} cannot grow: the disk, a quota or the file size limit is full ({error}). "
@@ -69,7 +71,7 @@ def busy(path: Path, timeout: float) -> BackendBusy:
 
 
 def gone(name: str, how: str) -> BackendUnavailable:
-    """Return the error for a file of the store that is not the open one any more."""
+    """Return the error for a file of the store that is not the open one any more; `how` is "removed", for instance."""
     error = BackendUnavailable(
         f"{name} was {how} while it was open: its writes go to a file that no other process finds. Nothing was "
         "changed. Restart all its processes."

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from zlib import crc32
 
-from fifoq.errors import ConfigurationError
+from fifoq.errors import BackendUnavailable, ConfigurationError
 from fifoq_sqlite.errors import corrupt, gone
 from fifoq_sqlite.queue_state import LAST_ENTRY
 from fifoq_sqlite.statements import load
@@ -47,30 +48,98 @@ _LOG_HEADER = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """The first bytes of a write-ahead log that is not empty."""
 
 
-def prepare(path: Path) -> tuple[Path, bool]:
+def prepare(path: Path) -> tuple["Folder", bool]:
     """
     Make the store's file and the folder beside it, unless they exist, with permissions for their owner only.
 
-    Returns the folder, and whether the file is new.
+    Returns the folder, and whether the file is new. Raises ConfigurationError for another user's file or folder.
     """
-    folder = path.with_name(f"{path.name}-fifoq")
     new = False
+    if path.is_dir():
+        raise BackendUnavailable(f"{path} is a folder, and a store is a file in one. Correct the URL.")
     with contextlib.suppress(FileExistsError):
         # SQLite gives -wal and -shm the mode of the file. No link is followed: another user may have put it there.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         new = True
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = Folder(path.with_name(f"{path.name}-fifoq"))
+    try:
+        for name in (str(path), f"{path}-wal", f"{path}-shm"):  # SQLite opens these, and follows no link to the latter
+            with contextlib.suppress(FileNotFoundError):
+                _check_owner(name, os.lstat(name), stat.S_ISREG)
+    except BaseException:
+        folder.close()
+        raise
     return folder, new
+
+
+class Folder:
+    """
+    The folder beside the store, held open: what is in it is made and opened through it.
+
+    So nothing is made elsewhere, if another user puts a link or a folder in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise _misplaced(str(path), "folder") from None
+            raise
+        try:
+            _check_owner(str(path), os.fstat(self.descriptor), stat.S_ISDIR)
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, name: str) -> int:
+        """Open a file in it, which is made unless it exists. Raises ConfigurationError for a link or a foreign file."""
+        path = str(self.path / name)
+        with contextlib.suppress(FileNotFoundError):
+            # Before it is opened: to open a device or a pipe may have an effect.
+            _check_owner(path, os.stat(name, dir_fd=self.descriptor, follow_symlinks=False), stat.S_ISREG)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self.descriptor)
+        try:
+            _check_owner(path, os.fstat(descriptor), stat.S_ISREG)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _misplaced(path: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} has to be a {kind} of fifoq's own, and no link to one. Remove it.")
+
+
+def _check_owner(path: str, found: os.stat_result, is_kind: Callable[[int], bool]) -> None:
+    """Raise ConfigurationError unless a file is of this kind and belongs to the user of this process."""
+    if not is_kind(found.st_mode):
+        raise _misplaced(path, "folder" if is_kind is stat.S_ISDIR else "file")
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{path} belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}. Run all processes "
+            "of the store as its owner; or, if it is not yours, remove it or choose another folder."
+        )
 
 
 class Lock:
     """The lock of the store, as a context manager. A thread that waits for it sleeps in the kernel."""
 
-    def __init__(self, folder: Path) -> None:
-        self._turn = _open(folder / "turn")
+    def __init__(self, folder: Folder) -> None:
+        self._turn = folder.open("turn")
         try:
-            self._lock = _open(folder / "lock")
-        except OSError:
+            self._lock = folder.open("lock")
+        except BaseException:
             os.close(self._turn)
             raise
 
@@ -107,10 +176,10 @@ class CommitMark:
     thread reads and writes it under the lock. It is never flushed: it protects only as long as the kernel runs.
     """
 
-    def __init__(self, folder: Path, *, flushes: bool) -> None:
-        self._path = folder / "mark"
+    def __init__(self, folder: Folder, *, flushes: bool) -> None:
+        self._path = folder.path / "mark"
         self._origin = _ORIGIN.pack(flushes, _boot())
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file = folder.open("mark")
 
     def read(self) -> tuple[int, int] | None:
         """Return (queue, version) that the store must have reached, or None if the file records none."""
@@ -165,9 +234,12 @@ class OpenFiles:
     costs a microsecond; the names are looked up if it has changed, and once a second.
     """
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, named: Path) -> None:
+        """`named` is the path in the URL, which may lead to `path` through links."""
         self._path, self._log, self._parent = str(path), f"{path}-wal", str(path.parent)
-        self._names = (self._log, f"{path}-shm", *(str(folder / name) for name in ("lock", "turn", "mark")))
+        self._named = None if named == path else str(named)
+        beside = (str(folder), *(str(folder / name) for name in ("lock", "turn", "mark")))
+        self._names = (self._log, f"{path}-shm", *beside)
         self._open = {self._path: _identity(self._path)}
         self._has_content = False
         self._parent_seen: tuple[int, int, int] | None = None
@@ -180,12 +252,19 @@ class OpenFiles:
     def check(self) -> None:
         """Raise BackendUnavailable if a name has gone or stands for another file, or if a file was emptied."""
         try:
+            if self._named is not None:
+                self._check_links(self._named)
             found = os.stat(self._parent)
             parent = found.st_dev, found.st_ino, found.st_ctime_ns
             if parent != self._parent_seen or time.monotonic() - self._looked_at >= _LOOK_EVERY:
                 self._look(parent)
         except OSError as error:
             raise gone(error.filename or self._path, "removed or replaced") from error
+
+    def _check_links(self, named: str) -> None:
+        found = os.stat(named)
+        if (found.st_dev, found.st_ino) != self._open[self._path]:
+            raise gone(named, "linked to another file")
 
     def _look(self, parent: tuple[int, int, int]) -> None:
         self._parent_seen, began_at = None, time.time_ns()
@@ -236,13 +315,6 @@ def _identity(name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except IsADirectoryError as error:
-        raise ConfigurationError(f"{path} has to be a file of fifoq's own; it is a folder. Remove it.") from error
 
 
 @cache

@@ -6,13 +6,17 @@ costs nothing, and a line written to its pipe wakes it within a fraction of a mi
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from fifoq_sqlite.files import Folder
+
+_FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATOMIC_WRITE = 4_096
 """Bytes that a pipe accepts as a whole or not at all."""
 _CHECK_INTERVAL = 0.001
@@ -65,19 +69,19 @@ class Changes(NamedTuple):
 class Listener:
     """The pipe from which this backend reads the changes of the other backends, on its loop."""
 
-    def __init__(self, folder: Path, on_changes: Callable[[Changes], None]) -> None:
+    def __init__(self, folder: Folder, on_changes: Callable[[Changes], None]) -> None:
         self.name = f"wake-{os.getpid()}-{secrets.token_hex(4)}"
-        self._path = folder / self.name
+        self._folder = folder
         self._on_changes = on_changes
         self._rest = b""
         self._loop = asyncio.get_running_loop()
         # It has another name until it is open: notifiers remove a pipe without a reader, as of a dead process.
-        new = folder / f"new-{self.name}"
-        os.mkfifo(new, 0o600)
-        self._read = os.open(new, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        new, within = f"new-{self.name}", folder.descriptor
+        os.mkfifo(new, 0o600, dir_fd=within)
+        self._read = os.open(new, os.O_RDONLY | _FLAGS, dir_fd=within)
         # With a writer of its own the pipe reports no end of file when the last other writer leaves.
-        self._write = os.open(new, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.rename(new, self._path)
+        self._write = os.open(new, os.O_WRONLY | _FLAGS, dir_fd=within)
+        os.rename(new, self.name, src_dir_fd=within, dst_dir_fd=within)
         self._loop.add_reader(self._read, self._read_changes)
 
     def close(self) -> None:
@@ -87,7 +91,7 @@ class Listener:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._read)
         self.close_files()
-        self._path.unlink(missing_ok=True)
+        _remove(self._folder, self.name)
 
     def close_files(self) -> None:
         """Close the pipe and leave it in the folder: in a child after a fork it belongs to the parent."""
@@ -109,7 +113,7 @@ class Listener:
 class Notifier:
     """Writes changes to the pipes of the other backends of a store, from the writing thread. It never blocks."""
 
-    def __init__(self, folder: Path, own: str) -> None:
+    def __init__(self, folder: Folder, own: str) -> None:
         self._folder = folder
         self._own = own
         """The name of this backend's own pipe."""
@@ -137,13 +141,13 @@ class Notifier:
         """Open new pipes and close removed ones. The folder's time costs a microsecond, a listing is made if needed."""
         self._checked_at = now
         try:
-            mtime = os.stat(self._folder).st_mtime_ns
+            mtime = os.fstat(self._folder.descriptor).st_mtime_ns
             # Two changes within one tick of the file system's clock have the same time.
             recent = time.time_ns() - mtime < 50_000_000
             if mtime == self._listed_mtime and not recent and now - self._listed_at < _LIST_INTERVAL:
                 return
             self._listed_mtime, self._listed_at = mtime, now
-            names = {name for name in os.listdir(self._folder) if name.startswith("wake-")} - {self._own}
+            names = {name for name in os.listdir(self._folder.descriptor) if name.startswith("wake-")} - {self._own}
         except OSError:
             return
         for name in self._pipes.keys() - names:
@@ -153,10 +157,16 @@ class Notifier:
 
     def _open(self, name: str) -> None:
         try:
-            self._pipes[name] = os.open(self._folder / name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            pipe = os.open(name, os.O_WRONLY | _FLAGS, dir_fd=self._folder.descriptor)
         except OSError:
             # The pipe has no reader: its process died.
-            (self._folder / name).unlink(missing_ok=True)
+            _remove(self._folder, name)
+            return
+        if stat.S_ISFIFO(os.fstat(pipe).st_mode):
+            self._pipes[name] = pipe
+        else:
+            os.close(pipe)
+            _remove(self._folder, name)
 
     def _write(self, name: str, part: bytes) -> None:
         try:
@@ -165,7 +175,13 @@ class Notifier:
             pass  # the pipe is full: its unread lines will wake the reader
         except OSError:
             os.close(self._pipes.pop(name))
-            (self._folder / name).unlink(missing_ok=True)
+            _remove(self._folder, name)
+
+
+def _remove(folder: Folder, name: str) -> None:
+    """Remove a pipe, or a file in its place; a folder there stays, and so does what is gone."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder.descriptor)
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:

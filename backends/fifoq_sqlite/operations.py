@@ -20,11 +20,12 @@ from fifoq.queue import (
     Setting,
     Stats,
 )
-from fifoq.record import Filter, JobSpec, Record, Records, State
+from fifoq.record import Damaged, Filter, JobSpec, Record, Records, State, checked
 from fifoq_sqlite import queue_state
+from fifoq_sqlite.damage import damage_of, id_of, is_score, is_text, is_text_or_nothing, search
 from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, QueueState, score_of
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import End, JobRef, Transitions, offer_heads
+from fifoq_sqlite.transitions import End, JobRef, Transitions, mend_all, offer_heads
 
 Row = tuple[Any, ...]
 _STATES = (*STATES, State.WAITING)
@@ -34,13 +35,14 @@ _STATES = (*STATES, State.WAITING)
 # ---- queries ----
 
 
-def get(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Record | None, ...]:
+def get(session: Session, state: QueueState, ids: Sequence[str]) -> tuple[Record | Damaged | None, ...]:
     """Return records by id. No other query reads unindexed jobs: a producer often reads its job right after the put."""
-    rows = session.run("jobs_get", (state.id, json.dumps(list(ids)))).fetchall()
+    rows = session.rows("jobs_get", (state.id, json.dumps(list(ids))))
     unindexed = [state.unindexed[id].job for id in ids if id in state.unindexed]
     if unindexed:
-        rows += session.run("unindexed_get", (json.dumps(unindexed),)).fetchall()
-    found = {row[1]: _record(state, row) for row in rows}
+        rows += session.rows("unindexed_get", (json.dumps(unindexed),))
+    rows += [row for id in ids if (job := _replaced(state, id)) for row in session.rows("unindexed_get", (f"[{job}]",))]
+    found = {id_of(row[0], row[1]): _record(state, row) for row in rows}
     return tuple(found.get(id) for id in ids)
 
 
@@ -57,7 +59,7 @@ def find(session: Session, state: QueueState, filter: Filter, cursor: int, limit
     else:
         code = None if filter.state is None else CODE[filter.state]
         wanted = (code, gate and gate.id, filter.key, filter.owner)
-        rows = session.run("jobs_find", (first, end, *wanted, limit)).fetchall()
+        rows = session.rows("jobs_find", (first, end, *wanted, limit))
     page = tuple(_record(state, row) for row in rows)
     behind = rows[-1][0] if len(page) == limit else end
     more = session.run("jobs_window", (behind, last, 1)).fetchone()[0]
@@ -70,7 +72,7 @@ def stats(session: Session, state: QueueState) -> Stats:
         **{job_state.value: count for job_state, count in state.counts.items()},
         purged=state.purged,
         accepted=sum(state.counts.values()) + state.purged,
-        oldest_waiting=oldest and max(0, state.peek(session.clock.now()) - oldest[0]),
+        oldest_waiting=oldest and (max(0, state.peek(session.clock.now()) - oldest[0]) if is_score(oldest[0]) else 0),
         gates=tuple(_gate(gate) for gate in _shown_gates(state)),
     )
 
@@ -80,7 +82,7 @@ def no_stats() -> Stats:
     return Stats(0, 0, 0, 0, 0, 0, 0, 0, None, (_gate(queue_state.Gate(0, "")),))
 
 
-def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int) -> BlockedKeys:
+def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit: int, owner: str | None) -> BlockedKeys:
     """
     Return a page of blocked keys: a merge, by (since, key), of jobs that are halted or back off and of paused keys.
 
@@ -89,14 +91,17 @@ def blocked_keys(session: Session, state: QueueState, cursor: str | None, limit:
     """
     since, key = (-1, "") if cursor is None else _read_cursor(cursor)
     size = min(limit, MAX_PAGE)
-    rows = session.run("keys_blocked", (state.id, since, key, MAX_PAGE)).fetchall()
+    rows = session.rows("keys_blocked", (state.id, since, key, MAX_PAGE, owner))
+    more = len(rows) == MAX_PAGE
+    # Damaged rows come last: numbers sort before all other values.
+    rows = [row for row in rows if is_score(row[0]) and is_text(row[1]) and is_text_or_nothing(row[3])]
     keys: list[BlockedKeyRecord] = []
     for since, key, reason, job_id in rows:
         if reason is not None:
             keys.append(BlockedKeyRecord(key, job_id, reason, since))
             if len(keys) == size:
                 break
-    more = len(rows) == MAX_PAGE or (len(rows) > 0 and (since, key) != rows[-1][:2])
+    more = (more and len(rows) > 0) or (len(rows) > 0 and (since, key) != rows[-1][:2])
     return BlockedKeys(tuple(keys), json.dumps([since, key]) if more else None)
 
 
@@ -130,19 +135,31 @@ def _entry(job: int) -> int:
     return job & LAST_ENTRY
 
 
-def _record(state: QueueState, row: Row) -> Record:
+def _record(state: QueueState, row: Row) -> Record | Damaged:
     """Make a record from a row of `jobs_get`, `jobs_find` or `unindexed_get`."""
     (job, id, gate, payload, key, value, priority, delay, in_line, expires, unique, retain, owner, meta,
      seq, code, attempt, crashes, created_at, due_at, started_at, finished_at, worker,
      result, error, progress, reason, cancel_requested, halted) = row  # fmt: skip
+    if gate not in state.by_id or type(code) is not int or not 0 <= code < len(_STATES):
+        return damage_of(state, job, id, delay, "its task or its state is unknown")
+    flags = (in_line, cancel_requested, halted)
+    if any(flag not in (0, 1) for flag in flags):
+        return damage_of(state, job, id, delay, "a flag of it is neither true nor false")
     spec = JobSpec(
         id, state.by_id[gate].task, payload, key, value, priority, delay, bool(in_line), expires, unique, retain,
         owner, meta,
     )  # fmt: skip
-    return Record(
+    record = checked(Record(
         spec, _entry(job), seq, _STATES[code], attempt, crashes, created_at, due_at, started_at, finished_at, worker,
         result, error, progress, reason, bool(cancel_requested), bool(halted),
-    )  # fmt: skip
+    ))  # fmt: skip
+    return record if isinstance(record, Record) else damage_of(state, job, id, delay, record.reason)
+
+
+def _replaced(state: QueueState, id: str) -> int | None:
+    """Return the number of the job that may be meant by an id in place of one that is no text."""
+    name, _, entry = id.partition("-")
+    return state.job(int(entry)) if name == "damaged" and entry.isdecimal() and len(entry) < 13 else None
 
 
 # ---- calls of operators ----
@@ -181,22 +198,31 @@ def configure(session: Session, state: QueueState, settings: Sequence[Setting]) 
 
 
 def purge(session: Session, state: QueueState, limit: int) -> int:
-    """Remove the ended jobs that are kept no longer, and old replies."""
+    """
+    Remove the ended jobs that are kept no longer, and old replies. Mend damaged rows, a page of rows at each call: no
+    other call would find a row that is in no index any more.
+    """
     now = session.tick(state)
+    mend_all(session, state, search(session, state))
     session.changes |= session.run("replies_purge", (state.id, now - KEEP_REPLY)).rowcount > 0
     purgeable = session.run("jobs_purgeable", (state.id, now, limit)).fetchall()
     if purgeable:
         session.change("jobs_remove", (json.dumps([job for job, _ in purgeable]),))
     for _, code in purgeable:
-        state.counts[STATES[code]] -= 1
+        ended = STATES[code] if type(code) is int and 0 <= code < len(STATES) else State.SUCCEEDED
+        state.counts[ended] -= 1
         state.purged += 1
     return len(purgeable)
 
 
 def _find_job(session: Session, state: QueueState, id: str) -> FoundJob | None:
-    row = session.run("jobs_inspect", (state.id, id)).fetchone()
-    if row is None:
+    """Return a job; one that is damaged is mended for that."""
+    (found,) = get(session, state, [id])
+    if found is None:
         return None
+    if isinstance(found, Damaged):
+        mend_all(session, state, [state.job(found.entry)])
+    row = session.run("jobs_inspect", (state.id, found.id if isinstance(found, Damaged) else id)).fetchone()
     job, gate, key, value, retain, code, *rest = row
     return FoundJob(JobRef(job, id, state.by_id[gate], key, value, retain), STATES[code], *rest)
 
@@ -205,6 +231,8 @@ def _cancel(session: Session, state: QueueState, id: str, reason: str) -> Change
     found = _find_job(session, state, id)
     if found is None:
         return Changed(None, False)
+    if isinstance(get(session, state, [id])[0], Damaged):
+        return _remove(session, state, found)
     if found.state.ended or found.cancel_requested:
         return Changed(found.state, False)
     if found.state is State.RUNNING:
@@ -213,6 +241,23 @@ def _cancel(session: Session, state: QueueState, id: str, reason: str) -> Change
     transitions = Transitions(session, state, session.tick(state))
     transitions.end(found.ref, found.state, End(State.CANCELLED, reason=reason))
     transitions.write()
+    return Changed(State.CANCELLED, True)
+
+
+def _remove(session: Session, state: QueueState, found: FoundJob) -> Changed:
+    """Remove a damaged job, whatever its state."""
+    ref = found.ref._replace(retain=0)
+    now = session.tick(state)
+    if found.state.ended:
+        session.change("jobs_remove", (json.dumps([ref.job]),))
+        state.move(ref.gate, found.state, None)
+        session.ended.append((state.name, ref.id))
+    else:
+        transitions = Transitions(session, state, now)
+        transitions.end(ref, found.state, End(State.CANCELLED))
+        transitions.write()
+    if ref.key is not None:
+        offer_heads(session, state, [ref.key])
     return Changed(State.CANCELLED, True)
 
 

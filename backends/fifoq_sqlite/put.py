@@ -179,7 +179,10 @@ class IndexedPut:
         if other is not None:
             return (other.task, other.payload) != (spec.task, spec.payload)
         row = self._session.run("jobs_by_id", (self._state.id, spec.id)).fetchone()
-        return row is not None and (self._state.by_id[row[0]].task, row[1]) != (spec.task, spec.payload)
+        if row is None:
+            return False
+        gate = self._state.by_id.get(row[0])
+        return gate is None or (gate.task, row[1]) != (spec.task, spec.payload)
 
     def _existing(self, spec: JobSpec, fresh: dict[str, JobSpec], uniques: dict[str, str]) -> str | None:
         """Return the id of the job that has the same id or unique text, if there is one."""

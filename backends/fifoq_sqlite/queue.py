@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from fifoq.errors import JobNotFound
 from fifoq.queue import Audit, BlockedKeys, Call, Changed, PutReply, Setting, Stats
-from fifoq.record import Claimed, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
+from fifoq.record import Claimed, Damaged, Extension, Filter, Hold, JobSpec, Record, Records, Settlement, State
 from fifoq.waiters import JobWaiters, Waiter
 from fifoq_sqlite import claim, operations, put, settle
 from fifoq_sqlite.audit import audit
@@ -90,8 +90,8 @@ class SqliteQueue:
 
     # ---- queries ----
 
-    async def get(self, ids: Sequence[str]) -> tuple[Record | None, ...]:
-        def query(session: Session) -> tuple[Record | None, ...]:
+    async def get(self, ids: Sequence[str]) -> tuple[Record | Damaged | None, ...]:
+        def query(session: Session) -> tuple[Record | Damaged | None, ...]:
             state = session.queue_state(self.name)
             return operations.get(session, state, ids) if state else (None,) * len(ids)
 
@@ -105,9 +105,9 @@ class SqliteQueue:
     async def stats(self) -> Stats:
         return await self._read(operations.stats, operations.no_stats())
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         return await self._read(
-            lambda session, state: operations.blocked_keys(session, state, cursor, limit), BlockedKeys((), None)
+            lambda session, state: operations.blocked_keys(session, state, cursor, limit, owner), BlockedKeys((), None)
         )
 
     async def audit(self) -> Audit:
@@ -122,7 +122,7 @@ class SqliteQueue:
     def expect(self, id: str) -> None:
         pass
 
-    async def finished(self, id: str, timeout: float) -> Record | None:
+    async def finished(self, id: str, timeout: float) -> Record | Damaged | None:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while True:
@@ -132,7 +132,7 @@ class SqliteQueue:
                 (record,) = await self.get([id])
                 if record is None:
                     raise JobNotFound(id, self.name)
-                if record.state.ended:
+                if isinstance(record, Damaged) or record.state.ended:
                     return record
                 if not await waiter.within(max(0.0, end - loop.time())):
                     return None

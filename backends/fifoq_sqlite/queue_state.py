@@ -131,6 +131,10 @@ class QueueState:
         self.by_id: dict[int, Gate] = {own_gate.id: own_gate}
         self.unindexed: dict[str, Unindexed] = {}
         """The jobs of small puts since any other change of the queue, by id, in order of entry."""
+        self.damaged: list[int] = []
+        """The unindexed jobs whose rows are damaged."""
+        self.searched = 0
+        """The last job that a search for damaged rows has read; 0 at the end of a round."""
         self.last_indexed = self.job(self.counter)
         """The last indexed job: the unindexed ones have larger numbers."""
         self.capped = False

@@ -6,16 +6,21 @@ Migrations are appended and never changed. Each runs once, under the write lock.
 
 import sqlite3
 import stat
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fifoq.errors import ConfigurationError
+from fifoq.errors import BackendCorrupt, ConfigurationError
+from fifoq_sqlite.errors import corrupt
 from fifoq_sqlite.statements import load, migrations
 
 OLDEST_SQLITE = (3, 38, 0)
 """The first version with RETURNING, UPDATE FROM and `->>`."""
 SAFE_SQLITE = (3, 51, 3)
 """The first version in which two connections that commit and checkpoint at once cannot corrupt a file."""
+_LONGEST = 64
+"""Characters of a version of fifoq at most, to be shown."""
+_NUMBERS = {int, type(None)}
 
 
 # ---- migrations ----
@@ -25,8 +30,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Make the schema, or upgrade it to this version's. Called within a write transaction."""
     stored = 0
     if connection.execute(load("store_exists")).fetchone():
-        stored, made_by = connection.execute(load("store_read")).fetchone()
-        check_migration(stored, made_by)
+        stored = read_migration(connection)
     for number, script in migrations():
         if number > stored:
             for statement in _statements(script):
@@ -38,14 +42,48 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(load("store_migrate"), (newest, _this_version()))
 
 
-def check_migration(stored: int, made_by: str) -> None:
-    """Raise ConfigurationError if a newer fifoq than this one migrated the store."""
+def read_migration(connection: sqlite3.Connection) -> int:
+    """
+    Return the number of the store's last migration.
+
+    Raises ConfigurationError if a newer fifoq than this one made it, BackendCorrupt if it is no such number.
+    """
+    row = connection.execute(load("store_read")).fetchone()
+    stored, made_by = row or (None, None)
+    if type(stored) is not int or stored < 1:
+        raise damaged(connection, f"the number of its schema is {_shown(stored)}")
     newest = len(migrations())
     if stored > newest:
+        maker = made_by if type(made_by) is str and made_by.isprintable() and len(made_by) <= _LONGEST else None
         raise ConfigurationError(
-            f"The store has schema {stored}, made by fifoq {made_by}; this is fifoq {_this_version()}, which supports "
-            f"schemas up to {newest}. Upgrade fifoq here."
+            f"{_path(connection)} has schema {stored}, made by fifoq {maker or 'of an unknown version'}; this is fifoq "
+            f"{_this_version()}, which supports schemas up to {newest}. Upgrade fifoq here."
         )
+    return stored
+
+
+def are_numbers(values: Iterable[object]) -> bool:
+    """Return whether all of these are numbers as fifoq stores them, or missing."""
+    return _NUMBERS.issuperset(map(type, values))
+
+
+def damaged(connection: sqlite3.Connection, cause: str) -> BackendCorrupt:
+    """Return the error for a store that does not describe itself as one."""
+    return corrupt(_path(connection), cause)
+
+
+def _path(connection: sqlite3.Connection) -> Path:
+    return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+def _shown(value: object) -> str:
+    """Return a value of any type and size in a few words."""
+    if value is None:
+        return "missing"
+    if isinstance(value, int | float):
+        return f"{value}"
+    size = len(value) if isinstance(value, str | bytes) else 0
+    return f"a {'text' if isinstance(value, str) else 'blob'} of length {size}"
 
 
 def _this_version() -> str:

@@ -8,17 +8,23 @@ another connection has committed since; only then is the cache dropped and read 
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from fifoq.clock import Clock, SteppedClock
 from fifoq.limits import GateSettings
+from fifoq.record import LARGEST
 from fifoq_sqlite.queue_state import LAST_ENTRY, Gate, QueueState, Unindexed
-from fifoq_sqlite.schema import check_migration
+from fifoq_sqlite.schema import are_numbers, damaged, read_migration
 from fifoq_sqlite.statements import load
 
 MAX_REPLIES = 1_000
 """Replies that are cached at most; beyond, they are read again."""
 
+_UNINDEXED = frozenset(
+    product((int,), (str,), (int,), (str, type(None)), (str, type(None)), (int,), (int,), (str,), (int,))
+)
+"""The types of the columns of `unindexed_read`."""
 _BEGIN = {mode: f"BEGIN {mode}" for mode in ("IMMEDIATE", "DEFERRED")}
 
 
@@ -52,6 +58,13 @@ class ReplyCache:
         """Drop all replies: another connection may have stored newer ones, or the transaction was rolled back."""
         self.known.clear()
         self.new.clear()
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 class Session:
@@ -92,7 +105,7 @@ class Session:
         if version != self._data_version:
             self._states.clear()
             self.replies.clear()
-            check_migration(*self.run("store_read").fetchone())
+            read_migration(self.connection)
             self._data_version = version
             self.unflushed = True
         for state in self._states.values():
@@ -132,6 +145,19 @@ class Session:
     def run(self, name: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement that reads, or writes only times and replies."""
         return self.connection.execute(load(name), parameters)
+
+    def rows(self, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a statement that reads. A text that is damaged, and no UTF-8, comes as bytes."""
+        try:
+            return self.run(name, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+        self.connection.text_factory = _text_or_bytes
+        try:
+            return self.run(name, parameters).fetchall()
+        finally:
+            self.connection.text_factory = str
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement that changes jobs or gates."""
@@ -197,18 +223,40 @@ class Session:
         for gate in state.changed:
             if gate.stale:
                 heads = self.run("gate_head", (gate.id,)).fetchone()
-                gate.head = min((head for head in heads if head is not None), default=None)
+                # A damaged score counts as the first, so that the next claim finds it.
+                found = [head if type(head) is int else 0 for head in heads if head is not None]
+                gate.head = min(found, default=None)
                 gate.stale = False
 
     def _read_state(self, name: str, queue: int) -> QueueState:
-        (id, _, *own), *tasks = self.run("gates_read", (queue,)).fetchall()
+        """Return the state of a queue. Raises BackendCorrupt if its rows are not as fifoq writes them."""
+        gates = self.run("gates_read", (queue,)).fetchall()
+        settings = self.run("settings_read", (queue,)).fetchall()
+        numbers = [number for _, _, *numbers in gates for number in numbers[:-1]]
+        numbers += [number for row in settings for number in row]
+        try:
+            if not are_numbers(numbers):
+                raise ValueError("one of its numbers is none")
+            return self._make_state(name, queue, gates, settings)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.connection, f"queue {name!r} cannot be read ({error!r:.200})") from error
+
+    def _make_state(self, name: str, queue: int, gates: list[Any], settings: list[Any]) -> QueueState:
+        (id, _, *own), *tasks = gates
         state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
         for id, task, *numbers in tasks:
             state.add(Gate(id, task, numbers[:6]))
-        for job, id, gate, key, value, priority, now, caller, number in self.run(
-            "unindexed_read", (state.last_indexed, state.job(LAST_ENTRY))
-        ):
-            state.add_unindexed(id, Unindexed(job, state.by_id[gate], key, value, priority, caller, number), now)
-        for gate, override, *settings in self.run("settings_read", (queue,)):
-            state.set(state.by_id[gate], GateSettings(*settings), override=bool(override))
+        for row in self.rows("unindexed_read", (state.last_indexed, state.job(LAST_ENTRY))):
+            job, id, gate, key, value, priority, now, caller, number = row
+            if tuple(map(type, row)) not in _UNINDEXED or gate not in state.by_id or not 0 <= now <= LARGEST:
+                # Its row is mended once it is indexed: a session may not write here.
+                state.damaged.append(job)
+                id = id if isinstance(id, str) else f"damaged-{job & LAST_ENTRY}"
+                key, value, caller = (text if isinstance(text, str) else None for text in (key, value, caller))
+                priority, number = (each if isinstance(each, int) else 0 for each in (priority, number))
+                now = 0
+            task = state.by_id.get(gate) or next(iter(state.tasks.values()), state.own_gate)
+            state.add_unindexed(id, Unindexed(job, task, key, value, priority, caller or "", number), now)
+        for gate, override, *rest in settings:
+            state.set(state.by_id[gate], GateSettings(*rest), override=bool(override))
         return state

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fifoq.queue import Call
 from fifoq.record import Cancel, Extension, Fail, Hold, Outcome, Release, Retry, Settlement, State, Succeed
+from fifoq_sqlite.damage import is_number, is_score, is_text, is_text_or_nothing
 from fifoq_sqlite.queue_state import QueueState
 from fifoq_sqlite.session import Session
-from fifoq_sqlite.transitions import End, JobRef, Transitions, indexed
+from fifoq_sqlite.transitions import End, JobRef, Transitions, indexed, mend_all
 
 
 class HeldLease(NamedTuple):
@@ -63,11 +64,28 @@ def _held(
     """Return the leases that the tokens in `wanted` hold, by their index there."""
     pairs = json.dumps([(one.id, one.token) for one in wanted])
     by_id = state.by_id
-    rows = session.run("jobs_by_token", (state.id, pairs)).fetchall()
+    while True:
+        rows = session.rows("jobs_by_token", (state.id, pairs))
+        wrong = [row[1] for row in rows if not _is_usable(state, row)]
+        if not wrong:
+            break
+        mend_all(session, state, wrong)
     return {
         index: HeldLease(JobRef(job, id, by_id[gate], key, value, retain), *rest)
         for index, job, id, gate, key, value, retain, *rest in rows
     }
+
+
+def _is_usable(state: QueueState, row: tuple[Any, ...]) -> bool:
+    """Whether the columns of a row of `jobs_by_token` are of their types."""
+    _, _, id, gate, key, value, retain, _, reason, score = row
+    return (
+        is_text(id)
+        and gate in state.by_id
+        and all(map(is_text_or_nothing, (key, value, reason)))
+        and is_number(retain)
+        and is_score(score)
+    )
 
 
 def _hold(held: HeldLease | None) -> Hold:

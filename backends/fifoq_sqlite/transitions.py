@@ -6,11 +6,19 @@ first.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from fifoq.queue import MAX_TIMERS, Receipt
 from fifoq.record import State
+from fifoq_sqlite.damage import (
+    is_number,
+    is_number_or_nothing,
+    is_score,
+    is_text,
+    is_text_or_nothing,
+    mend,
+)
 from fifoq_sqlite.queue_state import CODE, LAST_ENTRY, STATES, UNBOUNDED, Gate, QueueState, Unindexed, score_of
 from fifoq_sqlite.replies import encode
 from fifoq_sqlite.session import Session
@@ -140,13 +148,33 @@ class Transitions:
 
 def offer_heads(session: Session, state: QueueState, keys: Collection[str]) -> None:
     """Offer the heads of these keys' lines, if they may be offered and are not yet."""
-    heads = session.run("lines_heads", (state.id, json.dumps(list(keys)))).fetchall()
+    while True:
+        heads = session.rows("lines_heads", (state.id, json.dumps(list(keys))))
+        wrong = [job for job, gate, value, score, is_right in heads if not (
+            is_right and gate in state.by_id and is_text_or_nothing(value) and is_score(score)
+        )]  # fmt: skip
+        if not wrong:
+            break
+        for job in wrong:
+            mend(session, state, job)
     if not heads:
         return
     session.change("jobs_offer", (json.dumps([job for job, *_ in heads]),))
-    for _, gate, value, score in heads:
+    for _, gate, value, score, _ in heads:
         state.offer(state.by_id[gate], value, score)
     session.woken.add(state.name)
+
+
+def mend_all(session: Session, state: QueueState, jobs: Iterable[int]) -> None:
+    """Mend damaged jobs, and offer the heads of lines that they have left."""
+    jobs = list(jobs)
+    if not jobs:
+        return
+    session.tick(state)
+    for job in jobs:
+        mend(session, state, job)
+    offer_heads(session, state, [key for (key,) in session.rows("lines_stuck", (state.id,)) if is_text(key)])
+    session.update_heads(state)
 
 
 # ---- timers ----
@@ -156,13 +184,36 @@ def fire(session: Session, state: QueueState, now: int) -> None:
     """Fire the timers that are due, by (time, entry), at most `MAX_TIMERS`."""
     if nothing_due(session, state, now):
         return
-    due = session.run("timers_due", (state.id, now, MAX_TIMERS)).fetchall()
+    due = _due(session, state, now)
     transitions = Transitions(session, state, now)
     for job, id, gate, key, value, retain, *rest in due:
         _fire(session, state, now, transitions, JobRef(job, id, state.by_id[gate], key, value, retain), rest)
     transitions.write()
     state.no_timer_before = 0
     session.woken.add(state.name)
+
+
+def _due(session: Session, state: QueueState, now: int) -> list[Any]:
+    while True:
+        due = session.rows("timers_due", (state.id, now, MAX_TIMERS))
+        wrong = [row[0] for row in due if not _is_usable(state, row)]
+        if not wrong:
+            return due
+        mend_all(session, state, wrong)
+
+
+def _is_usable(state: QueueState, row: tuple[Any, ...]) -> bool:
+    """Whether the columns of a row of `timers_due` are of their types."""
+    _, id, gate, key, value, retain, code, priority, seq, expires_at, _, reason = row
+    return (
+        is_text(id)
+        and gate in state.by_id
+        and all(map(is_text_or_nothing, (key, value, reason)))
+        and all(map(is_number, (retain, priority)))
+        and all(map(is_number_or_nothing, (seq, expires_at)))
+        and code in (0, 1, 2)
+        and (seq is not None or code == 0)
+    )
 
 
 def _fire(
@@ -197,8 +248,12 @@ def next_timer(session: Session, state: QueueState, now: int) -> int | None:
 
 
 def _next_timer_at(session: Session, state: QueueState) -> int:
-    row = session.run("timers_next", (state.id,)).fetchone()
-    state.no_timer_before = row[0] if row else UNBOUNDED
+    first, last = session.run("timers_next", (state.id,)).fetchone()
+    while not (is_number_or_nothing(first) and is_number_or_nothing(last)):
+        # The last is the largest: SQLite sorts texts and other bytes behind all numbers.
+        mend_all(session, state, [job for (job,) in session.rows("timers_damaged", (state.id,))])
+        first, last = session.run("timers_next", (state.id,)).fetchone()
+    state.no_timer_before = UNBOUNDED if first is None else first
     return state.no_timer_before
 
 
@@ -242,6 +297,9 @@ def _index(session: Session, state: QueueState) -> None:
             heads.append(one.job)
         state.enter(one.gate, one.value, score_of(one.priority, one.job & LAST_ENTRY) if offered else None)
     session.change("unindexed_index", (state.id, jobs[0].job, jobs[-1].job, json.dumps(heads)))
+    damaged, state.damaged = state.damaged, []
+    if damaged:
+        mend_all(session, state, damaged)
     _save_replies(session, state, unindexed)
     session.woken.add(state.name)
 

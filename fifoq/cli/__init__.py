@@ -2,6 +2,8 @@
 
 import sys
 
+from fifoq.extras import install_line
+
 _EXTRA = {"typer", "rich"}
 
 
@@ -17,5 +19,5 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
-        sys.exit(f'fifoq: the command line needs {missing}: pip install "fifoq[cli]"')
+        sys.exit(f"fifoq: the command line needs {missing}: {install_line('cli')}")
     sys.exit(run())

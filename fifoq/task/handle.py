@@ -6,18 +6,15 @@ from typing import Any, Generic, Protocol, cast
 from typing_extensions import TypeVar
 
 from fifoq import codec
-from fifoq.clock import MAX_SECONDS
 from fifoq.errors import BackendCorrupt, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from fifoq.job import Job
 from fifoq.queue import Queue, Receipt
 from fifoq.record import Damaged, JobSpec, Record, State
 from fifoq.task.signature import Signature
+from fifoq.task.waiting import end_of
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True, default=Any)
-
-LOOK_AGAIN = 30.0
-"""Seconds after which an endless wait calls the backend again, so that a lost notification cannot hold it for good."""
 
 # ---- the way to the queue ----
 
@@ -90,14 +87,12 @@ class JobHandle(Generic[R_co]):
         Wait for the job to end, up to `timeout` seconds (None: for good), and return the value that the task returned.
 
         Raises JobFailed, JobCancelled, ResultTimeout, JobNotFound if it is no longer kept, or BackendCorrupt if its
-        stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled.
+        stored record is damaged. The job goes on after a timeout, or when the waiter is cancelled. Raises
+        ConfigurationError in a job for which this one waits.
         """
-        queue = self._queue()
-        record = await queue.finished(self.id, LOOK_AGAIN if timeout is None else min(max(0.0, timeout), MAX_SECONDS))
-        while record is None:
-            if timeout is not None:
-                raise ResultTimeout(self.id, self._origin.task, timeout)
-            record = await queue.finished(self.id, LOOK_AGAIN)
+        record = await end_of(self._origin.connection, self._origin.queue, self.id, timeout)
+        if record is None:
+            raise ResultTimeout(self.id, self._origin.task, timeout or 0.0)
         return self._outcome(record)
 
     async def cancel(self) -> bool:

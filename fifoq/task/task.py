@@ -17,6 +17,7 @@ from fifoq.task.context import Context, DetachedContext
 from fifoq.task.definition import TaskDefinition
 from fifoq.task.handle import Connection, JobHandle, Origin
 from fifoq.task.options import Options, TaskOptions, read_options, seconds_until
+from fifoq.task.waiting import Holder, PlacedJob, refuse_deadlock, running, waiting_for
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +84,11 @@ class Task(Generic[P, R_co, T_co]):
             if not hasattr(self, name) or name in WRAPPER_ASSIGNMENTS:
                 setattr(self, name, value)
 
+    @property
+    def connection(self) -> Connection:
+        """The connection of its Fifoq."""
+        return self._connection
+
     if not TYPE_CHECKING:
 
         @property
@@ -115,9 +121,24 @@ class Task(Generic[P, R_co, T_co]):
         Enqueue a call, wait for it to end, and return its result.
 
         `options(wait=…)` bounds that wait in seconds, `options(enqueue_timeout=…)` the wait for room. Raises the errors
-        of `enqueue` and of `JobHandle.result`. The job goes on after a timeout, or when the caller is cancelled.
+        of `enqueue` and of `JobHandle.result`. The job goes on after a timeout, or when the caller is cancelled. In a
+        job, raises ConfigurationError if the new one could not begin before that one ends.
         """
         spec = self._spec(args, kwargs, AWAITED)
+        if (holder := running.get()) is not None and not holder.ended:
+            return await self._call_in_job(holder, spec)
+        return await self._put_and_wait(spec)
+
+    async def _call_in_job(self, holder: Holder, spec: JobSpec) -> R_co:
+        """As `call`, in a job: a deadlock is refused before anything is enqueued, if the call makes a new job."""
+        if self._options.id is not None or self._options.unique is not None:
+            return await self._put_and_wait(spec)
+        target = PlacedJob.of(self._connection, self.queue, spec)
+        await refuse_deadlock(holder, target, "Nothing was enqueued.")
+        with waiting_for(holder, target):
+            return await self._put_and_wait(spec)
+
+    async def _put_and_wait(self, spec: JobSpec) -> R_co:
         producer = self._connection.producer(self.queue)
         producer.expect(spec.id)
         ((id, created),) = await producer.put((spec,), self._options.enqueue_timeout)

@@ -352,12 +352,12 @@ class Driver:
             cursor = page.cursor
         return records
 
-    def blocked(self, limit: int = 100) -> list[BlockedKeyRecord]:
-        """Return all blocked keys, read page by page."""
+    def blocked(self, limit: int = 100, owner: str | None = None) -> list[BlockedKeyRecord]:
+        """Return all blocked keys, or those of an owner's jobs, read page by page."""
         keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
         while True:
-            page = self.run(self.queue.blocked_keys(cursor, limit))
+            page = self.run(self.queue.blocked_keys(cursor, limit, owner))
             assert len(page.keys) <= limit, f"a page of {limit} has {len(page.keys)} keys"
             keys += page.keys
             assert page.cursor is None or page.cursor != cursor, "the cursor does not move on"

@@ -99,11 +99,11 @@ class ModelQueue:
     async def stats(self) -> Stats:
         return self._read(Model.stats)
 
-    async def blocked_keys(self, cursor: str | None, limit: int) -> BlockedKeys:
+    async def blocked_keys(self, cursor: str | None, limit: int, owner: str | None = None) -> BlockedKeys:
         def after(one: BlockedKeyRecord) -> bool:
             return cursor is None or _cursor(one) > cursor
 
-        blocked = [one for one in self._read(Model.blocked_keys) if after(one)]
+        blocked = [one for one in self._read(lambda model: model.blocked_keys(owner)) if after(one)]
         page = tuple(blocked[: min(limit, MAX_PAGE)])
         return BlockedKeys(page, _cursor(page[-1]) if len(page) < len(blocked) else None)
 

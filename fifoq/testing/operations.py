@@ -208,7 +208,7 @@ def find(draw: Draw, pair: Pair) -> None:
 
 
 def blocked_keys(draw: Draw, pair: Pair) -> None:
-    pair.blocked_keys(draw.one((1, 2)))
+    pair.blocked_keys(draw.one((1, 2)), draw.one((None, "o")))
 
 
 OPERATIONS: dict[Callable[[Draw, Pair], None], int] = {

@@ -157,17 +157,17 @@ class Pair:
             cursor = page.cursor
         self._same(f"find {filter}", self.model.find(filter), tuple(records))
 
-    def blocked_keys(self, limit: int) -> None:
+    def blocked_keys(self, limit: int, owner: str | None = None) -> None:
         keys: list[BlockedKeyRecord] = []
         cursor: str | None = None
         for _ in range(1 + len(self.ids) + len(self.model.state.paused_keys)):
-            page = self._run(self._queue().blocked_keys(cursor, limit))
+            page = self._run(self._queue().blocked_keys(cursor, limit, owner))
             self._check(len(page.keys) <= limit, f"a page of {limit} has {len(page.keys)} keys")
             keys += page.keys
             cursor = page.cursor
             if cursor is None:
                 break
-        expected = self.model.blocked_keys()
+        expected = self.model.blocked_keys(owner)
         self._same("blocked_keys, by time", [one.since for one in expected], [one.since for one in keys])
         self._same("blocked_keys", sorted(expected, key=_by_key), sorted(keys, key=_by_key))
 

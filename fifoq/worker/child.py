@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextvars import copy_context
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from multiprocessing.process import current_process
@@ -26,6 +27,7 @@ from fifoq.record import JobSpec, Lease
 from fifoq.task.context import LeaseContext
 from fifoq.task.signature import Signature
 from fifoq.task.task import Task
+from fifoq.task.waiting import PlacedJob, running
 from fifoq.worker.outcomes import both, message_of, trace_of
 from fifoq.worker.run import ResultNotSendable, Unreadable, name_of, read, write
 from fifoq.worker.task_factory import run_job
@@ -47,7 +49,14 @@ class Request(NamedTuple):
     worker: str
     takes_context: bool
     max_payload: int
+    above: Sequence[Sequence[str | None]]
+    """The jobs of its Fifoq that wait for this one, in the worker's process: their PlacedJobs, from `queue` on."""
     lease: tuple[Any, ...]
+
+    @property
+    def spec(self) -> JobSpec:
+        """The job."""
+        return JobSpec(*self.lease[0])
 
     def pack(self) -> bytes:
         """Encode it."""
@@ -200,6 +209,8 @@ class Function(NamedTuple):
 
     call: Callable[..., Any]
     signature: Signature
+    connection: object
+    """Of its Fifoq; None if the module has the function, and not the task."""
 
 
 def _find(request: Request) -> Function:
@@ -210,9 +221,9 @@ def _find(request: Request) -> Function:
         found = getattr(found, part)
     if isinstance(found, Task):
         task = cast("Task[Any, Any, Any]", found)
-        function = Function(task.function, task.signature)
+        function = Function(task.function, task.signature, task.connection)
     else:
-        function = Function(found, Signature(found, takes_context=request.takes_context))
+        function = Function(found, Signature(found, takes_context=request.takes_context), None)
     function.signature.limit = request.max_payload
     return function
 
@@ -221,23 +232,47 @@ def _find(request: Request) -> Function:
 
 
 class Reporter:
-    """Sends the progress of one job, from any thread, until the job has ended."""
+    """
+    Sends the progress and the waits of one job, from any thread, until the job has ended.
 
-    def __init__(self, pipe: Connection) -> None:
+    As the `fifoq.task.waiting.Holder` of the job it knows what waits for it in the worker's process.
+    """
+
+    def __init__(self, pipe: Connection, request: Request) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
-        self._ended = False
+        self._request = request
+        self.ended = False
+        self.connection: object = None
+        """Of the job's Fifoq, once its function is imported."""
+
+    @property
+    def job(self) -> PlacedJob:
+        return PlacedJob.of(self.connection, self._request.queue, self._request.spec)
+
+    @property
+    def above(self) -> Sequence[PlacedJob]:
+        return [PlacedJob(self.connection, *cast("Any", each)) for each in self._request.above]
+
+    def waits(self, target: PlacedJob, begins: bool) -> None:
+        """Report that the job begins or ceases to wait for another one of its Fifoq."""
+        if target.connection is self.connection:
+            self._send(["waits", begins, *target[1:]])
 
     def report(self, progress: bytes) -> None:
+        """Report progress."""
+        self._send(["progress", progress])
+
+    def _send(self, message: list[Any]) -> None:
         """Send it, unless the job has ended: a thread that it left behind may report to the next job."""
         with self._lock:
-            if not self._ended:
-                self._pipe.send_bytes(codec.pack(["progress", progress]))
+            if not self.ended:
+                self._pipe.send_bytes(codec.pack(message))
 
     def end(self) -> None:
         """Send no more."""
         with self._lock:
-            self._ended = True
+            self.ended = True
 
 
 def _serve(pipe: Connection) -> None:
@@ -247,7 +282,7 @@ def _serve(pipe: Connection) -> None:
         while True:
             request = Request.unpack(pipe.recv_bytes())
             pipe.send_bytes(BEGUN)
-            reporter = Reporter(pipe)
+            reporter = Reporter(pipe, request)
             reply = _answer(request, reporter, functions, runner)
             reporter.end()
             _flush()
@@ -271,21 +306,23 @@ def _answer(
         name = (request.module, request.function)
         if name not in functions:
             functions[name] = _find(request)
+        reporter.connection = functions[name].connection
         return codec.pack(["returned", _call(functions[name], request, reporter, runner)])
     except BaseException as error:  # a SystemExit is the job's end, not the process's
         return _raised(error)
 
 
 def _call(function: Function, request: Request, reporter: Reporter, runner: asyncio.Runner) -> bytes:
-    spec, *rest = request.lease
-    lease = Lease(JobSpec(*spec), *rest)
+    lease = Lease(request.spec, *request.lease[1:])
     args, kwargs = read(function.signature.decode, lease.spec.payload)
     if request.takes_context:
         context = LeaseContext(lease, request.queue, request.worker, None, reporter.report, lambda: False)
         args = (context, *args)
-    value = function.call(*args, **kwargs)
+    context = copy_context()
+    context.run(running.set, reporter)
+    value = context.run(function.call, *args, **kwargs)
     if inspect.iscoroutine(value):
-        value = run_job(runner, value)
+        value = run_job(runner, value, reporter)
     return write(function.signature.encode_result, value)
 
 

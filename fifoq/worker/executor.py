@@ -11,7 +11,7 @@ from types import coroutine
 from typing import Any
 
 from fifoq.record import Outcome, Succeed, fast_constructor
-from fifoq.worker.log import job_started, log
+from fifoq.worker.log import job_started, routine
 from fifoq.worker.outcomes import before_start, outcome_of, released
 from fifoq.worker.run import Run, Stop
 
@@ -99,7 +99,7 @@ class Executor:
         Those that have not begun within PREFETCH_TIMEOUT end as released.
         """
         now = monotonic()
-        self._logs_starts = log.isEnabledFor(logging.DEBUG)
+        self._logs_starts = routine.isEnabledFor(logging.DEBUG)
         for run in runs:
             run.taken_at = now
         self._backlog.extend(runs)

@@ -156,14 +156,20 @@ class Heartbeat:
         self._woken.clear()
 
     async def _extend_all(self, twin: Backend, runs: Sequence[Run]) -> bool:
-        """Extend the leases of these; return whether the backend answered for all of them."""
+        """
+        Extend the leases of these; return whether the backend answered for all of them.
+
+        All calls are made at once, so that a queue whose server hangs takes no time from the leases of another.
+        """
         by_queue: dict[str, list[Run]] = {}
         for run in runs:
             by_queue.setdefault(run.queue, []).append(run)
-        answered = True
-        for queue, ours in by_queue.items():
-            for first in range(0, len(ours), MAX_BATCH):
-                answered = await self._extend(twin, queue, ours[first : first + MAX_BATCH]) and answered
+        calls = [
+            self._extend(twin, queue, ours[first : first + MAX_BATCH])
+            for queue, ours in by_queue.items()
+            for first in range(0, len(ours), MAX_BATCH)
+        ]
+        answered = all(await asyncio.gather(*calls))
         if answered:
             self._outage.over()
         return answered

@@ -11,11 +11,12 @@ from typing import Any
 
 from fifoq.clock import SECOND
 from fifoq.codec import decode_error
-from fifoq.errors import RetryAfter
 from fifoq.record import Fail, Outcome, Retry, State
 from fifoq.worker.run import Run, name_of
 
 log = logging.getLogger("fifoq.worker")
+routine = logging.getLogger("fifoq.worker.jobs")
+"""For the lines of jobs that start and succeed, so that a program can choose a level of their own for them."""
 
 
 class Event(StrEnum):
@@ -25,6 +26,7 @@ class Event(StrEnum):
     TASK_SERVED = "task_served"
     WORKER_STOPPING = "worker_stopping"
     WORKER_STOPPED = "worker_stopped"
+    WORKER_WAITS = "worker_waits"
     JOB_STARTED = "job_started"
     JOB_SUCCEEDED = "job_succeeded"
     JOB_RETRIED = "job_retried"
@@ -55,7 +57,8 @@ def fields(run: Run) -> dict[str, Any]:
 def job_started(run: Run) -> None:
     """Log that a function begins. Only if the level is DEBUG: the caller checks that, once for many jobs."""
     with contextlib.suppress(Exception):
-        _log(run, logging.DEBUG, "Job %s of task %r%s starts: attempt %d.", run.lease.attempt, event=Event.JOB_STARTED)
+        starts = "Job %s of task %r%s starts: attempt %d."
+        _log(run, logging.DEBUG, starts, run.lease.attempt, logger=routine, event=Event.JOB_STARTED)
 
 
 def job_settled(run: Run, outcome: Outcome, state: State | None) -> None:
@@ -63,7 +66,7 @@ def job_settled(run: Run, outcome: Outcome, state: State | None) -> None:
     error, run.error = run.error, None  # its traceback refers to the run
     # A handler or filter of the user's may raise, here as above, and the jobs count more.
     with contextlib.suppress(Exception):
-        ended = {"seconds": run.seconds}
+        ended: dict[str, Any] = {"seconds": run.seconds}
         if state is None:
             lost = (
                 "Job %s of task %r%s had ended here, but its lease was lost before: another attempt counts. If this "
@@ -73,9 +76,10 @@ def job_settled(run: Run, outcome: Outcome, state: State | None) -> None:
         elif state is State.SUCCEEDED:
             _log(
                 run,
-                logging.DEBUG,
+                logging.INFO,
                 "Job %s of task %r%s succeeded after %.3g s.",
                 run.seconds,
+                logger=routine,
                 event=Event.JOB_SUCCEEDED,
                 **ended,
             )
@@ -108,7 +112,7 @@ def _log_retry(run: Run, outcome: Retry, error: BaseException | None) -> None:
     wait = outcome.after / SECOND
     _log(
         run,
-        logging.INFO if error is not None and issubclass(type(error), RetryAfter) else logging.WARNING,
+        logging.INFO,
         # %r: the text of an exception may come from anywhere, and must not forge or break lines of the log.
         "Job %s of task %r%s is tried again in %.3g s: attempt %d: %s: %.200r.",
         wait,
@@ -121,6 +125,7 @@ def _log_retry(run: Run, outcome: Retry, error: BaseException | None) -> None:
         error=kind,
         error_message=message,
         traceback=traceback,
+        exc_info=_info(error) if error is not None and log.isEnabledFor(logging.DEBUG) else None,
     )
 
 
@@ -131,13 +136,13 @@ def _log_failure(run: Run, outcome: Fail, error: BaseException | None) -> None:
     The traceback is the stored text, also where the exception is at hand, as `exc_info`: that has the worker's own
     frames. It is not at hand if it was raised in a child process.
     """
-    if not log.isEnabledFor(logging.ERROR):
+    if not log.isEnabledFor(logging.WARNING):
         return
     kind, message, traceback = decode_error(outcome.error)
     held = " Its key stays closed until it is requeued or skipped." if outcome.halt else ""
     record = log.makeRecord(
         log.name,
-        logging.ERROR,
+        logging.WARNING,
         *log.findCaller()[:2],
         "Job %s of task %r%s failed after %.3g s: attempt %d: %s: %.200r.%s",
         (*_named(run), run.seconds, run.lease.attempt, kind, message, held),
@@ -168,6 +173,15 @@ def _named(run: Run) -> tuple[str, str, str]:
     return run.lease.spec.id, run.plan.name, "" if key is None else f", key {key!r},"
 
 
-def _log(run: Run, level: int, message: str, *args: Any, **more: Any) -> None:
-    if log.isEnabledFor(level):
-        log.log(level, message, *_named(run), *args, extra={**fields(run), **more}, stacklevel=2)
+def _log(
+    run: Run,
+    level: int,
+    message: str,
+    *args: Any,
+    logger: logging.Logger = log,
+    exc_info: Any = None,
+    **more: Any,
+) -> None:
+    if logger.isEnabledFor(level):
+        extra = {**fields(run), **more}
+        logger.log(level, message, *_named(run), *args, exc_info=exc_info, extra=extra, stacklevel=2)

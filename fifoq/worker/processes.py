@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import Pipe, resource_tracker, spawn
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from fifoq import codec
 from fifoq.errors import GiveUp, RetryAfter
 from fifoq.fork_safety import unwatch_forks, watch_forks
 from fifoq.main_guard import GUARD
+from fifoq.task.waiting import waits
 from fifoq.worker.child import SIGNALS, ChildProgram, Request, lease_as_tuple
 from fifoq.worker.run import ProcessDied, RemoteError, ResultNotSendable, Run, Stop, Unreadable
 from fifoq.worker.runners import RunnerContext, Threads
@@ -92,6 +93,7 @@ class ProcessRunner:
             self._context.worker,
             run.plan.takes_context,
             run.plan.definition.signature.limit,
+            [each[1:] for each in waits.above(run.job)[1:] if each.connection is run.plan.connection],
             lease_as_tuple(run.lease),
         ).pack()
 
@@ -107,7 +109,7 @@ class ProcessRunner:
                 child.wait_until_ready(START_TIMEOUT if run.plan.timeout is None else math.inf)
                 with contextlib.suppress(RuntimeError):  # the loop is closed: no timeout either
                     loop.call_soon_threadsafe(run.begin)
-                result = child.call(request, lambda progress: self._context.report(run, progress))
+                result = child.call(request, lambda progress: self._context.report(run, progress), run.notes_wait)
                 alive = True
                 return result
             except DiedIdle:
@@ -121,6 +123,7 @@ class ProcessRunner:
                 alive = child.ready
                 raise
             finally:
+                waits.forget(run.job)
                 self._done(run, child, alive)
 
     def _take_idle(self) -> "Child | None":
@@ -221,8 +224,14 @@ class Child:
             _result(kind, rest)
         self.ready = True
 
-    def call(self, request: bytes, progress: Callable[[bytes], None]) -> bytes:
-        """Have it run one job; return the result, or raise the error of the function. Raises ProcessDied."""
+    def call(
+        self, request: bytes, progress: Callable[[bytes], None], wait: Callable[[bool, Sequence[Any]], None]
+    ) -> bytes:
+        """
+        Have it run one job; return the result, or raise the error of the function. Raises ProcessDied.
+
+        `progress` and `wait` are called for each report of the job.
+        """
         used, self._used = self._used, True
         try:
             with self._death_raised():
@@ -236,6 +245,8 @@ class Child:
             kind, *rest = self._receive()
             if kind == "progress":
                 progress(rest[0])
+            elif kind == "waits":
+                wait(rest[0], rest[1:])
             elif kind == "spent":
                 self.spent = True
             else:

@@ -1,13 +1,14 @@
 """One run of a job in a worker: its lease, how its function is called, and where it runs. It imports no queue."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
 from fifoq.errors import InvalidArguments
 from fifoq.record import Lease, Outcome
 from fifoq.task.definition import TaskDefinition
+from fifoq.task.waiting import PlacedJob, waits
 
 RUNAWAY = 15.0
 """Seconds after which a stopping process has ended, even if a function in it does not stop."""
@@ -59,6 +60,27 @@ class Run:
         self.deadline = deadline
         """When the lease can end at the earliest (`time.monotonic()`): it counts from before its call was sent."""
 
+    @property
+    def job(self) -> PlacedJob:
+        """The job, as a wait sees it."""
+        return PlacedJob.of(self.plan.connection, self.queue, self.lease.spec)
+
+    @property
+    def above(self) -> Sequence[PlacedJob]:
+        """Waits for it in other processes are not seen."""
+        return ()
+
+    def waits(self, target: PlacedJob, begins: bool) -> None:
+        """Its waits are noted in this process already."""
+
+    def notes_wait(self, begins: bool, target: Sequence[Any]) -> None:
+        """Note that its function in a child process begins or ceases to wait for another job."""
+        placed = PlacedJob(self.plan.connection, *target)
+        if begins:
+            waits.begin(self.job, placed)
+        else:
+            waits.end(self.job, placed)
+
     def begin(self, at_least: float = 0.0) -> None:
         """Start the timeout, once more if it has been started: the function starts now, or its child process does."""
         timeout = self.plan.timeout
@@ -84,6 +106,7 @@ class Plan:
     """A task made ready to run: its definition and its runner, with the attributes that each run reads."""
 
     __slots__ = (
+        "connection",
         "decode",
         "definition",
         "encode",
@@ -97,13 +120,17 @@ class Plan:
         "worker",
     )
 
-    def __init__(self, definition: TaskDefinition, runner: "Runner", worker: str = "") -> None:
+    def __init__(
+        self, definition: TaskDefinition, runner: "Runner", worker: str = "", connection: object = None
+    ) -> None:
         self.definition = definition
         self.name = definition.name
         self.timeout = definition.timeout
         self.runner = runner
         self.worker = worker
         """The worker's name."""
+        self.connection = connection
+        """Of the Fifoq that the task belongs to. Only its identity counts here."""
         in_loop = definition.in_loop if definition.run_in == "loop" else None
         self.function: Callable[..., Any] = in_loop or definition.function
         self.decode: Callable[[bytes], tuple[tuple[Any, ...], dict[str, Any]]] = definition.signature.decode

@@ -11,10 +11,10 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fifoq.task.context import LeaseContext
+from fifoq.task.waiting import running
 from fifoq.worker.log import fields, log
 from fifoq.worker.outcomes import timed_out
 from fifoq.worker.run import RUNAWAY, Run, Stop, read, write
-from fifoq.worker.task_factory import in_job
 
 MAX_CLOSES = 16
 """How often a coroutine is closed if it awaits something in its clean-up each time."""
@@ -56,7 +56,7 @@ class LoopRunner:
 
     async def perform(self, run: Run) -> bytes:
         plan = run.plan
-        in_job.set(True)
+        running.set(run)
         args, kwargs = read(plan.decode, run.lease.spec.payload)
         if plan.timeout is not None:
             run.begin()
@@ -122,6 +122,7 @@ class ThreadRunner:
 
     async def perform(self, run: Run) -> bytes:
         run.begin()
+        running.set(run)
         context = contextvars.copy_context()
         result = await self._threads.submit(lambda: context.run(self._call, run))
         if run.stopped is Stop.TIMEOUT:

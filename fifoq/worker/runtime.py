@@ -9,10 +9,11 @@ from functools import partial
 from fifoq.clock import microseconds
 from fifoq.record import Lease, Outcome
 from fifoq.task.definition import TaskDefinition
+from fifoq.task.waiting import waits
 from fifoq.worker.claims import ClaimLoop, ClaimTerms, QueueFeed
 from fifoq.worker.executor import Executor
 from fifoq.worker.heartbeat import Heartbeat
-from fifoq.worker.log import fields, log
+from fifoq.worker.log import NO_JOB, Event, fields, log
 from fifoq.worker.maintenance import Maintenance
 from fifoq.worker.outage import Contact
 from fifoq.worker.outcomes import released
@@ -25,6 +26,8 @@ from fifoq.worker.task_factory import JobTaskFactory
 
 STOP_TIMEOUT = 0.4
 """Seconds that cancelled jobs get to clean up, and after them the last settlements to be written."""
+NOTICED = 1.0
+"""Seconds after which a stopping worker logs that it waits for its jobs."""
 POLL_PAUSE = 0.002
 """Seconds between two looks at a condition that a stopping or draining worker waits for."""
 DRAIN_PAUSE = 0.1
@@ -33,6 +36,8 @@ RESTART_PAUSE = 1.0
 """Seconds after which a part of the worker that failed starts again."""
 LOST_PAUSE = 1.0
 """Seconds until a job may be claimed again whose function still runs here, in a thread, after the lease was lost."""
+WAITING_PAUSE = 5.0
+"""Seconds between two looks whether all jobs of the worker wait for others."""
 FOREVER = float("inf")
 
 
@@ -90,7 +95,7 @@ class Runtime:
         feed = next((feed for feed in self.feeds if feed.name == queue), None)
         known = () if feed is None else feed.plans
         plans = {
-            each.name: Plan(each, self._runners[each.run_in], self.settings.name)
+            each.name: Plan(each, self._runners[each.run_in], self.settings.name, self.workplace.connection)
             for each in definitions
             if each.name not in known
         }
@@ -144,6 +149,7 @@ class Runtime:
             self._start_feed(feed)
         self._serve(Maintenance(self.current_feeds).serve)
         self._serve(self._check_heartbeat)
+        self._serve(self._check_waiting)
         self._claiming = self._serve(self._claims.serve)
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
@@ -155,7 +161,7 @@ class Runtime:
         self._claims.stop()
         self._executor.hand_back()
         self._release_pending()
-        if not await self._until(self._all_done, grace, hurry):
+        if not await self._finish(grace, hurry):
             for run in list(self._held.values()):
                 run.stop(Stop.SHUTDOWN)
             await self._until(lambda: not self._executor.taken, STOP_TIMEOUT)
@@ -170,6 +176,22 @@ class Runtime:
             runner.close()
         if self._task_factory is not None:
             self._task_factory.uninstall(self._loop)
+
+    async def _finish(self, grace: float, hurry: asyncio.Event) -> bool:
+        """Wait for the jobs that run, up to `grace` seconds, and log that if it takes so long that it is noticed."""
+        if grace <= NOTICED or await self._until(self._all_done, NOTICED, hurry) or hurry.is_set():
+            return await self._until(self._all_done, grace, hurry)
+        jobs = self._executor.taken
+        log.warning(
+            "Worker %s waits for %d job%s to finish, %g s at most; then it releases what still runs. A second Ctrl-C "
+            "skips the rest of that time; while you develop, FIFOQ_SHUTDOWN_GRACE=0 leaves it out.",
+            self.settings.name,
+            jobs,
+            "" if jobs == 1 else "s",
+            grace - NOTICED,
+            extra={**NO_JOB, "event": Event.WORKER_STOPPING, "worker": self.settings.name},
+        )
+        return await self._until(self._all_done, grace - NOTICED, hurry)
 
     async def drained(self) -> None:
         """Return when no job runs, may run, waits for a token or backs off."""
@@ -280,6 +302,7 @@ class Runtime:
             "have been set ahead. It goes on under the new lease.",
             lease.spec.id,
             run.plan.name,
+            extra=fields(run),
         )
         old = run.lease.token
         run.deadline = deadline  # first: the heartbeat reads the lease before the deadline
@@ -389,6 +412,35 @@ class Runtime:
             if not self._heartbeat.alive:
                 log.error("The thread that extends leases has died. It is started again.")
                 self._heartbeat.start()
+
+    async def _check_waiting(self) -> None:
+        """Warn, once each time, if jobs that wait for other jobs take all places of the worker for a while."""
+        looks: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(WAITING_PAUSE)
+            full = self._full_of_waiters() if waits else {}
+            looks = {place: looks.get(place, 0) + 1 for place in full}
+            for place in [place for place, seen in looks.items() if seen == 2]:
+                log.warning(
+                    "All %d %s of worker %s are taken by jobs that wait for other jobs. If no other worker runs those, "
+                    "it is a deadlock: give the tasks that wait a limit below that number, or the others a queue and a "
+                    "worker of their own.",
+                    full[place],
+                    place,
+                    self.settings.name,
+                    extra={**NO_JOB, "event": Event.WORKER_WAITS, "worker": self.settings.name},
+                )
+
+    def _full_of_waiters(self) -> dict[str, int]:
+        """Return the kinds of places that are full of jobs that wait for others, with their numbers."""
+        waiting = [run for run in self._held.values() if run.started and not run.ended and run.job in waits]
+        if len(waiting) >= self.settings.concurrency:
+            return {"places": self.settings.concurrency}
+        full: dict[str, int] = {}
+        for place, runner in (("threads", self._runners["thread"]), ("processes", self._runners["process"])):
+            if sum(run.plan.runner is runner for run in waiting) >= runner.width:
+                full[place] = runner.width
+        return full
 
 
 async def _run_service(serve: Callable[[], Awaitable[None]]) -> None:

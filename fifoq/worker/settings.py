@@ -25,6 +25,8 @@ class Workplace(NamedTuple):
     """The value of `ctx.resources` in tasks."""
     store: str = "a store without a name"
     """The store as the log shows it: its URL, redacted, with the absolute path of a file."""
+    connection: object = None
+    """Of the Fifoq that its tasks belong to. Only its identity counts."""
     shut_off: bool = False
     """No other process can enqueue in the store, and no other part of this one has opened it."""
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fifoq.calls import Caller
 from fifoq.queue import Queue
 from fifoq.record import Extension, Outcome, Release, Retry, Settlement, State, fast_constructor
-from fifoq.worker.log import fields, job_settled, log
+from fifoq.worker.log import fields, job_settled, log, routine
 from fifoq.worker.outage import NOT_NOW, Contact, Outage
 from fifoq.worker.outcomes import unsettleable
 from fifoq.worker.run import Run, name_of
@@ -133,7 +133,7 @@ class Settler:
         if self.outage.ongoing:
             self.outage.over()
             self._put_back(0)
-        verbose = log.isEnabledFor(logging.DEBUG)
+        verbose = routine.isEnabledFor(logging.INFO)
         for (run, outcome), state in zip(batch, states, strict=True):
             self._held.pop(run.lease.token, None)
             if state is State.SUCCEEDED and not verbose:

@@ -7,11 +7,9 @@ executor keeps those of a job's own task; this keeps those of the tasks that the
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import ContextVar
 from typing import Any
 
-in_job: ContextVar[bool] = ContextVar("fifoq_in_job", default=False)
-"""Whether the code runs in a job. Tasks and callbacks that a job makes inherit it."""
+from fifoq.task.waiting import Holder, running
 
 Factory = Callable[..., Any]
 
@@ -44,21 +42,21 @@ class JobTaskFactory:
             loop.set_task_factory(self._before)
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **arguments: Any) -> Any:
-        if in_job.get():
+        if running.get() is not None:
             coroutine = _Contained(coroutine)
         if self._before is None:
             return asyncio.Task(coroutine, loop=loop, **arguments)
         return self._before(loop, coroutine, **arguments)
 
 
-def run_job(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_job(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any], holder: Holder) -> Any:
     """Run the coroutine of a job in a loop of its own, and return its result."""
     loop = runner.get_loop()
     if not isinstance(loop.get_task_factory(), JobTaskFactory):
         JobTaskFactory.install(loop)
 
     async def job() -> Any:
-        in_job.set(True)
+        running.set(holder)
         return await coroutine
 
     return runner.run(job())

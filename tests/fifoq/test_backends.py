@@ -33,7 +33,7 @@ def test_a_password_is_never_shown(url: str, shown: str) -> None:
     [
         ("nowhere://x", r"no backend for nowhere://\. Installed are .*memory://"),
         ("localhost:6379", "given by a URL like"),
-        ("rediss+sentinel://h", r'pip install "fifoq\[redis\]"'),
+        ("rediss+sentinel://h", r'Install fifoq again, and then: pip install .*"redis\[hiredis\]'),
     ],
 )
 def test_an_unknown_scheme_is_refused_with_the_known_ones_or_the_extra_to_install(
@@ -48,7 +48,7 @@ def test_an_unknown_scheme_is_refused_with_the_known_ones_or_the_extra_to_instal
 @pytest.mark.parametrize(
     ("scheme", "value", "message"),
     [
-        ("redis", "no_such_module:Backend", r'because no_such_module is missing. Run: pip install "fifoq\[redis\]"'),
+        ("redis", "no_such_module:Backend", r'because no_such_module is missing. Run: pip install .*"redis\[hiredis\]'),
         ("other", "no_such_module:Backend", "Install what no_such_module:Backend needs"),
         ("other", "fifoq:NoSuchThing", "names nothing"),
     ],

@@ -39,7 +39,7 @@ async def test_the_end_of_any_job_can_be_awaited_by_its_id(tasks: Fifoq) -> None
 async def test_an_endless_wait_for_any_job_calls_the_backend_again(
     tasks: Fifoq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fifoq.operations.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("fifoq.task.waiting.LOOK_AGAIN", 0.001)
     async with tasks:
         job = await tasks.tasks["double"].enqueue(1)
         waiting = asyncio.create_task(tasks.finished(job.id))
@@ -130,7 +130,7 @@ async def test_stats_count_the_jobs_of_each_queue() -> None:
         clock.advance(2.5)
         stats = await tasks.stats()
         assert list(stats) == ["default", "fragile", "lines"]
-        assert stats["lines"] == (1, 1, 0, 0, 0, 0, 2.5)
+        assert stats["lines"][:7] == (1, 1, 0, 0, 0, 0, 2.5)
         assert stats["default"].oldest_waiting is None
 
 

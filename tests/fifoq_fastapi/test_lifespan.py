@@ -174,3 +174,16 @@ async def test_the_location_includes_the_path_of_a_mounted_app(serve) -> None:
         assert answer.headers["location"] == "/api/queue/jobs/k"
         assert (await client.get("/api/queue/jobs/k")).status_code == 200
         assert (await client.get("/api/queue/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("event", ["startup", "shutdown"])
+async def test_handlers_that_fastapi_does_not_run_are_warned_of(serve, event: str) -> None:
+    app = FastAPI(lifespan=lifespan(Fifoq("memory://")))
+    with pytest.warns(DeprecationWarning, match="on_event"):
+
+        @app.on_event(event)  # pyright: ignore
+        async def connect() -> None: ...
+
+    with pytest.warns(UserWarning, match="does not run the handlers.*connect.*then=yours"):
+        async with serve(app):
+            ...

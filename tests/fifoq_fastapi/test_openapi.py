@@ -5,6 +5,8 @@ schemathesis makes valid and invalid requests from the document, and chains of t
 """
 
 import asyncio
+import json
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,12 +17,13 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from fifoq import Fifoq, Retry
 from fifoq.errors import GiveUp
 from fifoq_fastapi import lifespan, router
 
+TASKS = ("ship", "nothing", "odd", "fails")
 bearer = OAuth2PasswordBearer("/token", scopes={"fifoq:read": "look", "fifoq:write": "change"})
 
 
@@ -183,3 +186,41 @@ async def test_arguments_of_any_name_reach_the_task(serve, url: str) -> None:
         wrong = await client.post("/tasks/odd", json=body | {"_x": "text"})
     assert answer.json()["result"] == list(range(len(names)))
     assert (wrong.status_code, wrong.json()["parameter"]) == (422, "_x")
+
+
+def test_including_the_router_changes_nothing_that_the_document_of_the_app_has() -> None:
+    """An app may have models of any name: generated clients import them by it."""
+    _, with_router = make_app("memory://")
+    names = [name.removeprefix("Fifoq") for name in with_router.openapi()["components"]["schemas"] if "_" not in name]
+    names = [name for name in names if name != "Order"]
+    assert len(names) > 10
+
+    def document(app: FastAPI) -> dict[str, Any]:
+        for name in names:
+            model = create_model(name, text=(str, ...))
+            app.add_api_route(f"/own/{name}", lambda: None, response_model=model, methods=["GET"])
+        return app.openapi()
+
+    alone, beside = document(FastAPI()), document(make_app("memory://")[1])
+    for part in ("paths", "components"):
+        before = alone[part] if part == "paths" else alone[part]["schemas"]
+        after = beside[part] if part == "paths" else beside[part]["schemas"]
+        assert {name: after.get(name) for name in before} == before
+    added = beside["components"]["schemas"].keys() - alone["components"]["schemas"].keys() - {"Order"}
+    assert {name for name in added if not name.startswith("Fifoq")} == {f"{task}_arguments" for task in TASKS}
+
+
+def test_a_problem_is_one_component_of_every_operation_and_every_reference_is_there() -> None:
+    _, app = make_app("memory://")
+    document = app.openapi()
+    for place, operation in operations(app).items():
+        for status, answer in operation["responses"].items():
+            for media, content in answer.get("content", {}).items():
+                is_problem = content.get("schema") == {"$ref": "#/components/schemas/FifoqProblem"}
+                assert is_problem == (media == "application/problem+json"), (place, status)
+    schemas = document["components"]["schemas"]
+    errors = schemas["FifoqProblem"]["properties"]["errors"]["anyOf"][0]
+    assert errors == {"type": "array", "items": {"$ref": "#/components/schemas/FifoqProblemError"}}
+    text = json.dumps(document)
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) == set(schemas)
+    assert "#/$defs" not in text

@@ -50,10 +50,18 @@ async def opened(tasks: Fifoq, **options: Any) -> AsyncIterator[httpx.AsyncClien
         yield client
 
 
+async def page_with(client: httpx.AsyncClient, job: str) -> httpx.Response:
+    """Return the page that has the JSON of a job. A page ends early if its jobs are large."""
+    page = await client.get("/jobs")
+    while job not in page.text and parse(page.content)["cursor"] is not None:
+        page = await client.get("/jobs", params={"cursor": page.json()["cursor"]})
+    return page
+
+
 async def views(client: httpx.AsyncClient, id: str) -> list[str]:
     """Return the texts that show one ended job: alone, in a page, and in a stream; each is valid JSON."""
     alone = await client.get(f"/jobs/{id}")
-    page = await client.get("/jobs")
+    page = await page_with(client, alone.text)
     stream = await client.get(f"/jobs/{id}/events")
     assert [alone.status_code, page.status_code, stream.status_code] == [200, 200, 200]
     parse(page.content)
@@ -85,6 +93,9 @@ async def argument_and_result(given: list[Any]) -> None:
     async with opened(tasks) as client, tasks.worker():
         for place in range(len(given)):
             posted = await client.post("/tasks/echo?wait=9", json={"value": f"shelf:{place}"})
+            if posted.status_code == 422:  # fifoq refuses what would arrive changed; stores may have it from before
+                assert "it would arrive changed" in posted.json()["detail"]
+                continue
             assert posted.status_code == 200, posted.text
             shown = parse(posted.content)
             assert len({posted.text, *await views(client, shown["id"])}) == 1

@@ -252,7 +252,9 @@ async def test_queues_are_counted(opened) -> None:
         default, fragile = (await app.client.get("/q/queues")).json()["queues"]
     assert (default["name"], default["running"], default["waiting"]) == ("default", 1, 1)
     assert default["oldest_waiting"] >= 0
-    assert fragile == dict.fromkeys(fragile, 0) | {"name": "fragile", "oldest_waiting": None}
+    assert fragile.pop("gates")[0]["live"] == 0
+    shown = {"name": "fragile", "oldest_waiting": None, "declared": True, "paused": False}
+    assert fragile == dict.fromkeys(fragile, 0) | shown
 
 
 async def test_a_job_of_a_task_that_is_not_registered_here_is_awaited_too(serve, url: str) -> None:

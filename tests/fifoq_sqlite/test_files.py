@@ -216,10 +216,12 @@ def test_stale_bytes_in_a_mark_are_no_mark(mark: Path, start: int, stale: bytes,
     whole = mark.read_bytes()
     mixed = whole[:start] + stale + (whole[start + len(stale) :] if rest else b"")
     mark.write_bytes(mixed)
-    reader = files.CommitMark(mark.parent, flushes=True)
+    folder = files.Folder(mark.parent)
+    reader = files.CommitMark(folder, flushes=True)
     if mixed[:57] != whole and len(mixed) != 53:
         assert reader.read() is None
     reader.close()
+    folder.close()
     mark.write_bytes(whole)
 
 

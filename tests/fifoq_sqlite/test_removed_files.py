@@ -212,6 +212,37 @@ async def test_the_store_that_another_process_makes_meanwhile_is_left_alone(
     await other.close()
 
 
+@pytest.mark.parametrize("linked", ["folder", "file"])
+async def test_a_link_that_leads_elsewhere_is_a_store_that_was_replaced(
+    tmp_path: Path, linked: str, driver_of: Any
+) -> None:
+    """As when a deployment makes `current` a link to its newest folder."""
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+    if linked == "folder":
+        link, targets, name = tmp_path / "current", [tmp_path / "1", tmp_path / "2"], tmp_path / "current" / "jobs.db"
+    else:
+        link, targets = tmp_path / "current.db", [tmp_path / "1" / "jobs.db", tmp_path / "2" / "jobs.db"]
+        name = link
+        for target in targets:
+            target.touch(0o600)
+    link.symlink_to(targets[0])
+    backend = SqliteBackend(f"sqlite:///{name}?synchronous=normal")
+    await backend.open()
+    driver = driver_of(backend)
+    await driver.put(spec())
+    link.unlink()
+    with pytest.raises(BackendUnavailable, match="current"):
+        await driver.put(spec())
+    link.symlink_to(targets[1])
+    with pytest.raises(BackendUnavailable, match="current"):
+        await driver.put(spec())
+    link.unlink()
+    link.symlink_to(targets[0])
+    await driver.put(spec())
+    await backend.close()
+
+
 # ---- apps and workers ----
 
 

@@ -2,10 +2,10 @@
 
 -- name: audit_jobs
 -- Inputs: 1 queue.
--- Outputs: the derived columns of all jobs, and those from which they are derived, in order of entry.
+-- Outputs: the derived columns of all jobs, those from which they are derived, and the queue, in order of entry.
 SELECT job, id, gate, key, value, priority, state, seq, line, ready, at, since, held, kept_until,
-    due_at, expires_at, "unique", token, halted, finished_at
-FROM fifoq_jobs WHERE job BETWEEN ?1 << 40 AND (?1 + 1 << 40) - 1 AND queue = ?1 ORDER BY job;
+    due_at, expires_at, "unique", token, halted, finished_at, queue
+FROM fifoq_jobs WHERE job BETWEEN ?1 << 40 AND (?1 + 1 << 40) - 1 ORDER BY job;
 
 -- name: audit_paused_keys
 -- Inputs: 1 queue.

@@ -60,9 +60,12 @@ ORDER BY seq LIMIT 1;
 
 -- name: keys_blocked
 -- Read the jobs that may block their keys, and the paused keys, by (since, key).
--- Inputs: 1 queue, 2 and 3 the (since, key) before the first, 4 the maximal number of rows.
--- Outputs: since, key, reason (NULL: the key is not blocked, or another row has its reason), id of the key's head.
+-- Inputs: 1 queue, 2 and 3 the (since, key) before the first, 4 the maximal number of rows, 5 owner (NULL for any).
+-- Outputs: since, key, reason (NULL: the key is not blocked, or another row has its reason, or its head is of another
+-- owner), id of the key's head.
 SELECT since, key, CASE
+        WHEN ?5 IS NOT NULL
+            AND (SELECT h.owner FROM fifoq_jobs AS h WHERE h.queue = ?1 AND h.id = head) IS NOT ?5 THEN NULL
         WHEN paused IS NULL THEN CASE
             WHEN id IS NOT head THEN NULL
             WHEN halted THEN 'halted'

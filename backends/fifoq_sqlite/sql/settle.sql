@@ -59,14 +59,15 @@ UPDATE fifoq_jobs SET attempt = attempt - ?1, crashes = crashes + ?2 WHERE job =
 -- name: lines_heads
 -- Find the heads of lines that may be offered now and are not yet.
 -- Inputs: 1 queue, 2 a JSON array of keys.
--- Outputs: job, gate, value, score.
-SELECT h.job, h.gate, h.value, (9 - h.priority) * 281474976710656 + h.seq
+-- Outputs: job, gate, value, score, and whether its state and due_at are right: those of a damaged job may not be.
+SELECT h.job, h.gate, h.value, (9 - h.priority) * 281474976710656 + h.seq, h.state = 1 AND h.due_at IS NULL
 FROM json_each(?2) AS e
 CROSS JOIN fifoq_jobs AS h ON h.job = (
     SELECT j.job FROM fifoq_jobs AS j
     WHERE j.queue = ?1 AND j.key = e.value AND j.line IS NOT NULL ORDER BY j.line LIMIT 1
 )
-WHERE h.state = 1 AND h.due_at IS NULL AND h.ready IS NULL
+WHERE (h.state = 1 OR h.state NOT BETWEEN 0 AND 5) AND (h.due_at IS NULL OR typeof(h.due_at) <> 'integer')
+    AND h.ready IS NULL
     AND NOT EXISTS (SELECT 1 FROM fifoq_paused_keys AS p WHERE p.queue = ?1 AND p.key = e.value);
 
 -- name: jobs_offer
@@ -83,8 +84,15 @@ UPDATE fifoq_jobs SET at = at + ?2 WHERE queue = ?1 AND at IS NOT NULL AND state
 
 -- name: timers_next
 -- Inputs: 1 queue.
--- Outputs: the earliest timer.
-SELECT at FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL ORDER BY at LIMIT 1;
+-- Outputs: the earliest and the latest timer.
+SELECT
+    (SELECT at FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL ORDER BY at LIMIT 1),
+    (SELECT at FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL ORDER BY at DESC LIMIT 1);
+
+-- name: timers_damaged
+-- Inputs: 1 queue.
+-- Outputs: the jobs whose timers are no times.
+SELECT job FROM fifoq_jobs WHERE queue = ?1 AND at IS NOT NULL AND (typeof(at) <> 'integer' OR at NOT BETWEEN 0 AND 1 << 53);
 
 -- name: timers_due
 -- Inputs: 1 queue, 2 now, 3 the maximal number of jobs.

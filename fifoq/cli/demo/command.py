@@ -16,6 +16,7 @@ from fifoq.cli.demo.games import plans
 from fifoq.cli.demo.processes import Arguments, KilledWorker, kill_busy_worker, running
 from fifoq.cli.demo.report import Report, as_json, conclusion, progress, report_on, show
 from fifoq.errors import ConfigurationError
+from fifoq.extras import install_line
 from fifoq.url import redacted
 
 MEAN_WORK = 0.02
@@ -30,7 +31,7 @@ def demo(games: int, url: str | None, seed: int, *, json: bool) -> int:
     """Run the demo; return the exit status: 0 if every printed promise was checked and holds."""
     for module in ("fastapi", "uvicorn"):
         if find_spec(module) is None:
-            raise ConfigurationError(f'fifoq demo needs {module}: pip install "fifoq[cli]"')
+            raise ConfigurationError(f"fifoq demo needs {module}: {install_line('cli')}")
     url = url or os.environ.get("FIFOQ_URL") or None
     with TemporaryDirectory(prefix="fifoq-demo-", ignore_cleanup_errors=True) as folder:
         report = asyncio.run(_run(games, url or f"sqlite:///{quote(folder)}/jobs.db", folder, seed))

@@ -9,7 +9,6 @@ it is `embedded`, as it must be on a store that other processes cannot see.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -23,7 +22,7 @@ import uvicorn
 from fastapi import BackgroundTasks, FastAPI
 
 from fifoq import Context, Fifoq, Retry, Task
-from fifoq.cli.demo.boards import Boards, PlannedFailure
+from fifoq.cli.demo.boards import Boards
 from fifoq.cli.demo.games import MoveDoesNotFit, MoveRequest
 from fifoq.cli.demo.processes import HOST, LEASE, Arguments
 from fifoq_fastapi import install_errors, lifespan
@@ -124,14 +123,8 @@ async def work(tasks: Fifoq) -> None:
 # ---- programs ----
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the worker is no planned failure: there are many, and the report counts them."""
-    return getattr(record, "error", None) != PlannedFailure.__name__
-
-
 def main() -> None:
     """Run the program that the command line names."""
-    logging.getLogger("fifoq.worker").addFilter(_is_news)
     _, program, *rest = sys.argv
     arguments = Arguments(*rest)
     if program == "server":

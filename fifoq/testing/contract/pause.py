@@ -148,6 +148,33 @@ class PauseCases(Cases):
         driver.put(spec())
         assert driver.blocked() == []
 
+    def test_blocked_keys_of_an_owner_are_those_whose_head_is_a_job_of_that_owner(
+        self, driver: Driver, clock: ManualClock
+    ) -> None:
+        owners = {f"k{number}": ("ada", "bob", None)[number % 3] for number in range(21)}
+        driver.put(*(spec(key, id=key, owner=owner) for key, owner in owners.items()))
+        driver.put(*(spec(key, owner="bob") for key in owners), *(spec(f"free{n}", owner="bob") for n in range(3)))
+        for number, lease in enumerate(driver.leases(21)):
+            clock.advance(number % 2)
+            driver.fail(lease, halt=True) if number % 4 else driver.retry(lease, after=1000)
+        driver.pause(key="k2")
+        driver.pause(key="none")
+        assert len(driver.blocked()) == 22
+        for owner in ("ada", "bob", "eve"):
+            own = [one for one in driver.blocked() if one.job_id and owners[one.key] == owner]
+            assert len(own) == (0 if owner == "eve" else 7)
+            for limit in (1, 2, 7, 100):
+                assert driver.blocked(limit, owner) == own
+
+    def test_a_full_page_of_an_owner_has_a_cursor_that_depends_on_the_keys_shown_alone(self, driver: Driver) -> None:
+        driver.put(*(spec(f"{owner}{number}", owner=owner) for number in range(3) for owner in ("ada", "bob")))
+        for lease in driver.leases(6):
+            driver.fail(lease, halt=True)
+        page = driver.run(driver.queue.blocked_keys(None, 2, "bob"))
+        assert [key.key for key in page.keys] == ["bob0", "bob1"]
+        assert page.cursor is not None
+        assert "ada" not in page.cursor
+
     def test_blocked_keys_are_paged_each_once(self, driver: Driver, clock: ManualClock) -> None:
         for number in range(25):
             driver.pause(key=f"k{number}")

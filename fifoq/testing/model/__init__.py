@@ -83,8 +83,8 @@ class Model:
     def stats(self) -> Stats:
         return operations.stats(self.state, self.now())
 
-    def blocked_keys(self) -> list[BlockedKeyRecord]:
-        return operations.blocked_keys(self.state)
+    def blocked_keys(self, owner: str | None = None) -> list[BlockedKeyRecord]:
+        return operations.blocked_keys(self.state, owner)
 
     def cancel(self, ids: Sequence[str], reason: str) -> tuple[Changed, ...]:
         now = self._tick()

@@ -44,9 +44,11 @@ def _gate(state: QueueState, task: str | None) -> Gate:
     )
 
 
-def blocked_keys(state: QueueState) -> list[BlockedKeyRecord]:
-    """Return every blocked key, oldest first."""
-    blocked = (_blocked(state, key) for key in state.keys_in_use())
+def blocked_keys(state: QueueState, owner: str | None) -> list[BlockedKeyRecord]:
+    """Return every blocked key, oldest first; with `owner`, those whose head is a job of that owner."""
+    heads = ((key, state.head(key)) for key in state.keys_in_use())
+    keys = (key for key, head in heads if owner is None or (head and head.spec.owner == owner))
+    blocked = (_blocked(state, key) for key in keys)
     return sorted((one for one in blocked if one), key=lambda one: (one.since, one.key))
 
 

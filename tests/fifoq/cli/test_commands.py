@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from fifoq.extras import install_line
+
 SCRIPT = [sys.executable, "-c", "from fifoq.cli import main; main()"]
 
 
@@ -16,7 +18,7 @@ def fifoq(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("demo", "--games", "0"), 2, "greater than or equal to 1"),
+        (("demo", "--games", "0"), 2, "Invalid value for '--games'"),
         (("demo", "--url", "nowhere://"), 2, "nowhere"),
         (("demo", "--url", "sqlite:///no/such/folder/jobs.db"), 3, "Check that the folder of"),
         (("demo", "--url", "sqlite:///jobs.db?mode=ro"), 2, "takes the parameters synchronous, timeout"),
@@ -37,7 +39,8 @@ def test_a_missing_extra_is_named(missing: str, extra: str) -> None:
     blocked = f"import sys; sys.modules[{missing!r}] = None; from fifoq.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", blocked, "demo"], capture_output=True, text=True, timeout=60)
     assert done.returncode in (1, 2)
-    assert f'pip install "fifoq[{extra}]"' in done.stderr
+    assert install_line(extra) in done.stderr
+    assert re.search(rf'pip install .*"{missing}[^"]*"', done.stderr)
     assert "Traceback" not in done.stderr
 
 

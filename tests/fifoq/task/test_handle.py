@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from fifoq import Fifoq, JobCancelled, JobFailed, JobNotFound, ResultTimeout, State
+from fifoq.task import waiting
 
 
 async def test_a_call_waits_for_the_result(tasks: Fifoq) -> None:
@@ -66,7 +67,7 @@ async def test_a_timeout_or_a_cancelled_waiter_leaves_the_job(tasks: Fifoq) -> N
 
 
 async def test_an_endless_wait_calls_the_backend_again(tasks: Fifoq, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fifoq.task.handle.LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("fifoq.task.waiting.LOOK_AGAIN", 0.001)
     async with tasks:
         waiting = asyncio.create_task(tasks.tasks["double"].call(4))
         await asyncio.sleep(0.01)
@@ -104,3 +105,15 @@ async def test_retain_zero_removes_a_job_as_it_ends_but_call_gets_its_result() -
         await tasks.worker().drain()
         with pytest.raises(JobNotFound):
             await handle.result()
+
+
+async def test_a_wait_ends_in_its_time_though_the_store_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hangs:
+        def queue(self, name: str) -> "Hangs":
+            return self
+
+        async def finished(self, id: str, timeout: float) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(waiting, "ANSWER_WITHIN", 0.01)
+    assert await asyncio.wait_for(waiting.end_of(Hangs(), "queue", "id", 0.01), 30) is None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fifoq.calls import Caller
 from fifoq.codec import pack
 from fifoq.job import Progress
-from fifoq.record import Extension, State
+from fifoq.record import Extension, Hold, Lease, State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
 from fifoq.worker import WorkerSettings
@@ -370,3 +371,27 @@ async def test_extends_happen_three_times_per_lease(shop: Any, outages: Any) -> 
     async with shop.worker(lease=0.6):
         await shop.ended(id)
     assert 3 <= outages.calls.count("extend") <= 6
+
+
+async def test_a_queue_whose_server_hangs_takes_no_time_from_the_leases_of_another(shop: Any) -> None:
+    called = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    class Twin:
+        def queue(self, name: str) -> Any:
+            other = called["b" if name == "a" else "a"]
+
+            async def extend(extensions: list[Extension]) -> list[Hold]:
+                called[name].set()
+                await other.wait()
+                return [Hold.HELD for _ in extensions]
+
+            return SimpleNamespace(extend=extend)
+
+    async def stay() -> None: ...
+
+    plan = Plan(shop.task(stay), Any)  # type: ignore[arg-type]
+    lease = Lease(shop.spec("stay"), "token", 1, 1, 1, 1, 0, 0, 0)
+    runs = [Run(queue, lambda *_: None, plan, lease, 0.0) for queue in called]
+    heartbeat = Heartbeat(shop.backend, {}, WorkerSettings(lease=90.0), Contact(), lambda *_: None)
+    twin: Any = Twin()
+    assert await asyncio.wait_for(heartbeat._extend_all(twin, runs), 25)

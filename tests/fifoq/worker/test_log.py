@@ -26,10 +26,11 @@ LEVELS = {
     Event.TASK_SERVED: logging.INFO,
     Event.WORKER_STOPPING: logging.INFO,
     Event.WORKER_STOPPED: logging.INFO,
+    Event.WORKER_WAITS: logging.WARNING,
     Event.JOB_STARTED: logging.DEBUG,
-    Event.JOB_SUCCEEDED: logging.DEBUG,
-    Event.JOB_RETRIED: logging.WARNING,
-    Event.JOB_FAILED: logging.ERROR,
+    Event.JOB_SUCCEEDED: logging.INFO,
+    Event.JOB_RETRIED: logging.INFO,
+    Event.JOB_FAILED: logging.WARNING,
     Event.JOB_CANCELLED: logging.INFO,
     Event.JOB_RELEASED: logging.INFO,
     Event.JOB_LOST: logging.WARNING,
@@ -88,7 +89,9 @@ def all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 def lines(caplog: pytest.LogCaptureFixture, id: str | None = None) -> list[Any]:
     """The lines of events, those of one job or all."""
-    records = [record for record in caplog.records if record.name == "fifoq.worker" and hasattr(record, "event")]
+    records = [
+        record for record in caplog.records if record.name.startswith("fifoq.worker") and hasattr(record, "event")
+    ]
     return records if id is None else [record for record in records if record.job == id]
 
 
@@ -100,8 +103,8 @@ def check_line(line: Any, place: str, job: Any) -> None:
     assert f"key {job.key!r}" in line.getMessage()
     if line.event is not Event.JOB_STARTED:
         assert 0.0 <= line.seconds < 3600
+    assert line.levelno == LEVELS[line.event]
     if line.event not in (Event.JOB_FAILED, Event.JOB_RETRIED):
-        assert line.levelno == LEVELS[line.event]
         return
     if line.attempt == job.attempt:
         assert (line.error, line.error_message, line.traceback) == (
@@ -110,8 +113,6 @@ def check_line(line: Any, place: str, job: Any) -> None:
             job.error.traceback or "",
         )
     assert f"attempt {line.attempt}: {line.error}: " in line.getMessage()
-    asked = line.event is Event.JOB_RETRIED and line.error == "RetryAfter"
-    assert line.levelno == (logging.INFO if asked else LEVELS[line.event])
     if line.event is Event.JOB_FAILED and line.traceback:
         assert logging.Formatter().format(line).endswith("\n" + line.traceback.rstrip("\n"))
         assert (line.exc_info is None) == (

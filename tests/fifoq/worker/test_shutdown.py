@@ -1,6 +1,7 @@
 """The end of a worker: jobs that finish, jobs that are released, and that it ends at all."""
 
 import asyncio
+import logging
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from fifoq.errors import ConfigurationError
 from fifoq.record import Claimed, State
 from fifoq.retry import Retry
 from fifoq.task.context import Context
+from fifoq.worker import runtime
 from fifoq.worker.run import RUNAWAY
 
 
@@ -350,3 +352,51 @@ async def test_a_job_that_fails_while_it_is_abandoned_has_one_outcome(
         await running.wait()
     assert (await shop.job(id)).state is State.WAITING
     assert [record.getMessage() for record in caplog.records if "did not stop" not in record.getMessage()] == []
+
+
+@pytest.mark.parametrize(("grace", "lines"), [(25.0, 1), (0.02, 0), (0.0, 0)])
+async def test_a_worker_that_waits_for_its_jobs_says_so_once(
+    shop: Any, caplog: Any, monkeypatch: Any, grace: float, lines: int
+) -> None:
+    monkeypatch.setattr(runtime, "NOTICED", 0.05)
+    running, go = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        running.set()
+        await go.wait()
+
+    class OnWarning(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "waits for" in record.getMessage():
+                go.set()
+
+    handler = OnWarning()
+    logging.getLogger("fifoq.worker").addHandler(handler)
+    try:
+        await shop.put(shop.task(slow))
+        with caplog.at_level(logging.WARNING, "fifoq.worker"):
+            async with shop.worker(grace=grace):
+                await running.wait()
+    finally:
+        logging.getLogger("fifoq.worker").removeHandler(handler)
+    told = [line.getMessage() for line in caplog.records if "waits for" in line.getMessage()]
+    assert len(told) == lines
+    for line in told:
+        assert "waits for 1 job to finish, 24.95 s at most" in line
+        assert "second Ctrl-C" in line
+        assert "FIFOQ_SHUTDOWN_GRACE=0" in line
+
+
+async def test_a_worker_whose_jobs_end_at_once_does_not_say_that_it_waits(shop: Any, caplog: Any) -> None:
+    running, go = asyncio.Event(), asyncio.Event()
+
+    async def quick() -> None:
+        running.set()
+        await go.wait()
+
+    await shop.put(shop.task(quick))
+    with caplog.at_level(logging.WARNING, "fifoq.worker"):
+        async with shop.worker(grace=25.0):
+            await running.wait()
+            asyncio.get_running_loop().call_soon(go.set)
+    assert not [line for line in caplog.records if "waits for" in line.getMessage()]

@@ -126,9 +126,13 @@ end
 -- Read a page of the blocked keys, by the time since which they are blocked.
 --
 -- KEYS     all of the queue
--- ARGV     1 since when the last key of the previous page is blocked, or '' · 2 that key · 3 how many at most
--- returns  msgpack: {key, id of its head or nil, reason, since}, …; and whether there are more
+-- ARGV     1 since when the last key of the previous page is blocked, or '' · 2 that key · 3 how many at most ·
+--          4 owner of the head, false for any
+-- returns  msgpack: {key, id of its head or nil, reason, since}, …; whether there are more; since and key of the last
+--          one that was examined
 do
+
+local MAX_PAGE = 1000
 
 -- Return the number of blocked keys up to (since, key), whether or not that key is still blocked.
 local function rank_behind(since, key)
@@ -146,16 +150,22 @@ end
 
 verb('blocked', 'no-writes', nil, function()
   local start = ARGV[1] == '' and 0 or rank_behind(ARGV[1], ARGV[2])
-  local keys, shown = call('ZRANGE', BLOCKED, start, start + ARGV[3]), {}
-  for index = 1, math.min(#keys, ARGV[3]) do
-    local key = keys[index]
+  local limit, owner = ARGV[3], ARGV[4]
+  local most = owner and MAX_PAGE or limit
+  local keys, shown, examined, key, since = call('ZRANGE', BLOCKED, start, start + most), {}, 0, nil, nil
+  while examined < math.min(#keys, most) and #shown < limit do
+    examined = examined + 1
+    key = keys[examined]
     local id = head_of(key)
     local head = id and get_job(id)
-    local reason, since = why_blocked(key, head)
-    -- The time is that of the head, which may be damaged.
-    shown[index] = array_head(4) .. pack(key, head and head.id, reason or 'paused', since or 0)
+    local reason
+    reason, since = why_blocked(key, head)
+    since = since or 0  -- it is that of the head, which may be damaged
+    if not owner or head and head.owner == owner then
+      shown[#shown + 1] = array_head(4) .. pack(key, head and head.id, reason or 'paused', since)
+    end
   end
-  return array_head(2) .. array_head(#shown) .. table.concat(shown) .. pack(#keys > ARGV[3])
+  return array_head(4) .. array_head(#shown) .. table.concat(shown) .. pack(#keys > examined, since, key)
 end)
 end
 
