@@ -226,7 +226,13 @@ class Supervisor:
         pause = FIRST_PAUSE
         while not self._ending.is_set():
             if slot.child is None or slot.child.ended.done():
-                slot.child = self._start()
+                try:
+                    slot.child = self._start()
+                except OSError as error:  # no memory, or too many processes
+                    log.error("No worker process can be started: %s. The next try is in %g s.", error, pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
             child = slot.child
             await asyncio.wait([child.ended])
             self._ever_ready = self._ever_ready or child.was_ready
@@ -337,7 +343,11 @@ class Supervisor:
         for slot in self._slots:
             if self._ending.is_set() or slot.finished:
                 return
-            new = self._start()
+            try:
+                new = self._start()
+            except OSError as error:
+                log.error("No worker process can be started: %s. The others go on as they are.", error)
+                return
             await asyncio.wait([new.ready, new.ended], return_when=asyncio.FIRST_COMPLETED)
             if not new.was_ready:
                 error, _ = _error_of(new, 1)
