@@ -57,7 +57,7 @@ def worker(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     app_name: Annotated[
         str | None,
-        typer.Argument(metavar="[APP]", help="module[:attr]: the Fifoq, or make() that makes it.", show_default=False),
+        typer.Argument(metavar="APP", help="module[:attr]: the Fifoq, or make() that makes it.", show_default=False),
     ] = None,
     queue: Annotated[list[str] | None, typer.Option(help="A queue to work on; repeatable. Default: all.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs at a time, per process.")] = None,
@@ -78,7 +78,9 @@ def worker(  # noqa: PLR0913 - one parameter an option
     debug: Debug = False,
 ) -> None:
     """
-    Work on the jobs of an app until SIGTERM or SIGINT; a second one hurries.
+    Work on the jobs of an app, until SIGTERM or SIGINT.
+
+    The first signal lets jobs finish within the grace, a second one releases them at once.
 
     Options count more than the environment (FIFOQ_…), which counts more than [tool.fifoq] in pyproject.toml.
     """
@@ -123,7 +125,9 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the report.")] = False,
 ) -> None:
     """
-    Play recorded games of chess through a FastAPI server, with BackgroundTasks and with fifoq, and check every board.
+    Play games of chess through a server, and check each board.
+
+    Recorded games run through a FastAPI server, with BackgroundTasks and with fifoq.
 
     Server and workers are separate processes, and one worker is killed midway. In memory (--url memory://) everything
     is one process, and no worker is killed.

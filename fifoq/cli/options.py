@@ -27,6 +27,8 @@ VARIABLES = {
     "health": "FIFOQ_HEALTH",
 }
 """The keys of the file, each with the environment variable that counts more."""
+STOP, HURRY = b"s", b"h"
+"""The orders of a supervisor to a worker process: stop, and end the grace."""
 FORMS = ("text", "json")
 """The forms of a log."""
 

@@ -1,21 +1,22 @@
 """
 The program of a supervised worker process: `python -m fifoq.cli.supervised WORDS`.
 
-Its standard input is the lifeline: the first line has the options, and the end comes with the supervisor. WORDS is the
-number of a pipe for its words to the supervisor, one JSON object a line: `ready`, `beat`, `failed` and `done`.
+Its standard input is the lifeline: the first line has the options, orders follow, and the end comes with the
+supervisor. Orders come on this way since a signal may reach all processes of a service at once, and a second one ends
+the grace. WORDS is the number of a pipe for its words to the supervisor, one JSON object a line: `beat`, `failed` and
+`done`.
 """
 
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import time
 from typing import Any
 
 from fifoq.cli.health import Health
-from fifoq.cli.options import WorkerOptions
+from fifoq.cli.options import STOP, WorkerOptions
 from fifoq.cli.output import FAILED, ORPHANED, AppError, status_of
 from fifoq.cli.workers import Presence, work_on
 from fifoq.errors import FifoqError
@@ -81,11 +82,10 @@ def _take_lifeline() -> Any:
 
 
 def _end_with(lifeline: Any, presence: Presence, options: WorkerOptions) -> None:
-    """Wait for the end of the supervisor; then end as at SIGTERM, and if that takes longer than the grace, at once."""
-    while lifeline.read(1):
-        pass
-    if not presence.stopping:
-        os.kill(os.getpid(), signal.SIGTERM)
+    """Follow the supervisor's orders, and end with it: as at SIGTERM, and after the grace at once."""
+    while order := lifeline.read(1):
+        presence.stop() if order == STOP else presence.hurry()
+    presence.stop()
     grace = presence.grace
     time.sleep((grace if grace is not None else options.grace if options.grace is not None else GRACE) + 1.0)
     os._exit(ORPHANED)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast
 
 from fifoq.cli.health import BEAT, Beats, Health, HealthServer
 from fifoq.cli.log import configure
-from fifoq.cli.options import WorkerOptions
+from fifoq.cli.options import HURRY, STOP, WorkerOptions
 from fifoq.cli.output import DONE, FAILED, STORE, USAGE, AppError, complain
 from fifoq.errors import ConfigurationError
 
@@ -99,10 +99,16 @@ class Child:
         """Whether it has ever opened its store."""
         return self.ready.done()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+    def order(self, order: bytes) -> None:
+        """Send it an order, unless it has ended."""
+        if not self.ended.done():
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._lifeline, order)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
         if self._process.returncode is None:
-            self._process.send_signal(number)
+            self._process.kill()
 
     def reap(self) -> None:
         """Note its end, if it has ended."""
@@ -172,7 +178,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         # That of a terminal means that it is gone.
-        loop.add_signal_handler(signal.SIGHUP, self._stop if sys.stdin.isatty() else self._renew)
+        loop.add_signal_handler(signal.SIGHUP, self._stop if sys.stdin and sys.stdin.isatty() else self._renew)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         try:
             async with asyncio.TaskGroup() as group:
@@ -220,7 +226,13 @@ class Supervisor:
         pause = FIRST_PAUSE
         while not self._ending.is_set():
             if slot.child is None or slot.child.ended.done():
-                slot.child = self._start()
+                try:
+                    slot.child = self._start()
+                except OSError as error:  # no memory, or too many processes
+                    log.error("No worker process can be started: %s. The next try is in %g s.", error, pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
             child = slot.child
             await asyncio.wait([child.ended])
             self._ever_ready = self._ever_ready or child.was_ready
@@ -285,7 +297,7 @@ class Supervisor:
                 silence = now - child.beat_at
                 if child.was_ready and silence > max(SILENCE, LEASES * child.lease):
                     log.error("Worker process %d has sent no beat for %.0f s. It is killed.", child.pid, silence)
-                    child.signal(signal.SIGKILL)
+                    child.kill()
             self._beats.beat(self.look())
 
     def _stop(self) -> None:
@@ -295,26 +307,26 @@ class Supervisor:
             self._hurry.set()
 
     async def _end(self, children: list[Child]) -> None:
-        """Stop these: by SIGTERM, and those that are still there after the grace by SIGKILL."""
+        """Stop these, and kill those that are still there after the grace."""
         children = list(children)
         if not children:
             return
         for child in children:
             child.asked_to_end = True
-            child.signal(signal.SIGTERM)
+            child.order(STOP)
         ends = asyncio.create_task(asyncio.wait([child.ended for child in children]))
         hurry = asyncio.create_task(self._hurry.wait())
         grace = max(child.grace for child in children)
         await asyncio.wait([ends, hurry], timeout=grace + STOP_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if hurry.done() and not ends.done():
             for child in children:
-                child.signal(signal.SIGTERM)
+                child.order(HURRY)
             await asyncio.wait([ends], timeout=HURRIED_STOP_TIMEOUT)
         hurry.cancel()
         for child in children:
             if not child.ended.done():
                 log.warning("Worker process %d did not end within its grace. It is killed.", child.pid)
-                child.signal(signal.SIGKILL)
+                child.kill()
         await ends
 
     # ---- renewal ----
@@ -331,7 +343,11 @@ class Supervisor:
         for slot in self._slots:
             if self._ending.is_set() or slot.finished:
                 return
-            new = self._start()
+            try:
+                new = self._start()
+            except OSError as error:
+                log.error("No worker process can be started: %s. The others go on as they are.", error)
+                return
             await asyncio.wait([new.ready, new.ended], return_when=asyncio.FIRST_COMPLETED)
             if not new.was_ready:
                 error, _ = _error_of(new, 1)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
 import threading
@@ -44,6 +45,7 @@ class Presence:
         self.stopping = False
         self.lines: list[str] = []
         """For the log, once it is open."""
+        self._gently: Callable[[], None] | None = None
         self._tell = tell
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: float | None = None
@@ -54,6 +56,21 @@ class Presence:
     def grace(self) -> float | None:
         """The grace of the worker; None: not known yet."""
         return None if self.worker is None else self.worker.settings.grace
+
+    def stop(self) -> None:
+        """Have it stop, from another thread: as at SIGTERM, but a second call hurries nothing."""
+        loop, gently = self._loop, self._gently
+        if loop is None or gently is None:
+            os.kill(os.getpid(), signal.SIGTERM)  # it is starting
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(gently)
+
+    def hurry(self) -> None:
+        """Have its jobs released at once, from another thread."""
+        if self._loop is not None and self.worker is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.worker.hurry)
 
     def look(self) -> Health:
         """Return the health as it is now."""
@@ -68,9 +85,12 @@ class Presence:
             why = "" if worker.ready else "the store does not answer"
         return Health(True, not why, why, detail)
 
+    def began(self, gently: Callable[[], None]) -> None:
+        """Note that the loop runs, and how to stop the worker there."""
+        self._loop, self._gently = asyncio.get_running_loop(), gently
+
     def opened(self) -> None:
-        """Note that the worker is open. Called on its loop."""
-        self._loop = asyncio.get_running_loop()
+        """Note that the worker is open."""
         self._tell(self.look())
         threading.Thread(target=self._beat, name="fifoq-beat", daemon=True).start()
 
@@ -113,9 +133,10 @@ def work_on(options: WorkerOptions, presence: Presence, stopping: Callable[[], N
 
     Raises FifoqError.
     """
-    signal.signal(signal.SIGTERM, _leave)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     with contextlib.suppress(_Ended), ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _leave)
         tasks, name = load(options.app, options.app_dir)
         configure(options.log, quiet=options.quiet)
         if options.url is not None:
@@ -137,12 +158,16 @@ async def _run(
     working = asyncio.current_task()
 
     def gently() -> None:
+        if presence.stopping:
+            return
         presence.stopping = True
         stopping()
         if working is not None:
             working.cancel()
 
-    with signals(gently, worker.hurry):
+    presence.began(gently)
+    # A second signal to a supervised process may be the first one of the supervisor's, sent to the whole group.
+    with signals(gently, (lambda: None) if options.supervised else worker.hurry):
         try:
             async with AsyncExitStack() as stack:
                 await _open(worker, stack)

@@ -48,10 +48,12 @@ def square(n: int) -> int:
 class Program:
     """A `fifoq` that runs, in `folder`. Its output and its errors are one list of lines."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str], command: list[str] = FIFOQ
+    ) -> None:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("FIFOQ_")}
         self.process = subprocess.Popen(
-            [*FIFOQ, *arguments],
+            [*command, *arguments],
             cwd=folder,
             env=clean | environment,
             stdin=subprocess.DEVNULL,
@@ -60,6 +62,7 @@ class Program:
             text=True,
         )
         self.lines: list[str] = []
+        self._workers: set[int] = set()
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -84,6 +87,7 @@ class Program:
         found: set[int] = set()
         while len(found) < count:
             found.add(int(self.line(f"ran {task} ").split()[-1]))
+        self._workers |= found
         return found
 
     def signal(self, number: signal.Signals) -> None:
@@ -101,8 +105,12 @@ class Program:
         return "\n".join(self.lines)
 
     def kill(self) -> None:
+        """Kill it, and those of its processes that `pids` has found, if it has left them behind."""
         self.process.kill()
         self.process.wait()
+        for pid in filter(lives, self._workers):
+            if b"fifoq.cli.supervised" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
 
 Start = Callable[..., Program]

@@ -44,5 +44,54 @@ def test_a_missing_extra_is_named(missing: str, extra: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("worker", "--help"), ()])
+def test_the_help_imports_no_command(arguments: tuple[str, ...]) -> None:
+    """So it takes a tenth of a second. Each of these modules takes as long again."""
+    program = (
+        f"import sys; sys.argv[1:] = {arguments!r}\nfrom fifoq.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print([name for name in ('msgpack', 'rich', 'asyncio', 'fifoq.app') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Usage: " in done.stdout
+    assert "worker" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("worker", "--concurrency", "0"), "Invalid value for '--concurrency'"),
+        (("worker", "--colour"), "No such option: --colour"),
+        (("worker",), "No app is given."),
+        (("worker", "shop", "--log", "yaml"), "The form of a log is text or json, not 'yaml'."),
+        (("worker", "shop", "--health", "everywhere"), "The address for health is HOST:PORT"),
+        (("worker", "shop", "--health-file", "/no/such/folder/file"), "The health file /no/such/folder/file cannot be"),
+        (("worker", "no_such_shop"), "There is no module 'no_such_shop'"),
+    ],
+)
+def test_a_mistake_of_worker_is_one_line_and_status_2(arguments: tuple[str, ...], sentence: str) -> None:
+    done = fifoq(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"fifoq: {sentence}")
+
+
+def test_debug_shows_the_traceback_of_an_error() -> None:
+    for arguments in (("--debug", "worker", "no_such_shop"), ("worker", "no_such_shop", "--debug")):
+        done = fifoq(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Traceback")
+        assert done.stderr.splitlines()[-1].startswith("fifoq: There is no module")
+
+
+def test_reload_without_its_extra_names_it() -> None:
+    program = "import sys; sys.modules['watchfiles'] = None; from fifoq.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "worker", "shop", "--reload"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (2, 'fifoq: --reload needs watchfiles: pip install "fifoq[reload]"\n')
+
+
 def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"fifoq \d+\.\d+\.\d+\S*\n", fifoq("--version").stdout)

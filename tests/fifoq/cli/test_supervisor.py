@@ -4,15 +4,17 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fifoq import Fifoq
 from fifoq.cli import supervisor
 from fifoq.cli.options import WorkerOptions
-from tests.fifoq.cli.conftest import Start, lives, shop_on
+from tests.fifoq.cli.conftest import FIFOQ, Program, Start, lives, shop_on
 from tests.fifoq.cli.test_workers import enqueue, get, states
 
 
@@ -28,6 +30,31 @@ def test_several_processes_share_the_jobs_and_end_by_one_signal(start: Start, sh
     assert worker.text.count("has stopped") == 3
     assert states(shop, jobs) <= {"succeeded", "waiting"}
     assert not any(map(lives, found))
+
+
+def test_a_signal_that_reaches_all_processes_at_once_leaves_jobs_their_grace(start: Start, sqlite: str) -> None:
+    """A service manager may send it to each process of a service."""
+    shop = shop_on(sqlite)
+    jobs = enqueue(shop, "pause", (3.0,), (3.0,))
+    worker = start("worker", "shop", "--processes", "2", "--concurrency", "1", "--grace", "60", FIFOQ_URL=sqlite)
+    for pid in worker.pids("pause", 2):
+        os.kill(pid, signal.SIGTERM)
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert states(shop, jobs) == {"succeeded"}
+
+
+def test_a_second_signal_ends_the_grace_of_all_processes(start: Start, sqlite: str) -> None:
+    shop = shop_on(sqlite)
+    jobs = enqueue(shop, "pause", (600.0,), (600.0,))
+    worker = start("worker", "shop", "--processes", "2", "--concurrency", "1", "--grace", "600", FIFOQ_URL=sqlite)
+    worker.pids("pause", 2)
+    worker.signal(signal.SIGTERM)
+    worker.line("stops: its jobs have 600 s")
+    worker.line("stops: its jobs have 600 s")
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert states(shop, jobs) == {"waiting"}
 
 
 def test_a_burst_ends_when_all_processes_have_drained_the_queues(start: Start, shop: Any, url: str) -> None:
@@ -178,3 +205,45 @@ def test_a_ready_process_that_sends_no_beats_is_killed(
     assert supervisor.supervise(WorkerOptions(app="shop", app_dir=str(folder), processes=2)) == 0
     assert "has sent no beat" in log[0]
     assert any("was killed by SIGKILL" in line for line in log)
+
+
+SPAWN = """
+import subprocess
+from fifoq import Fifoq
+tasks = Fifoq()
+@tasks.task
+def spawn() -> None:
+    subprocess.run("sleep 0.3 & echo ran spawn $!", shell=True)
+"""
+IN_A_CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*IN_A_CONTAINER, "true"], capture_output=True).returncode != 0, reason="may make no namespace"
+)
+def test_as_process_1_of_a_container_it_ends_by_sigterm_and_reaps_strangers(folder: Path, sqlite: str) -> None:
+    (folder / "shop.py").write_text(SPAWN)
+    arguments = ("worker", "shop", "--processes", "2", "--grace", "5")
+    program = Program(folder, arguments, {"FIFOQ_URL": sqlite}, [*IN_A_CONTAINER, *FIFOQ])
+    inside = 0
+    try:
+        program.line("  store")
+        inside = children(program.process.pid)[0]
+        tasks = Fifoq(sqlite)
+        tasks.task(name="spawn")(lambda: None)
+        tasks.tasks["spawn"].enqueue_sync()
+        program.line("ran spawn")
+        while len(children(inside)) < 3:  # the stranger, below process 1 now
+            assert program.process.poll() is None
+        while len(children(inside)) > 2:
+            assert program.process.poll() is None
+        os.kill(inside, signal.SIGTERM)
+        assert program.end() == 0
+    finally:
+        if inside and lives(inside):
+            os.kill(inside, signal.SIGKILL)
+        program.kill()
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
