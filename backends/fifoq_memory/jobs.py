@@ -350,12 +350,14 @@ class TaskGate(Gate):
     It is not shown to the queue's gate: each claim is for other tasks, so a claim merges their gates itself.
     """
 
-    __slots__ = ("live", "name", "ready", "values")
+    __slots__ = ("live", "name", "ready", "used", "values")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.live = 0
         """The number of its scheduled, waiting and running jobs."""
+        self.used = False
+        """Whether a job was ever put: jobs may refer to it."""
         self.ready = ReadySet()
         self.values: dict[str, ValueGate] = {}
         super().__init__()
@@ -364,6 +366,11 @@ class TaskGate(Gate):
     def known(self) -> bool:
         """Whether `stats` shows it."""
         return self.live > 0 or self.paused or self.declared is not None or self.override is not None
+
+    @property
+    def blank(self) -> bool:
+        """Whether it is as if it had never been."""
+        return not (self.used or self.known)
 
     def offer(self, job: Job) -> None:
         """Add the job, or the first of its value's gate, to `ready`."""

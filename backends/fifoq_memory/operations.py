@@ -209,6 +209,14 @@ def _apply(state: QueueState, now: int, setting: Setting) -> None:
             _gate(state, task).paused = True
         case Resume(task):
             _gate(state, task).paused = False
+    _drop_blank(state, setting.task)
+
+
+def _drop_blank(state: QueueState, task: str | None) -> None:
+    """Remove the gate of a task if nothing is left of it: names that only operators used would stay for ever."""
+    gate = None if task is None else state.tasks.get(task)
+    if gate is not None and gate.blank:
+        del state.tasks[gate.name]
 
 
 def _gate(state: QueueState, task: str | None) -> jobs.Gate:

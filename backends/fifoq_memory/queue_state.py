@@ -57,7 +57,7 @@ class QueueState:
         return len(self.jobs) - ended[_SUCCEEDED] - ended[_FAILED] - ended[_CANCELLED]
 
     def task(self, name: str) -> TaskGate:
-        """Return the gate of a task, made at its first use. There is one per task name, and it stays."""
+        """Return the gate of a task, made at its first use. There is one per task name; once it has a job, it stays."""
         gate = self.tasks.get(name)
         if gate is None:
             gate = self.tasks[name] = TaskGate(name)
@@ -75,6 +75,7 @@ class QueueState:
         self.numbers.add(entry, job)
         self.accepted += 1
         task.live += 1
+        task.used = True
         if unique is not None:
             self.uniques[unique] = job
         if delay > 0 or expires is not None:

@@ -114,6 +114,7 @@ def mend(session: Session, state: QueueState, job: int) -> None:
     _derive(state, row, job)
     session.change("job_mend", (*(row[name] for name in COLUMNS), job))
     gate = state.by_id[row["gate"]]
+    gate.used = True
     if "value" in wrong:
         session.change("values_recount", (gate.id, state.job(0), state.job(LAST_ENTRY)))
         session.change("values_widen", (gate.id, gate.value_limit))

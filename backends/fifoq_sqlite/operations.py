@@ -319,6 +319,7 @@ def _configure(session: Session, state: QueueState, setting: Setting) -> None:
                 gate.paused = paused
                 session.changes = True
                 state.changed.add(gate)
+    session.drop_blank(state, setting.task)
 
 
 def _set(

@@ -36,11 +36,12 @@ class Gate:
     """The gate of a queue or of a task. A task's `head` is the smallest score that it offers, whether open or shut."""
 
     __slots__ = (
-        "declared", "head", "id", "live", "override", "paused", "running", "settings", "stale", "task", "tat", "valued",
+        "declared", "head", "id", "live", "override", "paused", "running", "settings", "stale", "task", "tat", "used",
+        "valued",
     )  # fmt: skip
 
-    def __init__(self, id: int, task: str, numbers: Sequence[int | None] = (0, 0, 0, 0, None, 0)) -> None:
-        paused, tat, live, running, head, valued = numbers
+    def __init__(self, id: int, task: str, numbers: Sequence[int | None] = (0, 0, 0, 0, None, 0, 0)) -> None:
+        paused, tat, live, running, head, valued, used = numbers
         self.id = id
         self.task = task
         self.paused = bool(paused)
@@ -51,6 +52,8 @@ class Gate:
         self.head = head
         self.valued = bool(valued)
         """Whether a job of the task has had a value."""
+        self.used = bool(used)
+        """Whether a job of the task was ever put: rows of jobs may name the gate."""
         self.stale = False
         """Whether `head` has to be read again: its job may be gone."""
         self.declared: GateSettings | None = None
@@ -67,6 +70,11 @@ class Gate:
             self.declared = settings
         self.settings = self.override or self.declared or NO_SETTINGS
         return before != settings
+
+    @property
+    def blank(self) -> bool:
+        """Whether the task's gate is as if it had never been."""
+        return not (self.used or self.paused) and self.declared is None and self.override is None
 
     @property
     def value_limit(self) -> int:
@@ -98,7 +106,7 @@ class Gate:
 
     def row(self) -> tuple[int | None, ...]:
         """Return the parameters of `gate_write`, for a task's gate."""
-        return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.id
+        return self.paused, self.tat, self.live, self.running, self.head, self.valued, self.used, self.id
 
 
 class Unindexed(NamedTuple):
@@ -155,6 +163,12 @@ class QueueState:
         self.tasks[gate.task] = self.by_id[gate.id] = gate
         return gate
 
+    def remove(self, gate: Gate) -> None:
+        """Remove the blank gate of a task."""
+        del self.tasks[gate.task], self.by_id[gate.id]
+        self.changed.discard(gate)
+        self.touched.pop(gate, None)
+
     def add_unindexed(self, id: str, one: Unindexed, now: int) -> None:
         """Add a job of a small put."""
         self.unindexed[id] = one
@@ -165,6 +179,7 @@ class QueueState:
         self.counts[State.WAITING] += 1
         self.own_gate.live += 1
         one.gate.live += 1
+        one.gate.used = True
         self.changed.add(one.gate)
 
     def set(self, gate: Gate, settings: GateSettings | None, *, override: bool) -> bool:
@@ -218,6 +233,7 @@ class QueueState:
         self.counts[state] += jobs
         self.own_gate.live += jobs
         gate.live += jobs
+        gate.used = True
         self.changed.add(gate)
 
     def enter(self, gate: Gate, value: str | None, ready: int | None) -> None:

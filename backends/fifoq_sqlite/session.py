@@ -213,6 +213,13 @@ class Session:
             gate = state.add(Gate(made, task))
         return gate
 
+    def drop_blank(self, state: QueueState, task: str | None) -> None:
+        """Remove the gate of a task if nothing is left of it: names that only operators used would stay for ever."""
+        gate = None if task is None else state.tasks.get(task)
+        if gate is not None and gate.blank:
+            self.change("gate_drop", (gate.id,))
+            state.remove(gate)
+
     def update_heads(self, state: QueueState) -> None:
         """Update the heads of the touched values, then those of the tasks."""
         for gate, values in state.touched.items():
@@ -243,9 +250,9 @@ class Session:
 
     def _make_state(self, name: str, queue: int, gates: list[Any], settings: list[Any]) -> QueueState:
         (id, _, *own), *tasks = gates
-        state = QueueState(name, queue, Gate(id, "", own[:6]), own[6:])
+        state = QueueState(name, queue, Gate(id, "", own[:7]), own[7:])
         for id, task, *numbers in tasks:
-            state.add(Gate(id, task, numbers[:6]))
+            state.add(Gate(id, task, numbers[:7]))
         for row in self.rows("unindexed_read", (state.last_indexed, state.job(LAST_ENTRY))):
             job, id, gate, key, value, priority, now, caller, number = row
             if tuple(map(type, row)) not in _UNINDEXED or gate not in state.by_id or not 0 <= now <= LARGEST:

@@ -137,7 +137,7 @@ async def test_a_store_of_a_newer_fifoq_is_refused_with_both_versions_named(
 ) -> None:
     await backend.write(lambda session: session.change("store_migrate", (7, "9.9.9")))
     await backend.close()
-    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 2"):
+    with pytest.raises(ConfigurationError, match=r"schema 7.*9\.9\.9.*up to 3"):
         await backend.open()
 
 
@@ -148,7 +148,7 @@ async def test_a_store_of_an_older_fifoq_is_brought_up_to_date_with_its_jobs(
     (lease,) = await driver.leases()
     await backend.close()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        for column in ("lead", "origin"):
+        for column in ("lead", "origin", "used"):
             connection.execute(f"ALTER TABLE fifoq_gates DROP COLUMN {column}")
         connection.execute("UPDATE fifoq_store SET migration = 1")
     await backend.open()

@@ -216,8 +216,8 @@ async def test_a_store_without_its_own_tables_is_corrupt(path: Path, url: str, d
 
 
 GATES = (
-    "paused", "tat", "live", "running", "head", "valued", "version", "now", "ahead", "counter", "fence", "purged",
-    "scheduled", "waiting", "succeeded", "failed", "cancelled", "lead",
+    "paused", "tat", "live", "running", "head", "valued", "used", "version", "now", "ahead", "counter", "fence",
+    "purged", "scheduled", "waiting", "succeeded", "failed", "cancelled", "lead",
 )  # fmt: skip
 SETTINGS = ("limit", "value_limit", "capacity", "interval", "burst")
 

@@ -27,13 +27,17 @@ SELECT g.version + (
 -- name: gates_read
 -- Inputs: 1 queue.
 -- Outputs: the queue's own gate (task '') and the gates of its tasks, by name.
-SELECT gate, task, paused, tat, live, running, head, valued,
+SELECT gate, task, paused, tat, live, running, head, valued, used,
     version, now, ahead, counter, fence, purged, scheduled, waiting, succeeded, failed, cancelled, lead, origin
 FROM fifoq_gates WHERE queue = ?1 ORDER BY task;
 
 -- name: gate_make
 -- Inputs: 1 queue, 2 task ('' for the queue's own gate).
-INSERT INTO fifoq_gates (queue, task) VALUES (?1, ?2);
+INSERT INTO fifoq_gates (queue, task, used) VALUES (?1, ?2, 0);
+
+-- name: gate_drop
+-- Inputs: 1 gate: a task's that no job has used, without settings.
+DELETE FROM fifoq_gates WHERE gate = ?1;
 
 -- name: queue_write
 -- Inputs: 1-4 of the queue's own gate: paused, tat, live, running; 5-10 version, now, ahead, counter, fence, purged;
@@ -45,8 +49,10 @@ SET paused = ?1, tat = ?2, live = ?3, running = ?4,
 WHERE gate = ?18;
 
 -- name: gate_write
--- Inputs: 1-6 of a task's gate: paused, tat, live, running, head, valued; 7 gate.
-UPDATE fifoq_gates SET paused = ?1, tat = ?2, live = ?3, running = ?4, head = ?5, valued = ?6 WHERE gate = ?7;
+-- Inputs: 1-7 of a task's gate: paused, tat, live, running, head, valued, used; 8 gate.
+UPDATE fifoq_gates
+SET paused = ?1, tat = ?2, live = ?3, running = ?4, head = ?5, valued = ?6, used = ?7
+WHERE gate = ?8;
 
 -- name: gate_head
 -- Recompute the two parts of a task's head, regardless of the task's own gate.

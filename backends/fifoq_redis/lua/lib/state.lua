@@ -196,11 +196,20 @@ local function gate_of(task)
   return gates[task] or read_gate(task, call('HGET', STATE, task))
 end
 
+-- Return whether the gate of a task is as if it had never been: no jobs, settings or pause, and no token of a rate still
+-- out. That of a rate that was lifted counts if the rate comes back.
+local function is_blank(task, gate)
+  return gate.live == 0 and not gate.declared and task ~= '' and gate.running == 0 and gate.tat <= now
+    and not gate.paused and not gate.override
+end
+
+-- Write the changed gates, and remove the blank ones: names that only operators used would stay for ever.
 local function write_gates()
   for task, gate in pairs(gates) do
     if gate.changed then
       gate.changed = false
-      set_field(STATE, task, pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override))
+      set_field(STATE, task, not is_blank(task, gate)
+        and pack(gate.live, gate.running, gate.tat, gate.paused, gate.declared, gate.override))
     end
   end
 end

@@ -192,6 +192,7 @@ local KINDS = {
 verb('configure', 'allow-oom', nil, function()
   local made = state.schema == 0
   begin_change(ARGV[1], true)
+  if made then gate_of('').changed = true end
   for _, setting in ipairs(ARGV[2]) do
     local kind, task, key, values = unpack(setting, 1, 4)
     KINDS[kind](gate_of(task), key, values)
