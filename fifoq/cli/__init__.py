@@ -9,7 +9,8 @@ def main() -> None:
     """
     Run the command line and exit.
 
-    Status 0: done; 1: a promise or a check failed; 2: a mistake of the user; 3: the store cannot be used; 130: interrupted.
+    Status 0: done; 1: a promise or a check failed; 2: a mistake of the user; 3: the store cannot be used; 130:
+    interrupted.
     """
     try:
         from fifoq.cli.commands import run
