@@ -19,6 +19,7 @@ from tests.servers.vendor import version as version_of
 
 R = TypeVar("R")
 CONTESTANTS = ("fifoq", "dramatiq", "taskiq", "saq", "arq", "huey")
+AT_LEAST_ONCE = ("dramatiq", "taskiq", "saq", "arq")
 KEYS = 100
 
 
@@ -106,6 +107,42 @@ def drains(contest: Contest, scale: Scale) -> list[Target]:
     ]
 
 
+def lines(contest: Contest, scale: Scale) -> list[Target]:
+    """
+    One line: the next job begins when the store has the outcome of the one before. Others run one job at a time, which
+    keeps no order through retries. The bound is a bare round trip, awaited on one connection.
+    """
+    jobs = scale.jobs // 4
+    runs: dict[str, Callable[[], Drained | Enqueued]] = {
+        "fifoq, one key": lambda: contest.drain("fifoq", jobs, keys=1),
+        "fifoq, one key, 2 workers": lambda: contest.drain("fifoq", jobs, 2, keys=1),
+        "fifoq, ten keys": lambda: contest.drain("fifoq", 2 * jobs, keys=10),
+        "bare ECHO": lambda: contest.enqueue("echo", ONE, jobs),
+    }
+    for name in (*AT_LEAST_ONCE, "huey"):
+        runs[f"{name}, 1 at a time"] = lambda name=name: contest.drain(name, jobs, concurrency=1)
+    found = in_turn(runs, scale.rounds)
+    trips = {name: _trips(all) for name, all in found.items()}
+    print(
+        table(
+            ["line", "jobs/s", "round trips a job"], [[n, str(rates(a)), f"{trips[n]:.2f}"] for n, a in found.items()]
+        )
+    )
+    one = found["fifoq, one key"]
+    fastest = min(ratio(one, found[f"{name}, 1 at a time"]) for name in AT_LEAST_ONCE)
+    return [
+        Target("one line, of a bare round trip", ratio(one, found["bare ECHO"]), 0.3),
+        Target("one line, of the fastest other that delivers at least once", fastest, 1.0),
+        Target("ten lines, of one", ratio(found["fifoq, ten keys"], one), 3.0),
+        Target("round trips a job in one line", trips["fifoq, one key"], 1.1, at_most=True),
+        Target("with two workers", trips["fifoq, one key, 2 workers"], 1.1, at_most=True),
+    ]
+
+
+def _trips(rounds: Sequence[Drained | Enqueued]) -> float:
+    return Spread.of([one.trips if isinstance(one, Drained) else 1.0 for one in rounds]).median
+
+
 def enqueues(contest: Contest, scale: Scale) -> list[Target]:
     """Enqueues, without a worker."""
     ways = [("fifoq", ONE), ("saq", ONE), ("fifoq", FLIGHT), ("saq", FLIGHT), ("fifoq", BATCH), ("rq", BATCH)]
@@ -166,6 +203,7 @@ def depths(contest: Contest, scale: Scale) -> list[Target]:
 
 PARTS: dict[str, Callable[[Contest, Scale], list[Target]]] = {
     "drain": drains,
+    "line": lines,
     "enqueue": enqueues,
     "latency": latencies,
     "depth": depths,

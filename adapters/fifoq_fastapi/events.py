@@ -6,6 +6,7 @@ A stream ends with its job, or when the server shuts down.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager, nullcontext
 from hashlib import blake2b
@@ -143,27 +144,46 @@ class StreamTarget(NamedTuple):
     last_event_id: str | None
     """The id of the last event that the client has received."""
     shutdown: ServerShutdown | None
+    owner: str | None
+    """The owner of whose share the stream takes a slot; None if the router has no owners."""
 
 
 class Streams:
-    """The open streams of one router: at most `limit` at a time."""
+    """
+    The open streams of one router: at most `limit` at a time, and a part of them for each owner.
+
+    Fewer than half of the slots are for owners that already have a stream. The others are for first streams, so an
+    owner with many streams, and many such owners, leave room for the first one of the next owner.
+    """
 
     def __init__(self, follower: JobFollower, limit: int) -> None:
         self.follower = follower
         self.limit = limit
-        self._open = 0
+        self._open = Counter[str | None]()
+        """The number of open streams by owner; no entry is 0."""
 
     @contextmanager
-    def slot(self) -> Generator[bool]:
-        """Take a slot for one stream inside the `with` block; False if all are taken."""
-        if self._open >= self.limit:
+    def slot(self, owner: str | None) -> Generator[bool]:
+        """Take a slot for one stream of `owner` inside the `with` block; False if there is none for it."""
+        if not self._has_room(owner):
             yield False
             return
-        self._open += 1
+        self._open[owner] += 1
         try:
             yield True
         finally:
-            self._open -= 1
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+    def _has_room(self, owner: str | None) -> bool:
+        taken = self._open.total()
+        if taken >= self.limit:
+            return False
+        if owner is None or owner not in self._open:
+            return True
+        further = taken - len(self._open)
+        return further < (self.limit - 1) // 2
 
 
 class EventStream(StreamingResponse):
@@ -183,7 +203,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         streams = self._streams
-        with streams.slot() as has_slot:
+        with streams.slot(self._target.owner) as has_slot:
             if not has_slot:
                 await _refusal(streams.limit)(scope, receive, send)
                 return
@@ -249,5 +269,5 @@ _TIMES = ("created_at", "due_at", "started_at", "finished_at")
 
 
 def _refusal(limit: int) -> ProblemResponse:
-    detail = f"This server has {limit:,} streams open. Poll the job instead, or come back later."
+    detail = f"None of this server's {limit:,} streams is free for you. Poll the job instead, or come back later."
     return problem_response(TOO_MANY_STREAMS, detail, headers={"Retry-After": "5"})

@@ -187,7 +187,7 @@ class JobRoutes:
             def shown(seen: Job) -> str:
                 return self._json(seen, shown_id(owner, seen.id))
 
-            return EventStream(self._streams, StreamTarget(job, shown, last_event_id, shutdown))
+            return EventStream(self._streams, StreamTarget(job, shown, last_event_id, shutdown, owner))
 
         return with_parameters(follow_job, request=REQUEST, id=ID, owner=self._reads, last_event_id=LAST_EVENT_ID)
 

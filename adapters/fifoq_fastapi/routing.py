@@ -71,7 +71,8 @@ def router(
     with `owner` does not count, pause or resume them; make another one for operators. `public=True` admits all callers.
 
     `name` begins the operation ids and the names of the routes (`fifoq_get_job`, `fifoq:get_job`), for apps with
-    several routers. At most `streams` streams of events are open at a time.
+    several routers. At most `streams` streams of events are open at a time. With `owner`, more than half of them are
+    kept for the first stream of each owner.
 
     Raises ConfigurationError without `auth` or `public=True`, or if a task of another Fifoq is exposed.
     """

@@ -4,16 +4,19 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fifoq import Context, Fifoq
 from fifoq.errors import BackendUnavailable
 from fifoq_fastapi import lifespan, router
+from fifoq_fastapi.events import JobFollower, Streams
 
 
 class Event(NamedTuple):
@@ -253,3 +256,143 @@ async def test_streams_and_waits_end_when_the_server_stops(opened) -> None:
             app.client.server.should_exit = True
             assert [event async for event in events] == []
             assert [(await waiting).json()["state"], (await posting).status_code] == ["running", 202]
+
+
+# ---- shares of owners ----
+
+
+class TakenSlots:
+    """The slots that each owner has taken of a router's streams."""
+
+    def __init__(self, limit: int) -> None:
+        self.streams = Streams(JobFollower(Fifoq("memory://")), limit)
+        self.by_owner: dict[str, list[ExitStack]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_owner.values()))
+
+    def take(self, owner: str) -> bool:
+        slot = ExitStack()
+        has_slot = slot.enter_context(self.streams.slot(owner))
+        if has_slot:
+            self.by_owner.setdefault(owner, []).append(slot)
+        else:
+            slot.close()
+        return has_slot
+
+    def leave(self, owner: str) -> None:
+        slots = self.by_owner.get(owner, [])
+        if slots:
+            slots.pop().close()
+        if not slots:
+            self.by_owner.pop(owner, None)
+
+
+@given(
+    limit=st.integers(1, 12),
+    moves=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60),
+    greedy=st.integers(0, 4),
+)
+def test_the_streams_of_some_owners_leave_room_for_the_first_one_of_another(
+    limit: int, moves: list[tuple[int, bool]], greedy: int
+) -> None:
+    slots = TakenSlots(limit)
+    for owner, opens in moves:
+        if not opens:
+            slots.leave(str(owner))
+        elif str(owner) not in slots.by_owner:
+            room = len(slots) < limit
+            assert slots.take(str(owner)) == room
+        else:
+            slots.take(str(owner))
+    for owner in range(greedy):
+        while slots.take(f"greedy {owner}"):
+            pass
+    assert len(slots) <= limit
+    if len(slots.by_owner) <= limit // 2:
+        assert slots.take("another")
+    for owner in list(slots.by_owner):
+        while owner in slots.by_owner:
+            slots.leave(owner)
+    assert [slots.take("again") for _ in range(limit + 1)].count(True) == (limit + 1) // 2
+
+
+@given(limit=st.integers(0, 12))
+def test_callers_without_owners_share_all_streams(limit: int) -> None:
+    streams = Streams(JobFollower(Fifoq("memory://")), limit)
+    for _ in range(2):
+        with ExitStack() as stack:
+            assert [stack.enter_context(streams.slot(None)) for _ in range(limit)] == [True] * limit
+            assert not stack.enter_context(streams.slot(None))
+
+
+async def user(x_user: Annotated[str, Header()]) -> str:
+    return x_user
+
+
+ADA, BOB = {"x-user": "ada"}, {"x-user": "bob"}
+
+
+@asynccontextmanager
+async def with_owners(serve, streams: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve a router with a job of Ada and one of Bob, both called `j`, that nothing begins."""
+    tasks = Fifoq("memory://")
+
+    @tasks.task
+    async def work() -> None: ...
+
+    app = FastAPI(lifespan=lifespan(tasks))
+    app.include_router(router(tasks, expose="all", auth=user, owner=str, streams=streams))
+    async with serve(app) as client, asyncio.timeout(20):
+        for owner in (ADA, BOB):
+            await client.post("/tasks/work", headers=owner | {"Idempotency-Key": "j"})
+        yield client
+
+
+@pytest.mark.parametrize("limit", [2, 3, 8])
+async def test_an_owner_that_takes_all_streams_it_can_leaves_one_for_another(serve, limit: int) -> None:
+    async with with_owners(serve, limit) as client:
+
+        async def opened(stack: AsyncExitStack, owner: dict[str, str], number: int) -> int:
+            streams = [client.stream("GET", "/jobs/j/events", headers=owner) for _ in range(number)]
+            return [(await stack.enter_async_context(each)).status_code for each in streams].count(200)
+
+        share = (limit + 1) // 2
+        async with AsyncExitStack() as adas, AsyncExitStack() as bobs:
+            assert await opened(adas, ADA, limit) == share
+            assert await opened(bobs, BOB, 1) == 1
+            await adas.aclose()  # the server notices a little later that these readers have left
+            while await opened(adas, ADA, limit) != share:
+                await adas.aclose()
+            await client.delete("/jobs/j", headers=ADA)  # its end ends the streams, a little later, too
+            while await opened(adas, ADA, 1) != 1:
+                pass
+
+
+async def test_an_owner_with_many_waits_leaves_room_for_the_wait_and_the_stream_of_another(
+    serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished, begun = Fifoq.finished, asyncio.Semaphore(0)
+
+    async def noted(self: Fifoq, *args: Any, **kwargs: Any) -> Any:
+        begun.release()
+        return await finished(self, *args, **kwargs)
+
+    monkeypatch.setattr(Fifoq, "finished", noted)
+    async with with_owners(serve, streams=3) as client, asyncio.TaskGroup() as group:
+
+        def wait(owner: dict[str, str]) -> asyncio.Task[httpx.Response]:
+            return group.create_task(client.get("/jobs/j", params={"wait": 30}, headers=owner))
+
+        waits = [wait(ADA) for _ in range(50)]
+        for _ in waits:
+            await begun.acquire()
+        of_bob = wait(BOB)
+        await begun.acquire()
+        async with client.stream("GET", "/jobs/j/events", headers=BOB) as stream:
+            assert stream.status_code == 200
+        await client.delete("/jobs/j", headers=BOB)
+        assert (await of_bob).json()["state"] == "cancelled"
+        assert not any(each.done() for each in waits)
+        await client.delete("/jobs/j", headers=ADA)
+        assert {(await each).json()["state"] for each in waits} == {"cancelled"}
