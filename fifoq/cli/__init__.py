@@ -2,8 +2,6 @@
 
 import sys
 
-from fifoq.extras import install_line
-
 _EXTRA = {"typer", "rich"}
 
 
@@ -11,7 +9,8 @@ def main() -> None:
     """
     Run the command line and exit.
 
-    Status 0: done; 1: a promise or a check failed; 2: a mistake of the user; 130: interrupted.
+    Status 0: done; 1: a promise or a check failed; 2: a mistake of the user; 3: the store cannot be used; 130:
+    interrupted.
     """
     try:
         from fifoq.cli.commands import run
@@ -19,5 +18,7 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
+        from fifoq.extras import install_line
+
         sys.exit(f"fifoq: the command line needs {missing}: {install_line('cli')}")
     sys.exit(run())

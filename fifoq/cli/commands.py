@@ -171,7 +171,9 @@ def run() -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("rich", "uvicorn", "fastapi"):
             raise
-        return complain(f'this command needs {missing}: pip install "fifoq[cli]"', USAGE)
+        from fifoq.extras import install_line
+
+        return complain(f"this command needs {missing}: {install_line('cli')}", USAGE)
     except Exception as error:
         kind, status = type(error).__name__, getattr(error, "exit_code", None)
         if status is not None and hasattr(error, "format_message"):  # of typer, whose parser is not always the same

@@ -23,6 +23,7 @@ from fifoq.cli.log import configure
 from fifoq.cli.options import HURRY, STOP, WorkerOptions
 from fifoq.cli.output import DONE, FAILED, STORE, USAGE, AppError, complain
 from fifoq.errors import ConfigurationError
+from fifoq.extras import install_line
 
 log = logging.getLogger("fifoq.supervisor")
 
@@ -381,7 +382,7 @@ def supervise(options: WorkerOptions) -> int:
         try:
             import watchfiles  # noqa: F401  # pyright: ignore[reportUnusedImport]
         except ImportError as error:
-            raise ConfigurationError('--reload needs watchfiles: pip install "fifoq[reload]"') from error
+            raise ConfigurationError(f"--reload needs watchfiles: {install_line('reload')}") from error
     configure(options.log or "text", quiet=options.quiet)
     beats = Beats(options.health_file)
 
