@@ -8,7 +8,7 @@ import pytest
 from fifoq.limits import Limit
 from fifoq.record import Filter, Lease
 from fifoq.testing import Driver, ManualClock, spec
-from fifoq_sqlite import SqliteBackend
+from fifoq_sqlite import SqliteBackend, damage
 
 FEW, MANY = 200, 20_000
 
@@ -66,8 +66,10 @@ def many_timers(driver: Driver, n: int) -> None:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[], CountingDriver]]:
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], CountingDriver]]:
     made: list[CountingDriver] = []
+    # A purge looks at so many rows for damage, however many there are: here at fewer than the smallest queue has.
+    monkeypatch.setattr(damage, "MAX_PAGE", 40)
 
     def make() -> CountingDriver:
         made.append(CountingDriver(tmp_path / f"{len(made)}.db"))

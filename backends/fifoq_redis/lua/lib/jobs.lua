@@ -240,7 +240,8 @@ do
   -- Return the job with an id that a line or an index contains; nil if the queue does not have it.
   function get_job(id)
     local job = find_job(id)
-    if job then return job end
+    -- What still names a job that this call has removed does not bring it back.
+    if job or changed_jobs[id] then return job or nil end
     job = rebuild_job(id)
     if job then jobs[id] = job end
     return job
