@@ -184,6 +184,9 @@ class SentinelTopology(DirectTopology):
             role: Any = await query(connection, self.location.timeout, "ROLE")
         except driver.NoPermissionError:
             return  # a replica then refuses the first write
+        except driver.ConnectionError as error:
+            await drop(connection)
+            raise Unsent(f"{address} was asked for its role, and gave no answer: {error}") from error
         except BaseException:
             await drop(connection)
             raise

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fifoq.clock import MAX_SECONDS, SECOND
 from fifoq.errors import RetryAfter
 from fifoq.queue import Backend
-from fifoq.record import Fail, JobSpec, Lease, Outcome, Retry, Settlement, State, Succeed
+from fifoq.record import Fail, JobSpec, Lease, Outcome, Release, Retry, Settlement, State, Succeed
 from fifoq.retry import Retry as RetryPolicy
 from fifoq.testing.wrapped import WrappedBackend, WrappedQueue
 from fifoq.worker.outcomes import outcome_of
@@ -33,14 +33,14 @@ ONCE = RetryPolicy(1)
 
 
 class CountsOutcomes(WrappedQueue):
-    """A queue that counts the settlements of each job."""
+    """A queue that counts the outcomes of each job. That one was claimed ahead and handed back is none."""
 
     def __init__(self, queue: Any) -> None:
         super().__init__(queue)
         self.settled: Counter[str] = Counter()
 
     async def settle(self, call: Any, settlements: Sequence[Settlement]) -> Any:
-        self.settled.update(each.id for each in settlements)
+        self.settled.update(each.id for each in settlements if not isinstance(each.outcome, Release))
         return await self._queue.settle(call, settlements)
 
 

@@ -34,7 +34,8 @@ async def test_functions_flushed_in_a_loop_are_loaded_again_in_silence(redis_ser
                 await asyncio.to_thread(client.script_flush)
                 await asyncio.sleep(0.005)
 
-    async with Load(redis_server.url, log) as load, load.workers(2):
+    # The leases outlast the loop: an extension, too, may find the functions gone as often as it loads them.
+    async with Load(redis_server.url, log, lease=5.0) as load, load.workers(2):
         await load.flow(flush())
         await load.all_ended()
         await load.attentive()
