@@ -276,6 +276,9 @@ class QueueFeed:
             if not isinstance(error, NOT_NOW):
                 # A repeat of this call would bring the same reply. Jobs in it come back when their leases end.
                 caller.doubtful = False
+            elif self._claim_stands:
+                # It did not reach the backend, which may have made it by itself: a newer call would lose those leases.
+                caller.doubtful = True
             self._outage.failed(error)
             return None
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifoq.errors import BackendFull
+from fifoq.errors import BackendFull, BackendUnavailable
 from fifoq.limits import GateSettings
 from fifoq.queue import Backend, Call, Declare, Override
 from fifoq.record import Claimed, Filter, State
@@ -308,13 +308,20 @@ class ClaimsAhead(WrappedQueue):
         self.claims: list[tuple[int, int]] = []
         """For each claim: for how many jobs, and for how many the next one may be made ahead."""
         self.made: Claimed | None = None
+        self.fails = False
+        """The next claim does not reach the store."""
         self._notified = asyncio.Event()
         self._last: Call | None = None
         self._terms: Any = None
 
     async def claim(self, call: Call, worker: str, n: int, lease: int, tasks: Any, ahead: int = 0) -> Claimed:
         self.claims.append((n, ahead))
+        if self.fails:
+            self.fails = False
+            raise BackendUnavailable("It is away.")
         made, self.made = self.made, None
+        if self._last is None or call.number != self._last.number + 1:
+            made = None  # a newer call does not get those leases
         claimed = made or await self._queue.claim(call, worker, n, lease, tasks)
         self._last, self._terms = call, (worker, ahead - len(claimed.leases), lease, tasks)
         return claimed._replace(stands=self._terms[1] > 0)
@@ -352,6 +359,20 @@ async def test_a_job_that_was_claimed_ahead_is_run(shop: Any, ahead: WrappedBack
     async with shop.worker(ahead, lease=LEASE):
         queue = await idle(shop, ahead)
         id = await shop.put(task)
+        await queue.claim_ahead(time.monotonic())
+        assert (await shop.ended(id)).attempt == 1
+
+
+async def test_a_job_that_was_claimed_ahead_is_run_though_the_claim_that_fetches_it_fails_at_first(
+    shop: Any, ahead: WrappedBackend
+) -> None:
+    async def quick() -> None: ...
+
+    task = shop.task(quick)
+    async with shop.worker(ahead, lease=LEASE):
+        queue = await idle(shop, ahead)
+        id = await shop.put(task)
+        queue.fails = True
         await queue.claim_ahead(time.monotonic())
         assert (await shop.ended(id)).attempt == 1
 
