@@ -25,8 +25,6 @@ MAX_BYTES = 2**20
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two tries of batches that wait for room: doubled from the first to the longest."""
-LEAST_TIMEOUT = 0.05
-"""Seconds that a repeated put may take at least."""
 RETRY_AFTER = 1.0
 """Seconds after which to try again, as a suggestion: room comes when jobs end, and their ends cannot be foreseen."""
 
@@ -218,8 +216,6 @@ class Coalescer:
         self._settings_alarm: asyncio.TimerHandle | None = None
         self._settings_late = False
         """It is logged that they are not in force yet."""
-        self._failing = False
-        """The store took the last put in vain, or not at all."""
         self._failed_at = 0.0
         """When a put was given up (`time.monotonic()`)."""
         self._task: asyncio.Task[None] | None = None
@@ -237,7 +233,12 @@ class Coalescer:
             caller.doubtful = False
         except (BackendUnavailable, BackendBusy, OutcomeUnknown) as error:
             caller.doubtful = isinstance(error, OutcomeUnknown)
-            return await self._repeat(PendingBatch(batch, 0.0, self._patience, called_at))
+            pending = PendingBatch(batch, 0.0, self._patience, called_at)
+            if self._patience and pending.until < time.monotonic():
+                self._failed_at = time.monotonic()
+                self._send_collected()
+                raise
+            return await self._repeat(pending)
         except asyncio.CancelledError:
             # It may have been sent: until its reply is known, nothing may overtake it.
             self._start_sending(PendingBatch(batch, 0.0, self._patience, called_at))
@@ -280,7 +281,6 @@ class Coalescer:
         return await pending.receipts
 
     async def _repeat(self, pending: PendingBatch) -> tuple[Receipt, ...]:
-        self._failing = True
         self._start_sending(pending)
         return await pending.receipts
 
@@ -342,7 +342,6 @@ class Coalescer:
                 self._capacity_wait.remove(pending)
                 pending.fail(error)
             return
-        self._failing = False
         for pending, reply in zip(group, replies, strict=True):
             self._handle_reply(pending, reply)
 
@@ -363,28 +362,12 @@ class Coalescer:
             self._settings_alarm = asyncio.get_running_loop().call_later(seconds, self.send_settings)
 
     async def _try(self, call: Call, group: Sequence[PendingBatch]) -> tuple[PutReply, ...]:
-        """Send a put. To a store that fails, it waits no longer for the reply than the last deadline leaves."""
-        batches = [pending.batch for pending in group]
-        if not self._failing or not self._patience:
-            await self._write_settings()
-            return await self._queue.put(call, batches)
-        left = max(pending.until for pending in group) - time.monotonic()
-        timeout = asyncio.timeout(max(LEAST_TIMEOUT, left))
-        try:
-            async with timeout:
-                await self._write_settings()
-                return await self._queue.put(call, batches)
-        except TimeoutError as error:
-            if not timeout.expired():
-                raise
-            raise OutcomeUnknown(
-                f"The store of queue {self._queue.name!r} gave no answer within {self._patience:g} s (patience=). The "
-                "jobs may have been enqueued or not; it is safe to repeat the call with the same ids."
-            ) from error
+        """Send a put. The backend's own timeout bounds it, so a call ends within its patience and one such timeout."""
+        await self._write_settings()
+        return await self._queue.put(call, [pending.batch for pending in group])
 
     def _expire(self, group: list[PendingBatch], error: Exception, next_try: float) -> bool:
         """After a put in vain: fail the calls whose time is over before the next try; return whether all are."""
-        self._failing = True
         if all(pending.until < next_try for pending in group):
             return True
         late = [pending for pending in group if pending.until < next_try]

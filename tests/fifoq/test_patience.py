@@ -141,7 +141,7 @@ def test_every_call_is_over_within_its_patience_and_one_timeout(
 ) -> None:
     store = Store(way, timeout, answers_again)
     over: list[Over] = run(enqueue, store, patience, [0.0] * at_once + at, size)
-    assert max(seconds for seconds, _ in over) <= patience + timeout + coalescer.LEAST_TIMEOUT + 0.001
+    assert max(seconds for seconds, _ in over) <= patience + timeout + 0.001
     for number, (_, error) in enumerate(over):
         if error is None:
             assert str(number) in store.entered
@@ -164,11 +164,11 @@ def test_a_store_that_is_back_takes_all_that_came_in_time(run: Callable[..., Any
 
 
 @pytest.mark.parametrize("way", WAYS[:4])
-def test_a_call_alone_ends_with_its_patience_or_with_the_first_timeout(run: Callable[..., Any], way: str) -> None:
+def test_a_call_alone_begins_no_try_after_its_patience(run: Callable[..., Any], way: str) -> None:
     for timeout, patience in [(1.0, 2.0), (3.0, 1.0), (1.0, 1.5)]:
         ((seconds, error),) = run(enqueue, Store(way, timeout, float("inf")), patience, [0.0], 1)
         assert error is not None
-        assert seconds <= max(timeout, patience) + coalescer.LEAST_TIMEOUT + 0.001
+        assert seconds <= (patience + timeout if timeout < patience else timeout) + 0.001
 
 
 def test_a_call_that_failed_does_not_enter_with_a_later_one_of_its_put(run: Callable[..., Any]) -> None:
