@@ -9,16 +9,18 @@ from tests.system.chaos.controller import Controller
 
 LEASE = 0.3
 JOBS = 60
-FAULTS: dict[str, Rule | None] = {
-    "WrappedQueue": None,
-    "IgnoresTokens": Rule.SETTLE,
-    "LeasesShortly": Rule.LEASE,
-    "IgnoresKeys": Rule.OVERLAP,
-    "AnswersFirst": Rule.LOST,
-    "IgnoresIds": Rule.UNEXPECTED,
-    "ExtendsForAll": Rule.OVERLAP,
-    "Forgets": Rule.LOST,
+FAULTS: dict[str, set[Rule]] = {
+    "WrappedQueue": set(),
+    "IgnoresTokens": {Rule.SETTLE},
+    "LeasesShortly": {Rule.LEASE},
+    "IgnoresKeys": {Rule.OVERLAP},
+    "AnswersFirst": {Rule.LOST},
+    "IgnoresIds": {Rule.UNEXPECTED},
+    # The old worker is told that it holds the lease: while the new attempt runs, or, if it thaws late, after that.
+    "ExtendsForAll": {Rule.OVERLAP, Rule.LEASE},
+    "Forgets": {Rule.LOST},
 }
+"""By fault: the rules of which one shows it."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -42,4 +44,4 @@ async def test_a_store_that_breaks_a_promise_is_caught(controller: Controller, f
     await controller.stop("w", "f1", "f2")
     report = await controller.history()
     expected = FAULTS[fault]
-    assert report.ok if expected is None else expected in report.rules, str(report)
+    assert report.rules & expected if expected else report.ok, str(report)
