@@ -155,7 +155,7 @@ class MemoryQueue:
         def apply(state: QueueState, now: int, tasks: Collection[str]) -> Claimed:
             terms = claim.Terms(f"{call.caller}.{call.number}.", worker, now, now + lease)
             claimed = claim.claim(state, terms, n, tasks)
-            if state.notify and len(claimed.leases) < n and len(tasks) >= len(state.tasks):
+            if state.notify and len(claimed.leases) < n and state.tasks.keys() <= frozenset(tasks):
                 state.notify = False  # all that was claimable is leased
             return claimed
 

@@ -40,7 +40,7 @@ def claim(session: Session, name: str, call: Call, terms: Terms) -> Claimed:
     session.update_heads(state)
     chosen = list(Choice(session, state, now, terms).take())
     leases = _lease(session, state, call, terms, chosen) if chosen else ()
-    if len(leases) < terms.n and state.tasks.keys() <= set(terms.tasks):
+    if len(leases) < terms.n and state.tasks.keys() <= frozenset(terms.tasks):
         session.woken.discard(name)  # all that was claimable is leased
     return Claimed(leases, next_timer(session, state, now))
 

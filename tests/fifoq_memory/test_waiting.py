@@ -192,3 +192,27 @@ def test_a_call_may_be_made_where_no_loop_runs() -> None:
         queue.put(Call("caller", 1), [[spec()]]).send(None)
     assert waiting.run_until_complete(task) is True
     waiting.close()
+
+
+@pytest.mark.parametrize("others", [("absent",), ("absent", "missing")])
+async def test_a_claim_of_other_tasks_takes_no_notification_from_a_waiter(
+    driver: AsyncDriver, others: tuple[str, ...]
+) -> None:
+    """A worker settles and claims in one turn; the job that its settle makes claimable is of a task that it lacks."""
+    await driver.put(spec("k", task="mine"), spec("k", task="theirs"))
+    (lease,) = await driver.leases(tasks=["mine"])
+    waiting = asyncio.create_task(driver.queue.wait(LONG))
+    await asyncio.sleep(0)
+    _, claimed = await asyncio.gather(driver.succeed(lease), driver.claim(5, tasks=["mine", *others]))
+    assert claimed == []
+    assert await waiting is True
+
+
+async def test_a_claim_that_takes_all_leaves_nothing_to_notify(driver: AsyncDriver) -> None:
+    await driver.put(spec("k"), spec("k"))
+    (lease,) = await driver.leases()
+    waiting = asyncio.create_task(driver.queue.wait(0.05))
+    await asyncio.sleep(0)
+    _, claimed = await asyncio.gather(driver.succeed(lease), driver.claim(5))
+    assert len(claimed) == 1
+    assert await waiting is False
