@@ -77,16 +77,13 @@ class Caller:
         should it still arrive, is refused as overtaken.
         """
         self.doubtful = False
-        return await self.persist(verb, patience)
-
-    async def persist(self, verb: Callable[[Call], Awaitable[R]], patience: float) -> R:
-        """As `send`, but repeat the newest call if its reply is not known."""
         until = time.monotonic() + patience
         return await self.repeat(verb, lambda _, next_try: next_try > until)
 
     async def repeat(self, verb: Callable[[Call], Awaitable[R]], failed: Callable[[Exception, float], bool]) -> R:
         """
-        As `persist`, until `failed(error, next_try)` returns True: that error is raised then.
+        As `send`, until `failed(error, next_try)` returns True: that error is raised then. If the reply to the newest
+        call is not known, this repeats that call.
 
         It is called after each try in vain, with the time of the next one (`time.monotonic()`).
         """

@@ -84,7 +84,7 @@ class FifoqJob(BaseModel):
     an object with the member `$fifoq`, which names the reason: `too deep`, `too large` (arguments beyond 64 KiB),
     `integer`, `pairs`, `unreadable`.
 
-    The worker's name is not shown, nor, unless to operators, the traceback of an error: they tell of the machines.
+    The worker's name is not shown, since it names a machine. Only operators get the traceback of an error.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(

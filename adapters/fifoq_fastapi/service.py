@@ -235,9 +235,9 @@ class OwnPages(Generic[P]):
     """
     Pages of an owner's items, as if there were no others.
 
-    A store reads a bounded number of items for one page, also those of other owners: then it is short, with a cursor
-    that tells of them. So the look is repeated until it shows something, and a cursor is that of a full page, or the
-    beginning of the next queue.
+    A store reads a bounded number of items for one page, also those of other owners. Such a page may be short, and its
+    cursor would depend on their items. So the look is repeated until it shows something, and a cursor is that of a full
+    page, or the beginning of the next queue.
     """
 
     def __init__(self, look: Callable[[str | None, int], Awaitable[P]], queues: Sequence[str]) -> None:

@@ -41,5 +41,5 @@ def complain(error: BaseException | str, status: int, *, debug: bool = False) ->
 
 
 def colours(stream: Any) -> bool:
-    """Whether to write colours there: a terminal that has some, and a user who has not refused them by NO_COLOR."""
+    """Whether to write colours to a stream: only to a terminal that has some, and not if NO_COLOR is set."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())

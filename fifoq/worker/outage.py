@@ -3,19 +3,12 @@
 import logging
 import time
 
-from fifoq.errors import (
-    BackendBusy,
-    BackendError,
-    BackendFull,
-    BackendReadOnly,
-    BackendUnavailable,
-    ConfigurationError,
-    OutcomeUnknown,
-)
+from fifoq.calls import NOTHING_HAPPENED
+from fifoq.errors import BackendError, ConfigurationError, OutcomeUnknown
 
 log = logging.getLogger("fifoq.worker")
 
-NOT_NOW = (BackendUnavailable, OutcomeUnknown, BackendBusy, BackendFull, BackendReadOnly, ConfigurationError)
+NOT_NOW = (*NOTHING_HAPPENED, OutcomeUnknown, ConfigurationError)
 """
 The errors of a store that takes no calls now, whichever they are; the last if it denies access. Any other error comes
 again at each try of the same call: it is no outage.
